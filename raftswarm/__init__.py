@@ -1,0 +1,49 @@
+"""Swarm mode as a Python library: a durable Raft engine, and the control plane that runs on it.
+
+async with raftswarm.open_member("state/a", machine, name="a", members={"a": "127.0.0.1:7001"}) as member:
+    await member.propose(b"command")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from raftswarm.version import __version__
+
+if TYPE_CHECKING:
+    from raftswarm.consensus.driver import Driver
+    from raftswarm.consensus.opening import open_member
+    from raftswarm.consensus.replica import CompactionPolicy
+    from raftswarm.raft.settings import RaftSettings
+    from raftswarm.raft.state_machine import Capture, Captured, Context, StateMachine
+
+__all__ = [
+    "Capture",
+    "Captured",
+    "CompactionPolicy",
+    "Context",
+    "Driver",
+    "RaftSettings",
+    "StateMachine",
+    "__version__",
+    "open_member",
+]
+
+_HOMES = {
+    "Capture": "raftswarm.raft.state_machine",
+    "Captured": "raftswarm.raft.state_machine",
+    "CompactionPolicy": "raftswarm.consensus.replica",
+    "Context": "raftswarm.raft.state_machine",
+    "Driver": "raftswarm.consensus.driver",
+    "RaftSettings": "raftswarm.raft.settings",
+    "StateMachine": "raftswarm.raft.state_machine",
+    "open_member": "raftswarm.consensus.opening",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import public names when they are first asked for (PEP 562), so that the command line starts fast."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

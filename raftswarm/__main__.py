@@ -1,0 +1,5 @@
+"""``python -m raftswarm`` is ``raftswarm``."""
+
+from raftswarm.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Docker's JSON: types, rendering of objects, reading of requests. Used by both sides of the Engine API."""

@@ -1,0 +1,1 @@
+"""Drives one Raft member on trio and replicates a state machine."""

@@ -1,0 +1,263 @@
+"""Runs a replica on trio: one task owns it, everybody else puts events in and waits for answers.
+
+Each turn takes in all that waits, so one write and one message per peer serve every proposal that came meanwhile. A
+timer that fires late lets the sockets be read before it counts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from random import Random
+
+import attrs
+import trio
+
+from raftswarm.consensus.replica import CompactionPolicy, Replica
+from raftswarm.consensus.waiting import TaskWaiter
+from raftswarm.consensus.watched import Watched
+from raftswarm.raft.events import (
+    PeerConnected,
+    PeerStopped,
+    PeerUnreachable,
+    Receive,
+    SnapshotSent,
+    TransferLeadership,
+)
+from raftswarm.raft.log_entry import Configuration, SnapshotMeta
+from raftswarm.raft.member import Member, StartingState
+from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.roles import Leader
+from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.state_machine import StateMachine
+from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.transport.member_links import MemberLinks
+from raftswarm.world.clock import WallClock
+from raftswarm.world.disk import DiskRunner
+from raftswarm.world.network import Network
+
+logger = logging.getLogger("raftswarm.raft")
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """What a driver takes from outside."""
+
+    runner: DiskRunner
+    network: Network
+    wall_clock: WallClock
+    chance: Random
+
+
+class Driver:
+    """One running member: the `Surroundings` of its replica and the `MemberEvents` of its links."""
+
+    def __init__(
+        self,
+        storage: MemberStorage,
+        recovered: Recovered,
+        machine: StateMachine,
+        world: World,
+        *,
+        settings: RaftSettings | None = None,
+        compaction: CompactionPolicy | None = None,
+    ) -> None:
+        """`machine` is restored here from the newest snapshot; the log follows as it is committed anew."""
+        newest = storage.read_snapshot()
+        if newest is not None:
+            machine.restore(newest[1])
+        start = StartingState(
+            member_id=recovered.member_id,
+            cluster=recovered.cluster,
+            incarnation=recovered.incarnation,
+            boot=recovered.boot,
+            hard_state=recovered.hard_state,
+            snapshot=recovered.snapshot,
+            entries=recovered.entries,
+        )
+        self.links = MemberLinks(world.network, recovered.member_id, self)
+        self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
+        self.configuration: Watched[Configuration] = Watched(Configuration())
+        self.leaderless_since: float | None = trio.current_time()
+        """Since when no leader is known, on trio's clock; None while one is."""
+        self.member_id = recovered.member_id
+        self._storage = storage
+        self.settings = settings or RaftSettings()
+        self._runner = world.runner
+        self._wake = trio.Event()
+        self._failure: BaseException | None = None
+        self._nursery: trio.Nursery | None = None
+        self.replica = Replica(
+            member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
+            storage=storage,
+            runner=world.runner,
+            machine=machine,
+            surroundings=self,
+            wall_clock=world.wall_clock,
+            compaction=compaction or CompactionPolicy(),
+            snapshot=recovered.snapshot,
+        )
+
+    # For users.
+
+    async def propose(self, command: bytes) -> object:
+        """Replicate a command and return what the state machine answered.
+
+        Raises:
+            NotLeader: nothing happened; ask the member it names.
+            OutcomeUnknown: it may happen yet.
+            Rejected: the state machine refused it.
+            PayloadTooLarge, Overloaded: nothing happened.
+        """
+        waiter = TaskWaiter()
+        self.replica.propose(command, waiter)
+        return await waiter.wait()
+
+    async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
+        """Replicate commands in order; return results, with the exception in the place of each that failed."""
+        waiters = [TaskWaiter() for _ in commands]
+        for command, waiter in zip(commands, waiters, strict=True):
+            self.replica.propose(command, waiter)
+        results: list[object] = []
+        for waiter in waiters:
+            try:
+                results.append(await waiter.wait())
+            except Exception as error:  # noqa: BLE001 - one outcome per command, whatever it is
+                results.append(error)
+        return results
+
+    async def read_barrier(self) -> None:
+        """Return when reads of the local state machine are linearizable (6.4). Leader only: NotLeader elsewhere."""
+        waiter = TaskWaiter()
+        self.replica.read_barrier(waiter)
+        await waiter.wait()
+
+    async def change_configuration(self, configuration: Configuration) -> None:
+        """Add or remove one member; returns when that is committed."""
+        waiter = TaskWaiter()
+        self.replica.change_configuration(configuration, waiter)
+        await waiter.wait()
+
+    async def transfer_leadership(self, to: int = 0) -> None:
+        """Hand leadership to another voter (3.10); return when it leads, at once if we do not or there is no other.
+
+        This member may be needed to elect the other one, so do not stop it earlier.
+        """
+        if not self.leadership.value.is_leader or len(self.configuration.value.voters) < 2:
+            return
+        self.replica.offer(TransferLeadership(to))
+        await self.leadership.wait_until(lambda now: now.leader not in (0, self.member_id))
+
+    async def wait_gained(self) -> None:
+        """Return when this member leads and has applied all that came before."""
+        await self.leadership.wait_until(lambda now: now.is_leader)
+
+    async def wait_lost(self) -> None:
+        """Return when it does not lead."""
+        await self.leadership.wait_until(lambda now: not now.is_leader)
+
+    def is_reachable(self, member_id: int) -> bool:
+        """Tell whether that member answers, as far as a leader knows: it answered within an election timeout."""
+        role = self.replica.member.role
+        if member_id == self.member_id or not isinstance(role, Leader):
+            return True
+        progress = role.progress.get(member_id)
+        silence = self.settings.election_seconds
+        return progress is not None and trio.current_time() - progress.heard_at < silence
+
+    # Running.
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises the disk's or the state machine's failure: then nothing more is written."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self.links.run)
+            try:
+                await self._turns()
+            finally:
+                self.replica.shut_down()
+                self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
+                nursery.cancel_scope.cancel()
+
+    async def _turns(self) -> None:
+        while True:
+            deadline = self.replica.turn(trio.current_time())
+            if self._failure is not None:
+                raise self._failure
+            with trio.CancelScope(deadline=deadline) as late:
+                await self._wake.wait()
+            if late.cancelled_caught:
+                # What waited in the sockets while we were held up counts as heard before the timer.
+                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()
+            self._wake = trio.Event()
+
+    # What the replica asks for.
+
+    def post(self, message: AnyMessage) -> None:
+        """Send, or lose, a message."""
+        self.links.post(message)
+
+    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
+        """Stream the newest snapshot beside everything else."""
+        assert self._nursery is not None, "a member hands out work only while it runs"
+        self._nursery.start_soon(self._stream_snapshot, transfer)
+
+    async def _stream_snapshot(self, transfer: SnapshotTransfer) -> None:
+        newest = self._storage.read_snapshot()
+        if newest is None:
+            self.replica.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
+            return
+        snapshot, chunks = newest
+        delivered = await self.links.send_snapshot(transfer.to, snapshot, chunks)
+        self.replica.offer(SnapshotSent(transfer.to, snapshot.index, delivered))
+
+    def leadership_changed(self, leadership: Leadership) -> None:
+        """Tell whoever watches."""
+        if leadership.leader:
+            self.leaderless_since = None
+        elif self.leaderless_since is None:
+            self.leaderless_since = trio.current_time()
+        self.leadership.set(leadership)
+
+    def configuration_changed(self, configuration: Configuration) -> None:
+        """Dial the new members, hang up on the removed ones."""
+        self.configuration.set(configuration)
+        self.links.set_configuration(configuration)
+
+    def note(self, sentence: str) -> None:
+        """Log what the core has to say."""
+        logger.info("member %d: %s", self.member_id, sentence)
+
+    def wake(self) -> None:
+        """Take the next turn."""
+        self._wake.set()
+
+    def failed(self, error: BaseException) -> None:
+        """End `run` with this error."""
+        self._failure = error
+        self._wake.set()
+
+    # What the links tell.
+
+    def received(self, message: AnyMessage) -> None:
+        """A peer's message."""
+        self.replica.offer(Receive(message))
+
+    def connected(self, peer: int) -> None:
+        """Links to the peer are open."""
+        self.replica.offer(PeerConnected(peer))
+
+    def stopped(self, peer: int) -> None:
+        """The peer's process refuses connections."""
+        self.replica.offer(PeerStopped(peer))
+
+    def unreachable(self, peer: int) -> None:
+        """Messages to the peer were lost."""
+        self.replica.offer(PeerUnreachable(peer))
+
+    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """A snapshot's data is complete; the `InstallSnapshot` that refers to it follows."""
+        logger.info("member %d: received a snapshot of index %d from %d", self.member_id, snapshot.index, peer)
+        self.replica.receive_snapshot(snapshot, chunks)

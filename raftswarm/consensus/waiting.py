@@ -1,0 +1,48 @@
+"""Waiting for one answer on trio, at the price of one block and one wake: no Event or channel per command."""
+
+from __future__ import annotations
+
+import outcome
+import trio
+
+from raftswarm.errors import OutcomeUnknown, RaftSwarmError
+
+
+class TaskWaiter:
+    """One task waits for one answer. Cancelled while it waits, it is forgotten: the outcome is then unknown to it."""
+
+    __slots__ = ("_answer", "_task")
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+        self._answer: outcome.Maybe[object] | None = None
+
+    def complete(self, result: object) -> None:
+        """Wake the task with a result."""
+        self._settle(outcome.Value(result))
+
+    def fail(self, error: RaftSwarmError) -> None:
+        """Wake the task with an error."""
+        self._settle(outcome.Error(error))
+
+    def _settle(self, answer: outcome.Maybe[object]) -> None:
+        if self._answer is not None:
+            return  # Its task was cancelled.
+        self._answer = answer
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task, answer)
+            self._task = None
+
+    async def wait(self) -> object:
+        """Return the result or raise the error."""
+        if self._answer is not None:
+            await trio.lowlevel.checkpoint()
+            return self._answer.unwrap()
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            self._answer = outcome.Error(OutcomeUnknown("the caller was cancelled"))
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return await trio.lowlevel.wait_task_rescheduled(abort)

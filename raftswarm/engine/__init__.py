@@ -1,0 +1,1 @@
+"""The Docker Engine API, served from what a `SwarmNode` says and does."""

@@ -1,0 +1,401 @@
+"""A disk in memory that forgets as real ones do.
+
+What a program wrote and did not sync is in the page cache: it survives the program's death, and of what it held when
+the power fails each 512-byte sector is kept, lost or torn. Names of files live by the same rule: until their directory
+is synced, the last of them may be missing.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from random import Random
+
+import attrs
+
+SECTOR_BYTES = 512
+MAX_PIECES = 64
+"""A long unsynced write is torn into at most so many pieces, to keep crashes cheap."""
+
+
+class PowerLost(BaseException):
+    """The process that did this disk call no longer exists; nothing may catch this but the world."""
+
+
+@attrs.frozen
+class _Written:
+    offset: int
+    data: bytes
+
+
+@attrs.frozen
+class _Resized:
+    size: int
+
+
+@attrs.define(eq=False)
+class _Contents:
+    """A file: what programs read, what is durable, and how the one came from the other."""
+
+    cached: bytearray = attrs.Factory(bytearray)
+    durable: bytearray = attrs.Factory(bytearray)
+    unsynced: list[_Written | _Resized] = attrs.Factory(list)
+
+    def change(self, change: _Written | _Resized) -> None:
+        _make(change, self.cached)
+        self.unsynced.append(change)
+
+    def sync(self) -> None:
+        for change in self.unsynced:
+            _make(change, self.durable)
+        self.unsynced.clear()
+
+    def lose_power(self, chance: Random) -> None:
+        match chance.randrange(4):
+            case 0:
+                pass  # Nothing of it had reached the disk.
+            case 1:
+                self.sync()  # All of it had.
+            case _:
+                self._tear(chance)
+        self.unsynced.clear()
+        self.cached = bytearray(self.durable)
+
+    def _tear(self, chance: Random) -> None:
+        """Keep some sectors in the state that some prefix of the writes had left them in."""
+        lost: set[int] = set()
+        for change in self.unsynced:
+            if isinstance(change, _Resized):
+                if chance.random() < 0.5:
+                    _make(change, self.durable)
+                continue
+            for offset, piece in _pieces(change):
+                sector = offset // SECTOR_BYTES
+                fate = chance.random()
+                if fate < 0.45 and sector not in lost:
+                    _make(_Written(offset, piece), self.durable)
+                    continue
+                if fate < 0.6 and sector not in lost:
+                    _make(_Written(offset, piece[: chance.randrange(len(piece))]), self.durable)
+                lost.add(sector)
+
+
+def _make(change: _Written | _Resized, content: bytearray) -> None:
+    match change:
+        case _Written(offset, data):
+            if offset > len(content):
+                content.extend(bytes(offset - len(content)))
+            content[offset : offset + len(data)] = data
+        case _Resized(size):
+            if size < len(content):
+                del content[size:]
+            else:
+                content.extend(bytes(size - len(content)))
+
+
+def _pieces(written: _Written) -> list[tuple[int, bytes]]:
+    """Cut at sector boundaries."""
+    data = written.data
+    sectors = len(data) // SECTOR_BYTES + 1
+    step = SECTOR_BYTES * max(1, sectors // MAX_PIECES)
+    pieces = []
+    start = 0
+    while start < len(data):
+        end = start + step - (written.offset + start) % SECTOR_BYTES
+        pieces.append((written.offset + start, data[start:end]))
+        start = end
+    return pieces
+
+
+@attrs.frozen
+class _Linked:
+    name: str
+    node: _Directory | _Contents
+
+
+@attrs.frozen
+class _Unlinked:
+    name: str
+
+
+@attrs.frozen
+class _Renamed:
+    old: str
+    new: str
+
+
+@attrs.define(eq=False)
+class _Directory:
+    """Names, as programs see them and as they are durable; a file system's journal keeps their changes in order."""
+
+    cached: dict[str, _Directory | _Contents] = attrs.Factory(dict)
+    durable: dict[str, _Directory | _Contents] = attrs.Factory(dict)
+    unsynced: list[_Linked | _Unlinked | _Renamed] = attrs.Factory(list)
+
+    def change(self, change: _Linked | _Unlinked | _Renamed) -> None:
+        _rename(change, self.cached)
+        self.unsynced.append(change)
+
+    def sync(self) -> None:
+        for change in self.unsynced:
+            _rename(change, self.durable)
+        self.unsynced.clear()
+
+    def lose_power(self, chance: Random) -> None:
+        for change in self.unsynced[: chance.randint(0, len(self.unsynced))]:
+            _rename(change, self.durable)
+        self.unsynced.clear()
+        self.cached = dict(self.durable)
+        for node in self.cached.values():
+            node.lose_power(chance)
+
+
+def _rename(change: _Linked | _Unlinked | _Renamed, names: dict[str, _Directory | _Contents]) -> None:
+    match change:
+        case _Linked(name, node):
+            names[name] = node
+        case _Unlinked(name):
+            del names[name]
+        case _Renamed(old, new):
+            names[new] = names.pop(old)
+
+
+class SimulatedDisk:
+    """One machine's disk; outlives the processes that use it."""
+
+    def __init__(self) -> None:
+        self._root = _Directory()
+        self._locked: set[str] = set()
+        self._process = 0
+        """Which process may use it: files opened by an earlier one are dead."""
+        self._calls_left: int | None = None
+        self._failure: OSError | None = None
+
+    # What befalls it.
+
+    def lose_process(self) -> None:
+        """The process died: its files and locks are gone, and what it wrote is in the page cache still."""
+        self._process += 1
+        self._locked.clear()
+        self._calls_left = None
+        self._failure = None
+
+    def lose_power(self, chance: Random) -> None:
+        """The machine died: what was not synced is kept, lost or torn."""
+        self.lose_process()
+        self._root.lose_power(chance)
+
+    def cut_after(self, calls: int) -> None:
+        """Let the process die at the disk call after so many more; `lose_process` ends that."""
+        self._calls_left = calls
+
+    def fail_from_now(self, failure: OSError) -> None:
+        """Fail every write and sync of this process."""
+        self._failure = failure
+
+    def end_failure(self) -> None:
+        """Work again."""
+        self._failure = None
+
+    def after_power_loss(self) -> SimulatedDisk:
+        """Return a copy as it would be if the power failed now and nothing unsynced had reached the disk."""
+        copy = SimulatedDisk()
+        copy._root = _durable_copy(self._root)
+        return copy
+
+    def flip_bit(self, path: str, offset: int) -> None:
+        """Damage a byte where it lies."""
+        contents = self._find(path)
+        assert isinstance(contents, _Contents), f"{path} is not a file"
+        contents.cached[offset] ^= 1
+        if offset < len(contents.durable):
+            contents.durable[offset] ^= 1
+
+    # The protocol of `world.disk.Disk`.
+
+    def open(self, path: str, *, create: bool = False, mode: int = 0o600) -> SimulatedFile:
+        """Open for reading and writing; FileNotFoundError without `create`."""
+        del mode
+        self.called()
+        parent, name = self._parent(path)
+        contents = parent.cached.get(name)
+        if contents is None:
+            if not create:
+                raise FileNotFoundError(errno.ENOENT, "no such file", path)
+            self.called_to_change()
+            contents = _Contents()
+            parent.change(_Linked(name, contents))
+        if isinstance(contents, _Directory):
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        return SimulatedFile(self, contents)
+
+    def exists(self, path: str) -> bool:
+        """Tell whether the path names a file or directory."""
+        self.called()
+        return self._find(path) is not None
+
+    def list(self, path: str) -> list[str]:
+        """Names in a directory, sorted; empty when there is none."""
+        self.called()
+        directory = self._find(path)
+        return sorted(directory.cached) if isinstance(directory, _Directory) else []
+
+    def make_directory(self, path: str, mode: int = 0o700) -> None:
+        """Create it and its parents, all of them durable on return; nothing if it is there."""
+        del mode
+        self.called_to_change()
+        directory = self._root
+        for name in _names(path):
+            below = directory.cached.get(name)
+            if below is None:
+                below = _Directory()
+                directory.durable[name] = directory.cached[name] = below
+            if isinstance(below, _Contents):
+                raise FileExistsError(errno.EEXIST, "is a file", path)
+            directory = below
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename within a directory: one directory sync then makes it durable, which is all that storage relies on."""
+        self.called_to_change()
+        parent, old_name = self._parent(old)
+        new_parent, new_name = self._parent(new)
+        if parent is not new_parent:
+            raise OSError(errno.EXDEV, "the simulated disk renames within a directory only", new)
+        if old_name not in parent.cached:
+            raise FileNotFoundError(errno.ENOENT, "no such file", old)
+        parent.change(_Renamed(old_name, new_name))
+
+    def remove(self, path: str) -> None:
+        """Unlink a file; FileNotFoundError if there is none."""
+        self.called_to_change()
+        parent, name = self._parent(path)
+        if name not in parent.cached:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path)
+        parent.change(_Unlinked(name))
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in that directory durable."""
+        self.called_to_change()
+        directory = self._find(path)
+        if not isinstance(directory, _Directory):
+            raise FileNotFoundError(errno.ENOENT, "no such directory", path)
+        directory.sync()
+
+    def lock(self, path: str) -> SimulatedFile:
+        """Create and lock a file for this process's life; BlockingIOError if another holds it."""
+        if path in self._locked:
+            raise BlockingIOError(errno.EAGAIN, "locked", path)
+        file = self.open(path, create=True)
+        self._locked.add(path)
+        file.on_close = lambda: self._locked.discard(path)
+        return file
+
+    # Inside.
+
+    @property
+    def process(self) -> int:
+        """Number of the process whose disk calls count."""
+        return self._process
+
+    def called(self) -> None:
+        """Every disk call passes here: the process may die at any of them."""
+        if self._calls_left is not None:
+            if self._calls_left <= 0:
+                raise PowerLost
+            self._calls_left -= 1
+
+    def called_to_change(self) -> None:
+        """Every call that changes or syncs something may fail besides."""
+        self.called()
+        if self._failure is not None:
+            raise self._failure
+
+    def _find(self, path: str) -> _Directory | _Contents | None:
+        node: _Directory | _Contents | None = self._root
+        for name in _names(path):
+            if not isinstance(node, _Directory):
+                return None
+            node = node.cached.get(name)
+        return node
+
+    def _parent(self, path: str) -> tuple[_Directory, str]:
+        *above, name = _names(path)
+        directory = self._find("/".join(above))
+        if not isinstance(directory, _Directory):
+            raise FileNotFoundError(errno.ENOENT, "no such directory", path)
+        return directory, name
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name and name != "."]
+
+
+def _durable_copy(directory: _Directory) -> _Directory:
+    copy = _Directory()
+    for name, node in directory.durable.items():
+        if isinstance(node, _Directory):
+            copy.durable[name] = _durable_copy(node)
+        else:
+            copy.durable[name] = _Contents(bytearray(node.durable), bytearray(node.durable))
+    copy.cached = dict(copy.durable)
+    return copy
+
+
+class SimulatedFile:
+    """An open file of one process."""
+
+    def __init__(self, disk: SimulatedDisk, contents: _Contents) -> None:
+        self._disk = disk
+        self._contents = contents
+        self._process = disk.process
+        self._closed = False
+        self.on_close = _nothing
+
+    def _called(self) -> None:
+        self._check_open()
+        self._disk.called()
+
+    def _called_to_change(self) -> None:
+        self._check_open()
+        self._disk.called_to_change()
+
+    def _check_open(self) -> None:
+        if self._process != self._disk.process:
+            raise PowerLost
+        if self._closed:
+            raise ValueError("the file is closed")
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`; fewer only at the end."""
+        self._called()
+        return bytes(self._contents.cached[offset : offset + size])
+
+    def write(self, offset: int, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Write all the buffers one after another from `offset`."""
+        self._called_to_change()
+        self._contents.change(_Written(offset, b"".join(buffers)))
+
+    def sync(self) -> None:
+        """Make data and size durable."""
+        self._called_to_change()
+        self._contents.sync()
+
+    def size(self) -> int:
+        """Length in bytes."""
+        self._called()
+        return len(self._contents.cached)
+
+    def truncate(self, size: int) -> None:
+        """Cut or zero-extend."""
+        self._called_to_change()
+        self._contents.change(_Resized(size))
+
+    def close(self) -> None:
+        """Close; idempotent; does not sync."""
+        if not self._closed and self._process == self._disk.process:
+            self.on_close()
+        self._closed = True
+
+
+def _nothing() -> None:
+    """A file that holds no lock has nothing to let go of."""

@@ -1,0 +1,366 @@
+"""A machine of the world, and the process on it that runs one member: the `Surroundings` of its replica.
+
+The machine has the disk and the clocks and outlives its processes; a process begins with recovery and ends with a
+crash. Everything that reaches a process passes `reached_by`, so that a paused one gets it all at once later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from math import inf, nextafter
+from random import Random
+from typing import Protocol
+
+import attrs
+
+from raftswarm.consensus.replica import CompactionPolicy, Replica
+from raftswarm.lab.disk import SimulatedDisk
+from raftswarm.lab.disk_runner import VirtualDiskRunner
+from raftswarm.lab.event_heap import EventHeap
+from raftswarm.lab.history import History
+from raftswarm.lab.invariants import Invariants, Violation
+from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.trace import Trace
+from raftswarm.lab.witnesses import WitnessedMachine, WitnessedMember, WitnessedStorage
+from raftswarm.raft.events import PeerConnected, PeerStopped, PeerUnreachable, Receive, SnapshotSent
+from raftswarm.raft.log_entry import Configuration, SnapshotMeta
+from raftswarm.raft.member import StartingState
+from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.state_machine import StateMachine
+from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.member_storage import MemberStorage, Recovered
+
+KEYS_DIRECTORY = "certificates"
+RAFT_DIRECTORY = "raft"
+CLUSTER = "lab"
+EPOCH_NS = 1_700_000_000 * 10**9
+
+
+class SeededEntropy:
+    """Bytes for keys and salts that are the same for the same seed."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+
+    def token_bytes(self, count: int) -> bytes:
+        """Return that many."""
+        return self._chance.randbytes(count)
+
+
+@attrs.define(eq=False)
+class HostClock:
+    """A machine's clocks: the monotonic one may be fast or slow, the wall clock may jump."""
+
+    heap: EventHeap
+    rate: float = 1.0
+    wall_offset_seconds: float = 0.0
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self.heap.now * self.rate
+
+    def to_world(self, local: float) -> float:
+        """When, on the world's clock, this clock will show `local` or a little more, never less."""
+        world = local / self.rate
+        while world * self.rate < local:
+            world = nextafter(world, inf)
+        return world
+
+    def now_ns(self) -> int:
+        """Wall time."""
+        return EPOCH_NS + int((self.heap.now + self.wall_offset_seconds) * 1e9)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Parts:
+    """What all machines of a world share."""
+
+    heap: EventHeap
+    network: SimulatedNetwork
+    invariants: Invariants
+    history: History
+    trace: Trace
+    settings: RaftSettings
+    compaction: CompactionPolicy
+    segment_bytes: int
+    make_machine: Callable[[], StateMachine]
+
+
+class DiskLatency(Protocol):
+    """How long a disk job takes."""
+
+    def draw_seconds(self, chance: Random) -> float:
+        """Draw one job's time."""
+        ...
+
+
+class Host:
+    """One machine: a disk, clocks, and a source of chance of its own."""
+
+    def __init__(
+        self,
+        member_id: int,
+        parts: Parts,
+        chance: Random,
+        latency: DiskLatency,
+        on_failure: Callable[[Host, BaseException], None],
+    ) -> None:
+        self.member_id = member_id
+        self.parts = parts
+        self.chance = chance
+        self.latency = latency
+        self.on_failure = on_failure
+        self.stall_seconds = 0.0
+        """While its disk stalls, every job takes up to so much longer."""
+        self.turn_seconds = 0.0
+        """How long the loop takes to get to what waits."""
+        self.disk = SimulatedDisk()
+        self.clock = HostClock(parts.heap)
+        self.entropy = SeededEntropy(chance)
+        self.process: MemberProcess | None = None
+        self.configuration = Configuration()
+        """The newest that its process had in its log; kept when that is gone."""
+
+    def create(self, configuration: Configuration) -> None:
+        """Give the machine keys and an empty log; without a configuration it waits to be told one."""
+        keys = KeyRing.create(self.disk, KEYS_DIRECTORY, self.entropy)
+        storage = MemberStorage.create(
+            self.disk,
+            RAFT_DIRECTORY,
+            keys,
+            self.entropy,
+            member_id=self.member_id,
+            cluster=CLUSTER,
+            incarnation=1,
+            segment_bytes=self.parts.segment_bytes,
+        )
+        snapshot = SnapshotMeta(configuration=configuration)
+        if configuration.voters:
+            machine = self._make_machine()
+            storage.save_snapshot(snapshot, machine.capture().chunks())
+        storage.close()
+        self.parts.invariants.created(self.member_id, snapshot)
+
+    def start(self) -> MemberProcess:
+        """Recover and run. `PowerLost` if the disk was told to end it in the middle."""
+        assert self.process is None, "one process per machine"
+        keys = KeyRing.open(self.disk, KEYS_DIRECTORY, self.entropy)
+        storage, recovered = self._open(self.disk, keys, self.entropy)
+        newest = storage.read_snapshot()
+        machine = self._make_machine()
+        if newest is not None:
+            machine.restore(newest[1])
+        self.parts.invariants.started(self.member_id, recovered)
+        if _content(recovered) != _content(self.recover_copy()):
+            raise Violation(f"10: member {self.member_id} builds on what it recovered before that is durable")
+        start = StartingState(
+            member_id=recovered.member_id,
+            cluster=recovered.cluster,
+            incarnation=recovered.incarnation,
+            boot=recovered.boot,
+            hard_state=recovered.hard_state,
+            snapshot=recovered.snapshot,
+            entries=recovered.entries,
+        )
+        self.process = MemberProcess(self, start, storage, machine)
+        return self.process
+
+    def recover_copy(self) -> Recovered:
+        """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
+        disk = self.disk.after_power_loss()
+        entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
+        keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
+        return self._open(disk, keys, entropy)[1]
+
+    def _open(self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy) -> tuple[MemberStorage, Recovered]:
+        return MemberStorage.open(disk, RAFT_DIRECTORY, keys, entropy, segment_bytes=self.parts.segment_bytes)
+
+    def _make_machine(self) -> WitnessedMachine:
+        parts = self.parts
+        return WitnessedMachine(parts.make_machine(), self.member_id, parts.invariants, parts.history.applied)
+
+
+def _content(recovered: Recovered) -> tuple[object, ...]:
+    """What a member builds on; entries below the snapshot may or may not be there still."""
+    snapshot = recovered.snapshot
+    return recovered.hard_state, snapshot, [entry for entry in recovered.entries if entry.index > snapshot.index]
+
+
+class MemberProcess:
+    """One run of one member."""
+
+    def __init__(self, host: Host, start: StartingState, storage: MemberStorage, machine: WitnessedMachine) -> None:
+        parts = host.parts
+        self.member_id = host.member_id
+        self.storage = storage
+        self.machine = machine
+        self.leadership = Leadership(term=0, leader=0, is_leader=False)
+        self.paused = False
+        self._alive = True
+        self._host = host
+        self._heap = parts.heap
+        self._held: list[Callable[[], object]] = []
+        """What arrived while it was paused."""
+        self._turn_due = False
+        self._deadline = inf
+        self._alarm = inf
+        """When the heap will look at the deadline."""
+        self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
+        self.member = WitnessedMember(
+            start, settings=parts.settings, chance=host.chance, now=host.clock.now(), invariants=parts.invariants
+        )
+        host.configuration = self.member.configuration
+        self.replica = Replica(
+            member=self.member,
+            storage=WitnessedStorage(storage, host.member_id, parts.invariants),
+            runner=self.runner,
+            machine=machine,
+            surroundings=self,
+            wall_clock=host.clock,
+            compaction=parts.compaction,
+            snapshot=start.snapshot,
+        )
+
+    # Life.
+
+    def run(self) -> None:
+        """Take the first turn soon."""
+        self._host.parts.network.attach(self.member_id, self)
+        self.wake()
+
+    def pause(self) -> None:
+        """Stop it as SIGSTOP would: its sockets and its disk keep what they are given."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let it run, and find at once all that waited."""
+        self.paused = False
+        held, self._held = self._held, []
+        for action in held:
+            self.reached_by(action)
+        if self._alive:
+            self._turn_due = False
+            self.wake()
+
+    def end(self) -> None:
+        """It is gone; nothing reaches it any more."""
+        self._alive = False
+        self._held.clear()
+
+    def reached_by(self, action: Callable[..., object], *arguments: object) -> None:
+        """Do what the network, the disk or a client does to it: now, or when it runs on."""
+        if not self._alive:
+            return
+        if self.paused:
+            self._held.append(partial(action, *arguments))
+        else:
+            action(*arguments)
+
+    def _draw_latency(self) -> float:
+        host = self._host
+        return host.latency.draw_seconds(host.chance) + host.chance.random() * host.stall_seconds
+
+    # Turns.
+
+    def wake(self) -> None:
+        """Take a turn soon."""
+        if not self._turn_due:
+            self._turn_due = True
+            self._heap.after(self._host.turn_seconds, self._take_turn)
+
+    def _take_turn(self) -> None:
+        if not self._turn_due or self.paused or not self._alive:
+            return
+        self._turn_due = False
+        clock = self._host.clock
+        self._deadline = clock.to_world(self.replica.turn(clock.now()))
+        if not self._alive:
+            return
+        self._host.parts.invariants.turn_ended(self.member_id, self.replica.applied.index)
+        if self._deadline < self._alarm:
+            self._alarm = self._deadline
+            self._heap.at(self._alarm, self._look_at_deadline, self._alarm)
+
+    def _look_at_deadline(self, alarm: float) -> None:
+        """A deadline that moved on since needs no turn: most do, at every heartbeat."""
+        if alarm != self._alarm:
+            return
+        self._alarm = inf
+        if not self._alive or self.paused:
+            return
+        if self._heap.now >= self._deadline:
+            self.wake()
+        else:
+            self._alarm = self._deadline
+            self._heap.at(self._alarm, self._look_at_deadline, self._alarm)
+
+    # What the replica asks for.
+
+    def post(self, message: AnyMessage) -> None:
+        """Send, or lose, a message."""
+        trace = self._host.parts.trace
+        if trace.enabled:
+            trace.message(self._heap.now, message)
+        self._host.parts.network.post(message)
+
+    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
+        """Stream the newest snapshot."""
+        newest = self.storage.read_snapshot()
+        assert newest is not None, "the core asks for a transfer of what was saved"
+        snapshot, chunks = newest
+        ended = partial(self._snapshot_sent, transfer.to, snapshot.index)
+        self._host.parts.network.send_snapshot(self.member_id, transfer.to, snapshot, chunks, ended)
+
+    def _snapshot_sent(self, to: int, index: int, delivered: bool) -> None:
+        self.reached_by(self.replica.offer, SnapshotSent(to, index, delivered))
+
+    def leadership_changed(self, leadership: Leadership) -> None:
+        """Remember who leads."""
+        self.leadership = leadership
+        self._tell(f"sees {leadership.leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
+
+    def configuration_changed(self, configuration: Configuration) -> None:
+        """Dial the new members, hang up on the removed ones."""
+        self._host.configuration = configuration
+        peers = [peer for peer in configuration.member_ids if peer != self.member_id]
+        self._host.parts.network.set_peers(self.member_id, peers)
+
+    def note(self, sentence: str) -> None:
+        """Log what the core has to say."""
+        self._tell(sentence)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop; the world looks at why."""
+        self._tell(f"failed: {error!r}")
+        self._host.on_failure(self._host, error)
+
+    def _tell(self, sentence: str) -> None:
+        trace = self._host.parts.trace
+        if trace.enabled:
+            trace.record(self._heap.now, f"{self.member_id}: {sentence}")
+
+    # What the links tell.
+
+    def received(self, message: AnyMessage) -> None:
+        """A peer's message."""
+        self.reached_by(self.replica.offer, Receive(message))
+
+    def connected(self, peer: int) -> None:
+        """Links to the peer are open."""
+        self.reached_by(self.replica.offer, PeerConnected(peer))
+
+    def stopped(self, peer: int) -> None:
+        """The peer's process refuses connections."""
+        self.reached_by(self.replica.offer, PeerStopped(peer))
+
+    def unreachable(self, peer: int) -> None:
+        """Messages to the peer were lost."""
+        self.reached_by(self.replica.offer, PeerUnreachable(peer))
+
+    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """A snapshot's data is complete."""
+        self._tell(f"received a snapshot of {snapshot.index} from {peer}")
+        self.reached_by(self.replica.receive_snapshot, snapshot, list(chunks))

@@ -1,0 +1,157 @@
+"""Stand between a replica and its parts, and tell the invariants what passes; nothing of it is changed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from hashlib import blake2b
+from random import Random
+
+import attrs
+
+from raftswarm.errors import Rejected
+from raftswarm.lab.invariants import Invariants, MemberView
+from raftswarm.lab.log_image import DurableImage
+from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.raft.member import Member, StartingState
+from raftswarm.raft.ready import Ready, Write
+from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.state_machine import Capture, Context, StateMachine
+from raftswarm.storage.member_storage import MemberStorage
+
+DIGEST_BYTES = 16
+
+
+class WitnessedMember(Member):
+    """The member itself; only what it hands out is looked at first."""
+
+    def __init__(
+        self, start: StartingState, *, settings: RaftSettings, chance: Random, now: float, invariants: Invariants
+    ) -> None:
+        super().__init__(start, settings=settings, chance=chance, now=now)
+        self._invariants = invariants
+
+    def take_ready(self) -> Ready:
+        """Hand out the work, checked."""
+        ready = super().take_ready()
+        view = MemberView(self.term, self.commit_index, self.last_index, self.configuration)
+        self._invariants.handed_out(self.id, ready, view)
+        return ready
+
+
+class WitnessedStorage(MemberStorage):
+    """Storage whose every completed call is on record; what a crash cuts short may be there or not."""
+
+    def __init__(self, storage: MemberStorage, member: int, invariants: Invariants) -> None:
+        """Stands for `storage`: every public method is passed on, so nothing of the base is used."""
+        self._storage = storage
+        self._member = member
+        self._invariants = invariants
+
+    def _on_record(self, step: Callable[[DurableImage], object], work: Callable[[], object]) -> None:
+        self._invariants.disk_step_begins(self._member, step)
+        work()
+        self._invariants.disk_step_ends(self._member)
+
+    def write(self, write: Write) -> None:
+        """Append and sync."""
+        self._on_record(partial(_wrote, write), partial(self._storage.write, write))
+
+    def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """Keep an own snapshot."""
+        self._on_record(partial(_saved, snapshot), partial(self._storage.save_snapshot, snapshot, chunks))
+
+    def install(self, snapshot: SnapshotMeta) -> None:
+        """Put a received snapshot in the place of the log."""
+        self._on_record(partial(_installed, snapshot), partial(self._storage.install, snapshot))
+
+    def receive_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """Keep a received snapshot aside."""
+        self._storage.receive_snapshot(snapshot, chunks)
+
+    def read_snapshot(self) -> tuple[SnapshotMeta, Iterator[bytes]] | None:
+        """Return the newest."""
+        return self._storage.read_snapshot()
+
+    def mark(self) -> None:
+        """Cover the log's end."""
+        self._storage.mark()
+
+    def compact(self, first_index: int) -> None:
+        """Drop what lies before."""
+        self._storage.compact(first_index)
+
+    def close(self) -> None:
+        """Mark and close."""
+        self._storage.close()
+
+
+def _wrote(write: Write, image: DurableImage) -> None:
+    image.wrote(write)
+
+
+def _saved(snapshot: SnapshotMeta, image: DurableImage) -> None:
+    image.saved(snapshot)
+
+
+def _installed(snapshot: SnapshotMeta, image: DurableImage) -> None:
+    image.installed(snapshot)
+
+
+@attrs.frozen
+class _WitnessedCapture:
+    capture: Capture
+    chain: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        yield self.chain
+        yield from self.capture.chunks()
+
+
+class WitnessedMachine:
+    """A state machine under a chain of digests: equal chains mean equal commands, contexts and results, in order.
+
+    Every command starts with the number of the client call that it came from.
+    """
+
+    CALL = struct.Struct("<Q")
+
+    def __init__(
+        self, machine: StateMachine, member: int, invariants: Invariants, applied: Callable[[int, Context], None]
+    ) -> None:
+        self.machine = machine
+        self._member = member
+        self._invariants = invariants
+        self._applied = applied
+        self._chain = bytes(DIGEST_BYTES)
+
+    def apply(self, command: bytes, context: Context) -> object:
+        """Change the state."""
+        (call,) = self.CALL.unpack_from(command)
+        result: object
+        try:
+            result = self.machine.apply(command[self.CALL.size :], context)
+        except Rejected as rejected:
+            self._record(call, command, context, rejected)
+            raise
+        self._record(call, command, context, result)
+        return result
+
+    def _record(self, call: int, command: bytes, context: Context, result: object) -> None:
+        link = b"%d %d %d %d " % (context.command_number, context.time_ns, context.index, context.term)
+        digest = blake2b(self._chain, digest_size=DIGEST_BYTES)
+        digest.update(link + command + repr(result).encode())
+        self._chain = digest.digest()
+        self._invariants.applied(self._member, context.command_number, self._chain)
+        self._applied(call, context)
+
+    def capture(self) -> Capture:
+        """Take a picture."""
+        return _WitnessedCapture(self.machine.capture(), self._chain)
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the state by a picture's."""
+        parts = iter(chunks)
+        self._chain = next(parts)
+        self.machine.restore(parts)

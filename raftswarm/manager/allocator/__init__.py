@@ -1,0 +1,1 @@
+"""Hands out published ports and lets tasks go on to the scheduler."""

@@ -1,0 +1,1 @@
+"""What users ask for: requests, their checks, their effects on the store."""

@@ -1,0 +1,1 @@
+"""Sessions, heartbeats and assignments of the agents."""

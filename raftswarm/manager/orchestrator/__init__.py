@@ -1,0 +1,1 @@
+"""Keeps the desired number of tasks: replicated services, restarts, rolling updates, history."""

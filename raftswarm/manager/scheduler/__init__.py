@@ -1,0 +1,1 @@
+"""Places pending tasks on nodes."""

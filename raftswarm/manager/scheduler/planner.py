@@ -1,0 +1,73 @@
+"""One pass of the scheduler: nodes for the tasks that wait, or the reason why there is none (SWARM 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from raftswarm.manager.scheduler.actions import AnyAction, AssignTask, EndTask, ExplainTask
+from raftswarm.manager.scheduler.filters import Needs, explain, first_failing
+from raftswarm.manager.scheduler.ledger import Ledger, NodeLoad, SpecKey, spec_key
+from raftswarm.manager.scheduler.placement import spread
+from raftswarm.objects.records import Task
+from raftswarm.objects.states import TaskState
+from raftswarm.objects.tasks import is_wanted
+
+
+def plan_assignments(ledger: Ledger, *, now: int) -> list[AnyAction]:
+    """Decide about every waiting task. The ledger is not changed: what is written comes back to it as changes."""
+    loads = {node_id: ledger.loads[node_id].copy() for node_id in sorted(ledger.loads)}
+    failures = ledger.failures(now)
+    waiting = sorted(ledger.pending.values(), key=_by_spec)
+    actions: list[AnyAction] = [EndTask(task.id, now) for task in waiting if not _is_to_run(task)]
+    to_run = [task for task in waiting if _is_to_run(task)]
+    actions += _confirm((task for task in to_run if task.node_id), loads, now)
+    for key, group in groupby((task for task in to_run if not task.node_id), key=_group_of):
+        tasks = list(group)
+        actions += _place_group(tasks, loads, _failures_of(failures, key[0]), now)
+    return actions
+
+
+def _is_to_run(task: Task) -> bool:
+    return is_wanted(task) or task.desired_state is TaskState.COMPLETE
+
+
+def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: int) -> list[AnyAction]:
+    """Check the nodes of tasks that were made for a node (5.4)."""
+    actions: list[AnyAction] = []
+    for task in preassigned:
+        load = loads.get(task.node_id)
+        if load is None:
+            continue
+        failing = first_failing(Needs.of(task), load)
+        if failing is None:
+            load.add(task)
+            actions.append(AssignTask(task.id, task.node_id, now))
+        elif task.status.error != failing.explain(1):
+            actions.append(ExplainTask(task.id, failing.explain(1), now))
+    return actions
+
+
+def _place_group(
+    tasks: list[Task], loads: Mapping[str, NodeLoad], failures: Mapping[str, int], now: int
+) -> list[AnyAction]:
+    placed, left = spread(tasks, loads.values(), failures)
+    actions: list[AnyAction] = [AssignTask(task.id, node_id, now) for task, node_id in placed]
+    if left:
+        reasons = explain(Needs.of(left[0]), loads.values())
+        error = f"no suitable node ({reasons})" if reasons else "no suitable node"
+        actions += [ExplainTask(task.id, error, now) for task in left if task.status.error != error]
+    return actions
+
+
+def _failures_of(failures: Mapping[tuple[str, SpecKey], int], spec: SpecKey) -> dict[str, int]:
+    return {node_id: count for (node_id, key), count in failures.items() if key == spec}
+
+
+def _by_spec(task: Task) -> tuple[SpecKey, int, str]:
+    return spec_key(task), task.slot, task.id
+
+
+def _group_of(task: Task) -> tuple[SpecKey, str]:
+    """Tasks of one spec of one service are placed together; those of no service one by one."""
+    return spec_key(task), "" if task.service_id else task.id

@@ -1,0 +1,1 @@
+"""The data plane: published ports on every node, spread over the tasks."""

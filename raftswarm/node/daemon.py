@@ -1,0 +1,132 @@
+"""A daemon: one node in a process of its own, with the real world around it and the Engine API in front."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import attrs
+import trio
+
+from raftswarm.agent.executors.plan_run import minimal_environment
+from raftswarm.engine.engine_api import EngineApi
+from raftswarm.engine.host import read_host_facts
+from raftswarm.errors import InvalidSpec
+from raftswarm.http.addresses import parse_address
+from raftswarm.http.listeners import open_listener
+from raftswarm.http.server import serve_http
+from raftswarm.node.machine import Machine
+from raftswarm.node.settings import WILDCARD_HOSTS, NodeSettings, split_address
+from raftswarm.node.world import NodeWorld
+from raftswarm.storage.state_directory import lock_state
+from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.tls import open_tls_network
+from raftswarm.world.chance import SystemEntropy
+from raftswarm.world.clock import SystemWallClock
+from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
+from raftswarm.world.real_processes import RealProcesses
+from raftswarm.world.runtime_directory import runtime_directory
+
+logger = logging.getLogger("raftswarm.daemon")
+
+
+@attrs.frozen(kw_only=True)
+class DaemonOptions:
+    """What the command line says."""
+
+    state_directory: str
+    hostname: str
+    listen_address: str
+    advertise_address: str
+    api: tuple[str, ...]
+    log_level: str = "info"
+
+
+async def run_daemon(options: DaemonOptions) -> None:
+    """Run until SIGTERM or SIGINT; raises a `RaftSwarmError` with a sentence for the operator when it cannot start."""
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    settings = _settings(options)
+    addresses = [parse_address(text) for text in options.api]
+    disk = RealDisk()
+    lock = lock_state(disk, settings.state_directory)
+    clock, chance = SystemWallClock(), random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
+    try:
+        async with AsyncExitStack() as stack:
+            listeners = [
+                await stack.enter_async_context(open_listener(address, plain_tcp=True)) for address in addresses
+            ]
+            runner = await stack.enter_async_context(ThreadDiskRunner())
+            world = NodeWorld(
+                disk=disk,
+                runner=runner,
+                wall_clock=clock,
+                chance=chance,
+                entropy=SystemEntropy(),
+                processes=RealProcesses(),
+                open_network=lambda credentials, host: open_tls_network(
+                    clock, local_host=host, credentials=credentials
+                ),
+            )
+            machine = Machine(settings, world)
+            api = EngineApi(machine, host=read_host_facts(), clock=clock, chance=chance)
+            nursery = await stack.enter_async_context(open_helpers())
+            await nursery.start(_serve_until_signalled, nursery.cancel_scope)
+            await nursery.start(machine.run)
+            logger.info("serving the Docker Engine API on %s", ", ".join(options.api))
+            await serve_http(api.handle, listeners)
+    finally:
+        lock.close()
+    logger.info("stopped")
+
+
+async def _serve_until_signalled(
+    stop: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for number in signals:
+            logger.info("%s: stopping", signal.Signals(number).name)
+            stop.cancel()
+            return
+
+
+def _first_address() -> str:
+    """This machine's address towards others, as Docker guesses it where nobody says."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # Nothing is sent; the routing table answers.
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _settings(options: DaemonOptions) -> NodeSettings:
+    """Check the addresses, and fill in what was left open."""
+    for name, text in (("--listen-addr", options.listen_address), ("--advertise-addr", options.advertise_address)):
+        try:
+            split_address(text)
+        except ValueError:
+            raise InvalidSpec(f"{name} {text}: expected HOST:PORT, with a port below 65536") from None
+    if not options.hostname:
+        raise InvalidSpec("--hostname must not be empty")
+    host, port = split_address(options.listen_address)
+    listen = f"{host}:{port}"
+    advertise = listen
+    if options.advertise_address:
+        advertise_host, advertise_port = split_address(options.advertise_address, port)
+        advertise = f"{advertise_host}:{advertise_port}"
+    elif host in WILDCARD_HOSTS:
+        advertise = f"{_first_address()}:{port}"
+    return NodeSettings(
+        state_directory=str(Path(options.state_directory).absolute()),
+        hostname=options.hostname,
+        listen_address=listen,
+        advertise_address=advertise,
+        shared_directory=str(runtime_directory()),
+        task_environment=minimal_environment(os.environ),
+    )

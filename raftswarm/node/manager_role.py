@@ -1,0 +1,193 @@
+"""What a manager adds to a node: a Raft member, the replicated store on it, and, while it leads, the control plane."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Final
+
+import trio
+from msgspec.structs import replace
+
+from raftswarm.ca import Identity
+from raftswarm.consensus.driver import Driver, World
+from raftswarm.errors import Overloaded, RaftSwarmError, RequestRefused
+from raftswarm.manager.allocator.loop import Allocator
+from raftswarm.manager.control.certificates import CertificateIssuer
+from raftswarm.manager.control.handler import ControlHandler
+from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest, ManagerStatus
+from raftswarm.manager.dispatcher.dispatcher import Dispatcher
+from raftswarm.manager.leadership import ControlLoop, run_while_leading
+from raftswarm.manager.orchestrator.loop import Orchestrator
+from raftswarm.manager.orchestrator.reaper import Reaper
+from raftswarm.manager.scheduler.loop import Scheduler
+from raftswarm.node.facts import NodeFacts
+from raftswarm.node.leader_requests import LeaderRequests
+from raftswarm.node.settings import NodeSettings
+from raftswarm.node.state_directory import StateDirectory
+from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.objects.records import Cluster, Node
+from raftswarm.raft.log_entry import Configuration, MemberInfo
+from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.store.store import Store, Transaction, WatchOverflow
+from raftswarm.store.writes import StoreWrites
+from raftswarm.transport.call_pool import CallPool
+from raftswarm.wire.requests import JoinedMembers, JoinMembers, ManagerPeer
+
+logger = logging.getLogger("raftswarm.node")
+
+JOIN_PAUSE_SECONDS: Final = 0.2
+JOIN_CALL_SECONDS: Final = 5.0
+JOIN_TRIES: Final = 50
+
+
+class ManagerRole:
+    """Runs beside the agent of a manager."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        world: NodeWorld,
+        directory: StateDirectory,
+        facts: NodeFacts,
+        keys: KeyRing,
+        network: NodeNetwork,
+        calls: CallPool,
+    ) -> None:
+        """Recover the member from its disk; nothing runs yet."""
+        self._facts = facts
+        self._keys = keys
+        self._calls = calls
+        self._world = world
+        self.store = Store()
+        self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
+        self.driver = Driver(
+            self._storage,
+            recovered,
+            self.store,
+            World(runner=world.runner, network=network, wall_clock=world.wall_clock, chance=world.chance),
+            settings=settings.raft,
+        )
+        self.writes = StoreWrites(self.store, self.driver)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.writes,
+            node_id=facts.node_id,
+            managers=self.manager_peers,
+            entropy=world.entropy,
+            chance=world.chance,
+            wall_clock=world.wall_clock,
+        )
+        self.control_handler = ControlHandler(
+            self.store, self.writes, membership=self, entropy=world.entropy, wall_clock=world.wall_clock
+        )
+        self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock)
+        self.requests = LeaderRequests(
+            self.driver, calls, self.control_handler, election_seconds=settings.raft.election_seconds
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled; raises what stopped the member. The log is closed behind its last write."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.driver.run)
+                nursery.start_soon(run_while_leading, self.driver, self._loops())
+                nursery.start_soon(self._follow_autolock)
+                nursery.start_soon(self._ensure_membership)
+        finally:
+            self._world.runner.submit(self._storage.close, lambda _: None)
+
+    async def control(self, request: AnyControlRequest) -> AnyControlAnswer:
+        """Answer an Engine API call that came to this manager."""
+        return await self.requests.control(request)
+
+    async def hand_over(self) -> None:
+        """Before a clean stop of a leader: return when another manager leads; at once if there is none."""
+        await self.driver.transfer_leadership()
+
+    # The members, as Raft and the swarm see them.
+
+    def manager_peers(self) -> tuple[ManagerPeer, ...]:
+        """The managers that agents and joining nodes may turn to."""
+        configuration = self.driver.configuration.value
+        return tuple(ManagerPeer(node_id=info.name, address=info.address) for info in configuration.voters)
+
+    def manager_status(self, node_id: str) -> ManagerStatus | None:
+        """How a manager stands; None for a node that is none."""
+        for info in self.driver.configuration.value.voters:
+            if info.name == node_id:
+                leads = info.id == self.driver.leadership.value.leader
+                return ManagerStatus(leader=leads, reachable=self.driver.is_reachable(info.id), address=info.address)
+        return None
+
+    async def join_member(self, caller: Identity, request: JoinMembers) -> JoinedMembers:
+        """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""
+        for _ in range(JOIN_TRIES):
+            self.requests.require_leading()
+            configuration = self.driver.configuration.value
+            info = MemberInfo(id=request.member_id, address=request.address, name=caller.node_id)
+            if configuration.member(info.id) == info:
+                break
+            others = [voter for voter in configuration.voters if voter.id != info.id]
+            voters = tuple(sorted([*others, info], key=lambda voter: voter.id))
+            try:
+                await self.driver.change_configuration(Configuration(voters=voters))
+            except Overloaded:
+                await trio.sleep(JOIN_PAUSE_SECONDS)  # Another change is on its way.
+            else:
+                break
+        else:
+            raise RequestRefused("other managers are joining; try again", code="Unavailable")
+
+        def note(transaction: Transaction) -> None:
+            node = transaction.get(Node, caller.node_id)
+            if node is None:
+                raise RequestRefused(f"node {caller.node_id} not found", code="NotFound")
+            transaction.update(
+                replace(node, role="manager", member_id=request.member_id, manager_address=request.address)
+            )
+
+        await self.writes.write(note)
+        return JoinedMembers(configuration=self.driver.configuration.value)
+
+    async def _ensure_membership(self) -> None:
+        """Ask to be added until we are; a member that was added once learns of it from its log."""
+        while self.driver.configuration.value.member(self._facts.member_id) is None:
+            for manager in self._facts.managers:
+                if manager.address == self._facts.advertise_address:
+                    continue
+                request = JoinMembers(member_id=self._facts.member_id, address=self._facts.advertise_address)
+                try:
+                    with trio.fail_after(JOIN_CALL_SECONDS):
+                        await self._calls.call(manager.address, request)
+                except (RaftSwarmError, trio.TooSlowError) as error:
+                    logger.info("not a member yet: %s", error)
+                else:
+                    return
+            await trio.sleep(JOIN_PAUSE_SECONDS)
+
+    # What runs.
+
+    def _loops(self) -> list[ControlLoop]:
+        clock, entropy = self._world.wall_clock, self._world.entropy
+        return [
+            self.dispatcher.run,
+            Allocator(self.store, self.writes, clock).run,
+            Orchestrator(self.store, self.writes, clock, entropy).run,
+            Scheduler(self.store, self.writes, clock).run,
+            Reaper(self.store, self.writes).run,
+        ]
+
+    async def _follow_autolock(self) -> None:
+        """Seal this manager's keys as the cluster says, whenever that changes (SWARM 11)."""
+        with self.store.watch(Cluster) as watch:
+            while True:
+                cluster = self.store.cluster
+                if cluster is not None:
+                    wanted = cluster.unlock_key or None
+                    if self._keys.locked_by != wanted:
+                        self._keys.lock_with(wanted)
+                        logger.info("autolock is %s on this manager", "on" if wanted else "off")
+                with contextlib.suppress(WatchOverflow):
+                    await watch.next()

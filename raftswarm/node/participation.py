@@ -1,0 +1,237 @@
+"""A node while it takes part in a swarm: links and calls, the agent, the proxy, and on a manager the member.
+
+Everything runs in one nursery; what ends it (leaving, a failed disk, the daemon's stop) ends all of it in order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import trio
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec.structs import replace
+
+from raftswarm.agent import Agent, PublishedPorts, TaskRecords, Worker
+from raftswarm.agent.addresses import AddressPool
+from raftswarm.agent.description import describe_machine
+from raftswarm.agent.executors.process import ProcessExecutor
+from raftswarm.agent.executors.templates import Host
+from raftswarm.agent.session import Manager
+from raftswarm.ca import read_certificates
+from raftswarm.engine.node_protocol import LocalInfo, LocalState
+from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
+from raftswarm.network.proxy import Proxy
+from raftswarm.node.call_service import CallService
+from raftswarm.node.entering import TASKS_KEY, read_credentials
+from raftswarm.node.facts import ManagerAddress, NodeFacts, write_facts
+from raftswarm.node.manager_role import ManagerRole
+from raftswarm.node.settings import NodeSettings, split_address
+from raftswarm.node.state_directory import StateDirectory
+from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.objects.records import Node, NodeDescription
+from raftswarm.objects.states import TaskState
+from raftswarm.storage.keys import KeyRing
+from raftswarm.transport.call_pool import CallPool
+from raftswarm.transport.calls import open_caller, serve_calls
+from raftswarm.transport.member_links import route_link
+from raftswarm.version import __version__
+from raftswarm.wire.requests import ManagerPeer, SessionMessage
+from raftswarm.world.network import Link
+
+logger = logging.getLogger("raftswarm.node")
+
+READY_SECONDS: Final = 15.0
+
+
+class Participation:
+    """One stay in a swarm."""
+
+    def __init__(
+        self, settings: NodeSettings, world: NodeWorld, directory: StateDirectory, facts: NodeFacts, keys: KeyRing
+    ) -> None:
+        self.facts = facts
+        self._settings = settings
+        self._world = world
+        self._directory = directory
+        self._keys = keys
+        self._manager: ManagerRole | None = None
+        self._agent: Agent | None = None
+        self._worker: Worker | None = None
+        self._credentials = read_credentials(directory, keys)
+        self._running = trio.Event()
+
+    @property
+    def is_manager(self) -> bool:
+        """Tell whether this node runs a member."""
+        return self.facts.is_manager
+
+    @property
+    def manager(self) -> ManagerRole:
+        """The manager's part, once it runs."""
+        assert self._manager is not None, "who asks has waited until it runs, on a manager"
+        return self._manager
+
+    async def run(self) -> None:
+        """Take part until cancelled; raises what made it impossible."""
+        host = split_address(self.facts.advertise_address)[0]
+        async with self._world.open_network(self._credentials, host) as network, trio.open_nursery() as nursery:
+            calls = CallPool(network)
+            nursery.start_soon(calls.run)
+            if self.is_manager:
+                self._manager = ManagerRole(
+                    self._settings, self._world, self._directory, self.facts, self._keys, network, calls
+                )
+                await nursery.start(self._listen, network, self._manager)
+                nursery.start_soon(self._manager.run)
+            proxy = Proxy(host)
+            nursery.start_soon(proxy.run)
+            self._agent = self._make_agent(network, proxy)
+            nursery.start_soon(self._agent.run)
+            self._running.set()
+
+    def _make_agent(self, network: NodeNetwork, proxy: Proxy) -> Agent:
+        world, directory = self._world, self._directory.tasks
+        key = self._keys.get(TASKS_KEY)
+        assert key is not None, "a node in a swarm has one"
+        executor = ProcessExecutor(
+            processes=world.processes,
+            disk=world.disk,
+            runner=world.runner,
+            directory=directory,
+            addresses=AddressPool(
+                world.disk, world.runner, f"{self._settings.shared_directory}/addresses", owner=directory
+            ),
+            host=Host(node_id=self.facts.node_id, hostname=self._settings.hostname),
+            description=self._describe,
+            base_environment=self._settings.task_environment,
+            images=self._settings.image_commands,
+        )
+        ports = PublishedPorts(proxy.set_routes)
+        records = TaskRecords(world.disk, world.runner, directory, key, world.entropy)
+        self._worker = Worker(executor, records, world.wall_clock, ports.set_tasks)
+        return Agent(
+            managers=_KnownManagers(self, network),
+            worker=self._worker,
+            ports=ports,
+            describe=self._describe,
+            chance=world.chance,
+            heard=self._heard,
+        )
+
+    def _heard(self, message: SessionMessage) -> None:
+        """Remember the managers, so that the next life of this node finds one."""
+        managers = tuple(ManagerAddress(peer.node_id, peer.address) for peer in message.managers)
+        if managers and managers != self.facts.managers:
+            self.facts = replace(self.facts, managers=managers)
+            write_facts(self._world.disk, self._directory.root, self.facts)
+
+    def _describe(self) -> NodeDescription:
+        """This machine and its certificate, as managers are told."""
+        credentials = self._credentials
+        root = read_certificates(credentials.roots)[0]
+        return replace(
+            describe_machine(__version__),
+            hostname=self._settings.hostname,
+            trust_root=credentials.roots,
+            issuer_subject=root.subject.public_bytes(),
+            issuer_public_key=root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        )
+
+    def _running_tasks(self) -> int:
+        tasks = self._worker.tasks if self._worker is not None else ()
+        return sum(task.status.state is TaskState.RUNNING for task in tasks)
+
+    async def _listen(
+        self,
+        network: NodeNetwork,
+        manager: ManagerRole,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        service = CallService(manager)
+
+        async def serve(link: Link) -> None:
+            await route_link(
+                link,
+                calls=lambda calling: serve_calls(calling, service),
+                members=manager.driver.links.accept,
+            )
+
+        await network.serve(self.facts.listen_address, serve, started=lambda _: task_status.started())
+
+    # For the machine.
+
+    @property
+    def manager_count(self) -> int:
+        """How many managers the swarm has, as far as this node knows."""
+        return len(self._managers())
+
+    def _managers(self) -> tuple[ManagerPeer, ...]:
+        if self._manager is not None:
+            return self._manager.manager_peers()
+        return tuple(ManagerPeer(node_id=known.node_id, address=known.address) for known in self.facts.managers)
+
+    def info(self, state: LocalState, description: NodeDescription) -> LocalInfo:
+        """What `docker info` says of this node in the swarm, from what is known here."""
+        manager = self._manager
+        store = manager.store if manager is not None else None
+        return LocalInfo(
+            state=state,
+            description=description,
+            node_id=self.facts.node_id,
+            node_address=split_address(self.facts.advertise_address)[0],
+            is_manager=self.is_manager,
+            error=manager.requests.why_no_leader() if manager is not None else "",
+            remote_managers=tuple((peer.node_id, peer.address) for peer in self._managers()),
+            node_count=sum(1 for _ in store.find(Node)) if store is not None else 0,
+            manager_count=self.manager_count if store is not None else 0,
+            cluster=store.cluster if store is not None else None,
+            running_tasks=self._running_tasks(),
+            state_directory=self._settings.state_directory,
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether everything of this node has been started."""
+        return self._running.is_set()
+
+    async def wait_running(self) -> None:
+        """Return when it has."""
+        await self._running.wait()
+
+    async def wait_ready(self) -> None:
+        """Return when this node counts: its agent has a session, and on a manager its member is in the swarm."""
+        await self._running.wait()
+        assert self._agent is not None, "it runs"
+        await self._agent.wait_registered()
+
+    async def control(self, request: AnyControlRequest) -> AnyControlAnswer:
+        """Ask the swarm, as a manager."""
+        return await self.manager.control(request)
+
+    async def hand_over(self) -> None:
+        """Before a clean stop: let another manager lead."""
+        if self._manager is not None:
+            await self._manager.hand_over()
+
+    async def stop_tasks(self) -> None:
+        """Stop and remove every task of this node: it leaves."""
+        if self._agent is not None:
+            await self._agent.stop_tasks()
+
+
+class _KnownManagers:
+    """The agent's way to the managers that this node knows; its own comes in handy while they elect."""
+
+    def __init__(self, participation: Participation, network: NodeNetwork) -> None:
+        self._participation = participation
+        self._network = network
+
+    def addresses(self) -> Sequence[str]:
+        return [manager.address for manager in self._participation.facts.managers]
+
+    def connect(self, address: str) -> AbstractAsyncContextManager[Manager]:
+        return open_caller(self._network, address)

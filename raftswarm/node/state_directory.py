@@ -1,0 +1,56 @@
+"""Where a node keeps what; clearing it is how a node forgets a swarm."""
+
+from __future__ import annotations
+
+from raftswarm.agent.record import SUFFIX
+from raftswarm.node.facts import remove_facts
+from raftswarm.storage.files import disk_errors, make_directory, read_file, replace_file
+from raftswarm.world.disk import Disk
+
+
+class StateDirectory:
+    """Names of the parts of a state directory (docs/formats.md)."""
+
+    def __init__(self, root: str, disk: Disk) -> None:
+        self.root = root
+        self._disk = disk
+
+    @property
+    def certificates(self) -> str:
+        """Keys, sealed; certificate and root."""
+        return f"{self.root}/certificates"
+
+    @property
+    def raft(self) -> str:
+        """The member's log and snapshots."""
+        return f"{self.root}/raft"
+
+    @property
+    def tasks(self) -> str:
+        """The agent's own record."""
+        return f"{self.root}/tasks"
+
+    def write_public(self, name: str, text: str) -> None:
+        """Replace a file of the certificates directory that holds nothing secret; durable on return."""
+        with disk_errors(f"could not write {self.certificates}/{name}"):
+            make_directory(self._disk, self.certificates)
+            replace_file(self._disk, self.certificates, name, text.encode(), mode=0o644)
+
+    def read_public(self, name: str) -> str:
+        """Read such a file."""
+        with disk_errors(f"could not read {self.certificates}/{name}"):
+            return read_file(self._disk, f"{self.certificates}/{name}").decode(errors="replace")
+
+    def clear(self) -> None:
+        """Forget the swarm, the facts first: then the rest is rubbish, whenever we are interrupted.
+
+        Directories of tasks are not ours to remove: whatever runs in one is ended first, by the agent.
+        """
+        with disk_errors(f"could not clear {self.root}"):
+            remove_facts(self._disk, self.root)
+            for directory in (f"{self.raft}/log", f"{self.raft}/snapshots", self.certificates):
+                for name in self._disk.list(directory):
+                    self._disk.remove(f"{directory}/{name}")
+            for name in self._disk.list(self.tasks):
+                if name.endswith(SUFFIX):
+                    self._disk.remove(f"{self.tasks}/{name}")

@@ -1,0 +1,1 @@
+"""Specs and objects of the swarm as plain data, and the parsing that several loops share."""

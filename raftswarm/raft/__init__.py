@@ -1,0 +1,1 @@
+"""Consensus without I/O: events in, work out."""

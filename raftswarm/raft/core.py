@@ -1,0 +1,269 @@
+"""What all parts of a member share, and the few verbs that change it.
+
+The parts (`elections`, `following`, `replication`, `membership`, `reads`, `snapshots`, `transfer`, `openings`) are
+functions over this state; `member` calls them. Two rules that every part relies on stand here: a role changes only as
+`ROLE_CHANGES` allows, and no message leaves before what it claims is on disk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+
+import attrs
+
+from raftswarm.raft.acquaintances import Acquaintance
+from raftswarm.raft.durability import Durability
+from raftswarm.raft.log_entry import Configuration, HardState, SnapshotMeta
+from raftswarm.raft.log_view import LogView
+from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.quorum import Quorum
+from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer
+from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
+from raftswarm.raft.settings import RaftSettings
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """Who speaks, and how much this start found on its disk."""
+
+    member_id: int
+    cluster: str
+    incarnation: int
+    boot: int
+    start: int
+    """Drawn at random: no other start has it."""
+    term: int
+    last_index: int
+    last_term: int
+
+
+@attrs.frozen
+class LeaderHint:
+    """The leader's process has stopped, as far as its closed port tells (docs/raft.md)."""
+
+    leader: int
+    expires_at: float
+
+
+@attrs.define(eq=False)
+class Work:
+    """What the next `Ready` will hand out."""
+
+    messages: list[AnyMessage] = attrs.field(factory=list)
+    install: SnapshotMeta | None = None
+    proposals: list[ProposalOutcome] = attrs.field(factory=list)
+    reads: list[ReadOutcome] = attrs.field(factory=list)
+    snapshots_to_send: list[SnapshotTransfer] = attrs.field(factory=list)
+    notes: list[str] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Core:
+    """The state of one member (Figure 2)."""
+
+    identity: Identity
+    settings: RaftSettings
+    chance: Random
+    now: float
+
+    term: int
+    voted_for: int
+    log: LogView
+    commit_index: int
+    applied_index: int
+    """Up to here, committed entries were handed out to be applied."""
+    role: Role
+    durability: Durability
+    hard_state_write: int = 0
+    """Number of the write that makes term and vote durable."""
+
+    hint: LeaderHint | None = None
+    acquaintances: dict[int, Acquaintance] = attrs.field(factory=dict)
+    met: set[int] = attrs.field(factory=set)
+    """Peers that have found our opening in order."""
+    is_trusted: bool = False
+    """A majority has: this member may vote."""
+    is_regressed: bool = False
+    """A peer knows that this member has lost what it had durably."""
+    openings_due: float
+    """When to ask those again who have not answered our opening."""
+    recent_snapshots: deque[SnapshotMeta] = attrs.field(factory=lambda: deque(maxlen=8))
+    work: Work = attrs.field(factory=Work)
+    _quorum: tuple[Configuration, Quorum] | None = None
+
+    @property
+    def id(self) -> int:
+        """This member."""
+        return self.identity.member_id
+
+    @property
+    def boot(self) -> int:
+        """This start's number."""
+        return self.identity.boot
+
+    @property
+    def configuration(self) -> Configuration:
+        """The members in force: the newest in the log, committed or not (4.1)."""
+        return self.log.configuration
+
+    @property
+    def quorum(self) -> Quorum:
+        """The voters in force."""
+        configuration = self.log.configuration
+        if self._quorum is None or self._quorum[0] is not configuration:
+            self._quorum = configuration, Quorum.of(configuration)
+        return self._quorum[1]
+
+    @property
+    def is_voter(self) -> bool:
+        """Tell whether this member has a vote in the configuration in force."""
+        return self.quorum.includes(self.id)
+
+    @property
+    def may_lead(self) -> bool:
+        """Tell whether this member may campaign: it votes, or it did until a change that need not be committed.
+
+        While it is not, nobody else need have a log as long, and then nobody could win without us (dissertation 4.2.2).
+        """
+        if self.is_voter:
+            return True
+        return self.log.configuration_index > self.commit_index and self.log.may_vote_after(self.commit_index, self.id)
+
+    @property
+    def peers(self) -> list[int]:
+        """The other members, sorted."""
+        return [member for member in self.configuration.member_ids if member != self.id]
+
+    @property
+    def other_voters(self) -> list[int]:
+        """The other voters, sorted."""
+        return [member for member in self.peers if self.quorum.includes(member)]
+
+    @property
+    def leader(self) -> int:
+        """Who leads this term, as far as known; 0 otherwise."""
+        match self.role:
+            case Leader():
+                return self.id
+            case Follower(leader=leader):
+                return leader
+            case _:
+                return 0
+
+    @property
+    def fresh_hint(self) -> int:
+        """The leader that is known to have stopped; 0 without such a hint."""
+        return self.hint.leader if self.hint is not None and self.now < self.hint.expires_at else 0
+
+    def draw_election_timeout(self) -> float:
+        """Return a moment between T and 2T from now (5.2)."""
+        return self.now + self.settings.election_seconds * (1 + self.chance.random())
+
+    def draw_hint_retry(self) -> float:
+        """Return a moment soon from now: with a hint nobody else is waited for."""
+        return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
+
+    # Term, vote and role.
+
+    def enter_term(self, term: int) -> None:
+        """Somebody is in a later term: follow there (5.1). Only a leader gets a new timer; others wait on."""
+        assert term > self.term, "terms only rise"
+        deadline = self.draw_election_timeout() if isinstance(self.role, Leader) else self.role.deadline
+        self.set_hard_state(term, voted_for=0)
+        self.become(Follower(deadline=deadline))
+
+    def set_hard_state(self, term: int, voted_for: int) -> None:
+        """Change term and vote; they are durable with the next write."""
+        assert term > self.term or (term == self.term and self.voted_for in {0, voted_for}), "one vote per term"
+        self.term, self.voted_for = term, voted_for
+        self.hard_state_write = self.durability.handed_out + 1
+
+    @property
+    def hard_state(self) -> HardState:
+        """Term and vote."""
+        return HardState(term=self.term, voted_for=self.voted_for)
+
+    def become(self, role: Role) -> None:
+        """Change the role."""
+        old = self.role
+        assert type(role) in ROLE_CHANGES[type(old)], f"{old} cannot become {role}"
+        if isinstance(old, Leader):
+            self._leave_leadership(old)
+        self.role = role
+
+    def step_down(self, reason: str) -> None:
+        """Stop leading, in the same term."""
+        self.note(f"steps down in term {self.term}: {reason}")
+        self.become(Follower(deadline=self.draw_election_timeout()))
+
+    def lose_leader(self, deadline: float) -> None:
+        """Nobody was heard from for too long, and this member cannot campaign now."""
+        if not (isinstance(self.role, Follower) and self.role.leader == 0):
+            self.become(Follower(deadline=deadline))
+        self.role.deadline = deadline
+
+    def _leave_leadership(self, role: Leader) -> None:
+        for token in role.reads.take_all():
+            self.work.reads.append(ReadOutcome(token, refused="this member leads no longer"))
+        for peer, progress in role.progress.items():
+            self.acquaintance(peer).hear_acknowledged(self.term, progress.match_index, self.commit_index)
+
+    # The log.
+
+    def truncate(self, last_index: int) -> None:
+        """Forget conflicting entries (5.3)."""
+        assert last_index >= self.commit_index, "what is committed stays"
+        self.log.truncate(last_index)
+        self.durability.forget_after(last_index)
+
+    def commit_to(self, index: int) -> None:
+        """Learn that entries are committed."""
+        assert index <= self.log.last_index
+        self.commit_index = max(self.commit_index, index)
+
+    # Messages out.
+
+    @property
+    def has_unwritten(self) -> bool:
+        """Tell whether the next `Ready` will hold a write."""
+        return (
+            self.log.has_unwritten
+            or self.work.install is not None
+            or self.hard_state_write > self.durability.handed_out
+        )
+
+    def send(self, message: AnyMessage) -> None:
+        """Let a message leave once the term that it tells is durable: at once, nearly always."""
+        self._send_after(self.hard_state_write, message)
+
+    def send_when_written(self, message: AnyMessage) -> None:
+        """Let a message leave once all that happened so far is durable."""
+        self._send_after(self.durability.handed_out + self.has_unwritten, message)
+
+    def _send_after(self, write: int, message: AnyMessage) -> None:
+        if write <= self.durability.written:
+            self.work.messages.append(message)
+        else:
+            self.durability.hold(write, message)
+
+    def note(self, sentence: str) -> None:
+        """Tell the operator."""
+        self.work.notes.append(sentence)
+
+    def drop(self, message: AnyMessage, reason: str) -> None:
+        """A peer's bytes never stop us."""
+        self.note(f"dropped {type(message).__name__} from {message.sender} in term {message.term}: {reason}")
+
+    # Peers.
+
+    def acquaintance(self, peer: int) -> Acquaintance:
+        """Return what is remembered of a peer."""
+        return self.acquaintances.setdefault(peer, Acquaintance())
+
+    @property
+    def may_vote(self) -> bool:
+        """Tell whether our memory is known to be whole: nothing was lost that somebody counts on."""
+        if not self.is_trusted and self.quorum.is_met_by(self.met | {self.id}):
+            self.is_trusted = True
+        return self.is_trusted and not self.is_regressed

@@ -1,0 +1,187 @@
+"""Elections: pre-vote, votes, stickiness, and hints that a leader has stopped (5.2, 5.4.1; dissertation 4.2.3, 9.6).
+
+The one big idea: an election timeout is the slow way to notice that a leader is gone. When its process is known to have
+stopped, voters campaign in the order that the leader itself last published, within milliseconds.
+"""
+
+from __future__ import annotations
+
+from raftswarm.raft import replication
+from raftswarm.raft.core import Core, LeaderHint
+from raftswarm.raft.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
+from raftswarm.raft.quorum import VoteResult
+from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate
+
+
+def pass_time(core: Core) -> None:
+    """An election timer is due."""
+    if not core.may_lead or core.is_regressed:
+        core.lose_leader(deadline=float("inf"))
+    elif not core.may_vote:
+        core.lose_leader(deadline=core.now + core.settings.heartbeat_seconds)
+    else:
+        ask_for_pre_votes(core)
+
+
+def ask_for_pre_votes(core: Core) -> None:
+    """Find out whether an election could be won, before a term is spent on it (9.6)."""
+    match core.role:
+        case Follower(leader=leader):
+            lost_leader = leader
+        case PreCandidate(lost_leader=leader):
+            lost_leader = leader
+        case _:
+            lost_leader = 0
+    hint = core.fresh_hint
+    deadline = core.draw_hint_retry() if hint else core.draw_election_timeout()
+    role = PreCandidate(deadline=deadline, lost_leader=lost_leader, votes={core.id: True})
+    core.become(role)
+    for voter in core.other_voters:
+        core.send(
+            PreVote(
+                sender=core.id,
+                to=voter,
+                term=core.term + 1,
+                boot=core.boot,
+                last_index=core.log.last_index,
+                last_term=core.log.last_term,
+                leader_hint=hint,
+            )
+        )
+    _campaign_if_won(core, role)
+
+
+def count_pre_vote(core: Core, role: PreCandidate, reply: PreVoteReply) -> None:
+    """A voter answered."""
+    if not reply.granted or reply.term == core.term + 1:
+        role.votes[reply.sender] = reply.granted
+        _campaign_if_won(core, role)
+
+
+def _campaign_if_won(core: Core, role: PreCandidate) -> None:
+    if core.quorum.vote_result(role.votes) is VoteResult.WON:
+        campaign(core)
+
+
+def campaign(core: Core, *, transfer: bool = False) -> None:
+    """Begin a term and ask for votes in it (5.2). The own vote counts when it is durable, like all others."""
+    assert core.may_vote
+    core.set_hard_state(core.term + 1, voted_for=core.id)
+    core.become(Candidate(deadline=core.draw_election_timeout(), votes={}))
+    core.note(f"asks for votes in term {core.term}")
+    core.send_when_written(VoteReply(sender=core.id, to=core.id, term=core.term, boot=core.boot, granted=True))
+    for voter in core.other_voters:
+        core.send_when_written(
+            RequestVote(
+                sender=core.id,
+                to=voter,
+                term=core.term,
+                boot=core.boot,
+                last_index=core.log.last_index,
+                last_term=core.log.last_term,
+                leader_hint=core.fresh_hint,
+                transfer=transfer,
+            )
+        )
+
+
+def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
+    """A voter answered, or our own vote is on disk."""
+    role.votes[reply.sender] = reply.granted
+    votes = dict(role.votes)
+    if core.fresh_hint:
+        votes.setdefault(core.fresh_hint, False)  # Whoever has stopped will not vote: do not wait for it.
+    match core.quorum.vote_result(votes):
+        case VoteResult.WON:
+            core.note(f"leads term {core.term} with the votes of {sorted(v for v, yes in votes.items() if yes)}")
+            core.hint = None
+            replication.lead(core)
+        case VoteResult.LOST:
+            deadline = core.draw_hint_retry() if core.fresh_hint else role.deadline
+            core.become(Follower(deadline=deadline))
+        case VoteResult.PENDING:
+            pass
+
+
+def campaign_for_transfer(core: Core, message: TimeoutNow) -> None:
+    """The leader hands over to us: no pre-vote, no waiting (3.10)."""
+    if core.leader != message.sender:
+        core.drop(message, "only our leader may ask that")
+    elif not core.is_voter or not core.may_vote:
+        core.drop(message, "this member may not lead")
+    else:
+        campaign(core, transfer=True)
+
+
+def answer_pre_vote(core: Core, request: PreVote) -> None:
+    """Tell whether we would vote so; nothing changes here (9.6)."""
+    is_free = request.term > core.term or (
+        request.term == core.term and core.leader == 0 and core.voted_for in {0, request.sender}
+    )
+    granted = is_free and not is_sticky(core, request) and _deserves_vote(core, request)
+    if granted and core.fresh_hint and isinstance(core.role, Follower):
+        core.role.deadline = max(core.role.deadline, core.draw_hint_retry())  # Leave it the time to win.
+    core.send(
+        PreVoteReply(
+            sender=core.id,
+            to=request.sender,
+            term=request.term if granted else core.term,
+            boot=core.boot,
+            granted=granted,
+        )
+    )
+
+
+def answer_vote(core: Core, request: RequestVote) -> None:
+    """Vote once per term, for a log at least as good as ours (5.2, 5.4.1)."""
+    granted = (
+        request.term == core.term
+        and core.voted_for in {0, request.sender}
+        and core.leader in {0, request.sender}
+        and _deserves_vote(core, request)
+    )
+    if granted:
+        if core.voted_for == 0:
+            core.set_hard_state(core.term, voted_for=request.sender)
+        core.become(Follower(deadline=core.draw_election_timeout()))
+    reply = VoteReply(sender=core.id, to=request.sender, term=core.term, boot=core.boot, granted=granted)
+    core.send_when_written(reply)
+
+
+def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
+    """Tell whether we hear from a leader, and so want no other (4.2.3).
+
+    Unless it asked to be replaced itself, or we know as well as the candidate that it has stopped.
+    """
+    if isinstance(request, RequestVote) and request.transfer:
+        return False
+    if request.leader_hint and request.leader_hint == core.fresh_hint:
+        return False
+    match core.role:
+        case Leader():
+            return True
+        case Follower(leader=leader, heard_at=heard_at):
+            return leader != 0 and core.now - heard_at < core.settings.election_seconds
+        case _:
+            return False
+
+
+def _deserves_vote(core: Core, request: PreVote | RequestVote) -> bool:
+    return core.may_vote and core.log.is_up_to_date(request.last_term, request.last_index)
+
+
+def hear_stopped(core: Core, peer: int) -> None:
+    """A hint: the link to that peer broke and reconnecting was refused."""
+    match core.role:
+        case Follower(leader=leader, successors=successors) if leader == peer != 0:
+            order = [successor for successor in successors if successor != peer]
+        case PreCandidate(lost_leader=leader) if leader == peer != 0:
+            order = []
+        case _:
+            return
+    core.hint = LeaderHint(peer, core.now + core.settings.election_seconds)
+    if core.may_lead and not core.is_regressed:
+        rank = order.index(core.id) if core.id in order else len(order)
+        spread = core.chance.random() * core.settings.hint_spread_seconds
+        wait = rank * core.settings.hint_rank_seconds + spread
+        core.role.deadline = min(core.role.deadline, core.now + wait)

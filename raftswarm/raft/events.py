@@ -1,0 +1,116 @@
+"""What can happen to a member: all of it enters through `Member.step`, one event at a time, with its time."""
+
+from __future__ import annotations
+
+import attrs
+
+from raftswarm.raft.log_entry import Batch, Configuration, SnapshotMeta
+from raftswarm.raft.messages import AnyMessage
+
+
+@attrs.frozen
+class Receive:
+    """A message arrived from an authenticated peer."""
+
+    message: AnyMessage
+
+
+@attrs.frozen
+class TimePassed:
+    """A timer may be due. Stepped last in a turn, so that a late timer sees what waited in the sockets first."""
+
+
+@attrs.frozen
+class Propose:
+    """Append this batch, if leading. `token` comes back in `Ready.proposals`."""
+
+    token: int
+    batch: Batch
+    time_ns: int
+
+
+@attrs.frozen
+class ProposeConfiguration:
+    """Change the members, if leading: one voter at a time (4.1), refused while another change is uncommitted."""
+
+    token: int
+    configuration: Configuration
+    time_ns: int
+
+
+@attrs.frozen
+class ReadBarrier:
+    """Ask for an index from which a local read is linearizable (6.4). Answered in `Ready.reads`."""
+
+    token: int
+
+
+@attrs.frozen
+class TransferLeadership:
+    """Hand over to that voter (3.10); 0 lets the leader choose the one with the best log."""
+
+    to: int = 0
+
+
+@attrs.frozen
+class Written:
+    """All writes up to this number are durable. Term and index are what that write ended with."""
+
+    number: int
+    term: int
+    index: int
+
+
+@attrs.frozen
+class SnapshotSaved:
+    """The state machine's state up to `snapshot.index` is durable; the log may be cut behind it, but for `keep`."""
+
+    snapshot: SnapshotMeta
+    keep_entries: int = 0
+    """How many entries before the snapshot stay in memory and on disk for slow followers."""
+
+
+@attrs.frozen
+class SnapshotSent:
+    """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`."""
+
+    to: int
+    index: int
+    delivered: bool
+
+
+@attrs.frozen
+class PeerConnected:
+    """A link to that peer is open: an `Opening` goes first."""
+
+    peer: int
+
+
+@attrs.frozen
+class PeerStopped:
+    """A hint: the link broke and reconnecting was refused, or the peer said good-bye (docs/raft.md)."""
+
+    peer: int
+
+
+@attrs.frozen
+class PeerUnreachable:
+    """Messages to that peer were dropped: fall back to probing."""
+
+    peer: int
+
+
+Event = (
+    Receive
+    | TimePassed
+    | Propose
+    | ProposeConfiguration
+    | ReadBarrier
+    | TransferLeadership
+    | Written
+    | SnapshotSaved
+    | SnapshotSent
+    | PeerConnected
+    | PeerStopped
+    | PeerUnreachable
+)

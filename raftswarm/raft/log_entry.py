@@ -1,0 +1,91 @@
+"""What the log is made of. One idea: a batch is an entry, and commands are counted across the whole log."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+
+class EntryKind(IntEnum):
+    """What an entry carries."""
+
+    BLANK = 0
+    """Appended by a new leader, so that it may commit what came before (5.4.2, 8)."""
+    COMMANDS = 1
+    """An encoded batch of the state machine's commands."""
+    CONFIGURATION = 2
+    """A `Configuration`; in force from the moment it is in the log (4.1)."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One place in the log."""
+
+    index: int
+    term: int
+    kind: EntryKind
+    first_command: int
+    """Number of the first command in this entry: one more than all commands before it, never reused."""
+    command_count: int = 0
+    time_ns: int = 0
+    """The leader's wall clock when it appended, nanoseconds since the epoch; always later than the entry before."""
+    data: bytes = b""
+    """COMMANDS: a batch as `wire.batch` encodes it; CONFIGURATION: msgpack of a `Configuration`."""
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False):
+    """Commands that travel together, already encoded; the core never looks inside."""
+
+    command_count: int
+    data: bytes
+
+
+class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A participant as the configuration lists it."""
+
+    id: int
+    """Random positive 63-bit integer, never reused."""
+    address: str = ""
+    """Where the other members dial it, ``host:port``."""
+    name: str = ""
+    """The node id in a swarm; free text when embedded."""
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """Who takes part (section 4 of the dissertation); tuples are sorted by id, so equal sets are equal values."""
+
+    voters: tuple[MemberInfo, ...] = ()
+    learners: tuple[MemberInfo, ...] = ()
+    outgoing: tuple[MemberInfo, ...] = ()
+    """The old voters while a joint change is under way (4.3); empty otherwise."""
+
+    def member(self, member_id: int) -> MemberInfo | None:
+        """Return the entry of that member, whatever its part."""
+        for info in (*self.voters, *self.learners, *self.outgoing):
+            if info.id == member_id:
+                return info
+        return None
+
+    @property
+    def member_ids(self) -> tuple[int, ...]:
+        """All participants, sorted."""
+        return tuple(sorted({info.id for info in (*self.voters, *self.learners, *self.outgoing)}))
+
+
+class HardState(msgspec.Struct, frozen=True, kw_only=True):
+    """What must be on disk before any message that depends on it leaves (Figure 2, persistent state)."""
+
+    term: int = 0
+    voted_for: int = 0
+    """The member that got this term's vote; 0 for none."""
+
+
+class SnapshotMeta(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot stands for: everything up to and including `index` (section 7)."""
+
+    index: int = 0
+    term: int = 0
+    commands: int = 0
+    """How many commands the log had up to here: the next one gets the number after it."""
+    time_ns: int = 0
+    configuration: Configuration = Configuration()

@@ -1,0 +1,278 @@
+"""A leader's work: append, send, count, commit (5.3, 5.4.2).
+
+The one big idea: events only change what is known; what each follower should be sent next is worked out once per turn,
+in `send_entries`, so that everything a turn brought shares its messages.
+"""
+
+from __future__ import annotations
+
+from raftswarm.raft import reads, snapshots, transfer
+from raftswarm.raft.core import Core
+from raftswarm.raft.events import Propose
+from raftswarm.raft.log_entry import Entry, EntryKind
+from raftswarm.raft.log_view import LogView, weigh
+from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply
+from raftswarm.raft.progress import Progress, Stage
+from raftswarm.raft.ready import ProposalOutcome
+from raftswarm.raft.roles import Candidate, Leader
+
+
+def lead(core: Core) -> None:
+    """Begin to lead, with a blank entry: only behind one of its own term may a leader count earlier ones (5.4.2, 8)."""
+    assert isinstance(core.role, Candidate)
+    log = core.log
+    tail = log.entries(core.commit_index + 1, log.last_index)
+    role = Leader(
+        deadline=core.now + core.settings.heartbeat_seconds,
+        first_index=log.last_index + 1,
+        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.peers},
+        successors=tuple(core.other_voters),
+        uncommitted_bytes=sum(map(weigh, tail)),
+    )
+    core.become(role)
+    append(core, role, EntryKind.BLANK)
+
+
+def propose(core: Core, event: Propose) -> None:
+    """Append a batch, if leading and not too much is uncommitted already."""
+    role = core.role
+    refused = why_not_append(core, len(event.batch.data))
+    if refused or not isinstance(role, Leader):
+        core.work.proposals.append(ProposalOutcome(event.token, refused=refused, leader=core.leader))
+        return
+    entry = append(
+        core,
+        role,
+        EntryKind.COMMANDS,
+        data=event.batch.data,
+        command_count=event.batch.command_count,
+        time_ns=event.time_ns,
+    )
+    core.work.proposals.append(ProposalOutcome(event.token, index=entry.index, term=entry.term))
+
+
+def why_not_append(core: Core, size: int) -> str:
+    """Return why a proposal of that size cannot be taken now; empty when it can."""
+    match core.role:
+        case Leader(transfer=transfer) if transfer is not None:
+            return f"leadership is being handed to member {transfer.to}; retry in a moment"
+        case Leader(uncommitted_bytes=waiting):
+            if waiting and waiting + size > core.settings.uncommitted_bytes:
+                return f"{waiting} bytes wait to be committed; retry when some are"
+            return ""
+        case _:
+            return "this member does not lead"
+
+
+def append(
+    core: Core, role: Leader, kind: EntryKind, *, data: bytes = b"", command_count: int = 0, time_ns: int = 0
+) -> Entry:
+    """Add an entry of our term to the log."""
+    log = core.log
+    entry = Entry(
+        index=log.last_index + 1,
+        term=core.term,
+        kind=kind,
+        first_command=log.commands_through(log.last_index) + 1,
+        command_count=command_count,
+        # Strictly later than the entry before, also when this leader's clock is behind: times order history.
+        time_ns=max(time_ns, log.last_time_ns + 1),
+        data=data,
+    )
+    log.append(entry)
+    role.uncommitted_bytes += weigh(entry)
+    return entry
+
+
+# What a leader sends.
+
+
+def send_entries(core: Core, role: Leader) -> None:
+    """Send every follower what it lacks and may have, and news of the commit index."""
+    for peer, progress in role.progress.items():
+        match progress.stage:
+            case Stage.PROBE if not progress.paused:
+                if _send_append(core, role, peer, progress, core.settings.append_message_bytes):
+                    progress.probe_sent(core.now)
+            case Stage.REPLICATE:
+                _fill_window(core, role, peer, progress)
+            case _:
+                pass
+
+
+def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> None:
+    settings = core.settings
+    while progress.next_index <= core.log.last_index:
+        room = settings.append_window_bytes - progress.in_flight_bytes
+        next_size = weigh(core.log.entry(progress.next_index)) if progress.next_index >= core.log.first_index else 0
+        is_full = progress.in_flight_messages >= settings.append_window_messages or next_size > room
+        if progress.in_flight_messages and is_full:
+            return
+        if not _send_append(core, role, peer, progress, min(room, settings.append_message_bytes)):
+            return
+    if progress.commit_sent < core.commit_index:
+        _send_append(core, role, peer, progress, 0)
+
+
+def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_bytes: int) -> bool:
+    """Send one message from `next_index` on; False when only a snapshot can help."""
+    log = core.log
+    previous_index = progress.next_index - 1
+    previous_term = log.term_at(previous_index)
+    if previous_term is None:
+        snapshots.begin_transfer(core, peer, progress)
+        return False
+    entries, size = log.entries_within(progress.next_index, limit_bytes)
+    core.send(
+        AppendEntries(
+            sender=core.id,
+            to=peer,
+            term=core.term,
+            boot=core.boot,
+            previous_index=previous_index,
+            previous_term=previous_term,
+            entries=entries,
+            commit=core.commit_index,
+            successors=role.successors,
+        )
+    )
+    progress.commit_sent = min(core.commit_index, previous_index + len(entries))
+    if entries and progress.stage is Stage.REPLICATE:
+        progress.sent(entries[-1].index, size, core.now)
+    return True
+
+
+def pass_time(core: Core, role: Leader) -> None:
+    """A heartbeat is due."""
+    if is_cut_off(core, role):
+        core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
+        return
+    transfer.give_up_if_late(core, role)
+    rank_successors(core, role)
+    role.deadline = core.now + core.settings.heartbeat_seconds
+    send_heartbeats(core, role)
+
+
+def is_cut_off(core: Core, role: Leader) -> bool:
+    """Tell whether the last contact with a quorum is an election timeout ago (check-quorum, 6.2)."""
+    heard_at = core.quorum.reached(
+        lambda member: core.now if member == core.id or member not in role.progress else role.progress[member].heard_at
+    )
+    return heard_at is not None and core.now - heard_at >= core.settings.election_seconds
+
+
+def rank_successors(core: Core, role: Leader) -> None:
+    """Order the other voters by their logs: so they campaign after a hint that we have stopped."""
+    role.successors = tuple(sorted(core.other_voters, key=lambda peer: (-role.progress[peer].match_index, peer)))
+
+
+def send_heartbeats(core: Core, role: Leader) -> None:
+    """Tell everybody that we lead; the round confirms reads (6.4)."""
+    for peer, progress in role.progress.items():
+        core.send(
+            Heartbeat(
+                sender=core.id,
+                to=peer,
+                term=core.term,
+                boot=core.boot,
+                commit=min(core.commit_index, progress.match_index),
+                round=role.reads.newest_round,
+            )
+        )
+
+
+# What is heard of followers.
+
+
+def resume(core: Core, peer: int) -> None:
+    """A link is open, or the peer was started: nothing that was sent before counts on arriving."""
+    progress = core.role.progress.get(peer) if isinstance(core.role, Leader) else None
+    if progress is not None and progress.stage is not Stage.SNAPSHOT:
+        progress.probe()
+
+
+def pause(core: Core, peer: int) -> None:
+    """Messages to the peer get lost: send no more entries until it is heard from."""
+    progress = core.role.progress.get(peer) if isinstance(core.role, Leader) else None
+    if progress is not None and progress.stage is not Stage.SNAPSHOT:
+        progress.probe(paused=True)
+
+
+def take_append_reply(core: Core, role: Leader, progress: Progress, reply: AppendReply) -> None:
+    """A follower has entries durably, or refuses to take them where we tried."""
+    if reply.success:
+        take_acknowledgement(core, role, progress, reply.sender, reply.match_index)
+    else:
+        _back_up(core, progress, reply)
+
+
+def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int, match_index: int) -> None:
+    """A follower's log agrees with ours up to there, durably."""
+    if match_index > core.log.last_index:
+        core.note(f"member {peer} acknowledges entry {match_index}; our log ends at {core.log.last_index}")
+        return
+    if progress.snapshot is not None and match_index >= min(progress.snapshot.index, core.log.first_index - 1):
+        progress.probe()  # It has the snapshot, or needs none any more.
+    progress.acknowledge(match_index, core.now)
+    advance_commit(core, role)
+
+
+def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
+    """Go back by whole terms to where the logs may agree (5.3)."""
+    refused = reply.match_index
+    is_stale = refused <= progress.match_index or progress.stage is Stage.SNAPSHOT
+    if is_stale or (progress.stage is Stage.PROBE and refused != progress.next_index - 1):
+        return
+    progress.probe(min(refused, _next_index_after_refusal(core, reply)))
+
+
+def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
+    if reply.conflict_term == 0:
+        return reply.conflict_index
+    ours = core.log.last_index_with_term_at_most(reply.match_index, reply.conflict_term)
+    if ours >= reply.conflict_index and core.log.term_at(ours) == reply.conflict_term:
+        return ours + 1
+    return min(ours + 1, reply.conflict_index)
+
+
+def take_heartbeat_reply(core: Core, role: Leader, progress: Progress, reply: HeartbeatReply) -> None:
+    """A follower still follows; whatever got lost on the way to it is sent again."""
+    progress.confirmed_round = max(progress.confirmed_round, min(reply.round, role.reads.newest_round))
+    reads.confirm(core, role)
+    match progress.stage:
+        case Stage.PROBE if core.now - progress.probed_at >= core.settings.heartbeat_seconds:
+            progress.paused = False
+        case Stage.REPLICATE if progress.is_stalled(core.now, 2 * core.settings.heartbeat_seconds):
+            progress.probe()
+        case Stage.SNAPSHOT:
+            snapshots.remind(core, reply.sender, progress)
+        case _:
+            pass
+
+
+def may_commit_by_counting(log: LogView, index: int, *, commit_index: int, term: int) -> bool:
+    """Tell whether a leader may commit what a quorum has: only entries of its own term; what is before comes along.
+
+    Of earlier terms' entries, counting says nothing: another leader may still overwrite them (5.4.2, Figure 8).
+    """
+    return index > commit_index and log.term_at(index) == term
+
+
+def advance_commit(core: Core, role: Leader) -> None:
+    """Commit what a quorum has durably."""
+
+    def durable_at(member: int) -> int:
+        if member == core.id:
+            return core.durability.durable_index
+        progress = role.progress.get(member)
+        return progress.match_index if progress else 0
+
+    index = core.quorum.reached(durable_at)
+    if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
+        return
+    role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
+    core.commit_to(index)
+    if core.log.configuration_index <= index and not core.is_voter:
+        send_entries(core, role)
+        transfer.hand_over_at_once(core, role)
+        core.step_down("the change that removes it is committed (4.2.2)")

@@ -1,0 +1,27 @@
+"""Timing and limits of one member. Times are seconds of the world's monotonic clock."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class RaftSettings:
+    """Defaults as `docker info` prints them: a tick of 100 ms, HeartbeatTick 1, ElectionTick 10."""
+
+    heartbeat_seconds: float = 0.1
+    election_seconds: float = 1.0
+    """T: a follower waits [T, 2T) for its leader; a leader steps down after T without a quorum."""
+    hint_rank_seconds: float = 0.01
+    """With a hint that the leader stopped, a member waits this long per place in the successor order …"""
+    hint_spread_seconds: float = 0.005
+    """… plus up to this much at random."""
+    hint_retry_seconds: tuple[float, float] = (0.02, 0.04)
+    """While the hint is fresh, pre-votes are retried after a delay drawn from here."""
+    append_window_bytes: int = 4 * 1024 * 1024
+    """Unacknowledged bytes per follower; one entry may exceed an empty window."""
+    append_window_messages: int = 256
+    append_message_bytes: int = 256 * 1024
+    """Entries are packed into a message up to here; one entry may exceed it."""
+    uncommitted_bytes: int = 64 * 1024 * 1024
+    """Proposals are refused while the leader's uncommitted tail is longer than this."""

@@ -1,0 +1,58 @@
+"""The contract of whatever is replicated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Protocol
+
+import attrs
+
+CHUNK_BYTES: Final = 256 * 1024
+
+
+@attrs.frozen
+class Context:
+    """Where in the log a command stands; the same on every member."""
+
+    command_number: int
+    """Counts all commands of the log from 1; never reused. Versions, ids and cursors come from it."""
+    time_ns: int
+    """The leader's wall clock when it took the command in; monotone along the log. Use it instead of a clock."""
+    index: int
+    term: int
+
+
+class Capture(Protocol):
+    """A consistent picture of the state, taken quickly and read later, off the loop or in slices."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """The state as bytes, in pieces of at most 256 KiB; the same state gives the same bytes."""
+        ...
+
+
+@attrs.frozen
+class Captured:
+    """The simplest capture: the whole state as bytes."""
+
+    state: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """The state in pieces."""
+        for start in range(0, len(self.state), CHUNK_BYTES):
+            yield self.state[start : start + CHUNK_BYTES]
+
+
+class StateMachine(Protocol):
+    """Deterministic: no clock, no chance, no I/O; the same commands give the same state everywhere."""
+
+    def apply(self, command: bytes, context: Context) -> object:
+        """Change the state; return the proposer's result. `Rejected` is a result too, and must change nothing."""
+        ...
+
+    def capture(self) -> Capture:
+        """Take a picture; must be quick."""
+        ...
+
+    def restore(self, chunks: Iterable[bytes]) -> None:
+        """Replace the state by a picture's."""
+        ...

@@ -1,0 +1,1 @@
+"""Log, snapshots and keys on disk; plain synchronous code over `world.disk`."""

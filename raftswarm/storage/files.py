@@ -1,0 +1,89 @@
+"""Files in a directory of ours: where they are, how they are sealed, and replacing one in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import attrs
+
+from raftswarm.errors import DiskFailed
+from raftswarm.world.chance import Entropy
+from raftswarm.world.disk import Disk
+
+TEMPORARY_SUFFIX: Final = ".part"
+"""Names that end so were being written when the process stopped; nothing refers to them."""
+
+
+@attrs.frozen
+class Place:
+    """Where sealed files are kept, and with what."""
+
+    disk: Disk
+    directory: str
+    data_key: bytes
+    entropy: Entropy
+
+    def path(self, name: str) -> str:
+        """Return where the file of that name is."""
+        return f"{self.directory}/{name}"
+
+
+def make_directory(disk: Disk, path: str) -> None:
+    """Make it and its parents, durable on return.
+
+    The last name is synced even when it was there: an earlier run may have stopped between the two steps.
+    """
+    made = [path]
+    while (parent := _parent(made[-1])) not in {".", "/"} and not disk.exists(parent):
+        made.append(parent)
+    disk.make_directory(path)
+    for name in reversed(made):
+        with suppress(PermissionError):  # A parent we may not read is not one we made.
+            disk.sync_directory(_parent(name))
+
+
+def read_file(disk: Disk, path: str) -> bytes:
+    """Return all of it; FileNotFoundError if there is none."""
+    file = disk.open(path)
+    try:
+        return file.read(0, file.size())
+    finally:
+        file.close()
+
+
+def replace_file(disk: Disk, directory: str, name: str, content: bytes, mode: int = 0o600) -> None:
+    """Write aside, sync, rename, sync the directory: a crash at any step leaves the old file or the new one."""
+    path = f"{directory}/{name}"
+    aside = path + TEMPORARY_SUFFIX
+    file = disk.open(aside, create=True, mode=mode)
+    try:
+        file.truncate(0)
+        file.write(0, [content])
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(aside, path)
+    disk.sync_directory(directory)
+
+
+def _parent(path: str) -> str:
+    parent, slash, _ = path.rstrip("/").rpartition("/")
+    return parent or slash or "."
+
+
+def remove_temporary(disk: Disk, directory: str) -> None:
+    """Remove what an earlier life was writing when it stopped."""
+    for name in disk.list(directory):
+        if name.endswith(TEMPORARY_SUFFIX):
+            disk.remove(f"{directory}/{name}")
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Turn the operating system's errors into DiskFailed, which says what failed while doing what."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskFailed(f"{doing}: {error.strerror or error}") from error

@@ -1,0 +1,206 @@
+"""The log being written: one segment after another, each naming the last record of the one before.
+
+A start, a conflict truncation, an installed snapshot and a full segment begin a new one. The log holds of its older
+segments only their numbers and where the log ended in each, which is what compaction asks for.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+import attrs
+
+from raftswarm.raft.log_entry import HardState, SnapshotMeta
+from raftswarm.raft.ready import Write
+from raftswarm.storage.files import Place, make_directory, remove_temporary
+from raftswarm.storage.records import Content, encode_content
+from raftswarm.storage.replay import Position, Replayed
+from raftswarm.storage.segment import Follows, SegmentHeader, SegmentWriter, segment_name, segment_size
+
+DEFAULT_SEGMENT_BYTES: Final = 4 * 1024 * 1024
+"""What is zeroed at every start and then one segment after another: some 10 ms of a plain disk."""
+
+
+@attrs.define
+class _Finished:
+    """A segment that is no longer written."""
+
+    number: int
+    last_index: int
+    """Where the log ended with it: what it holds above that, a later segment truncates."""
+    follows_snapshot: int | None
+
+
+class Log:
+    """Appends to the newest segment, begins the next, removes the oldest."""
+
+    def __init__(self, place: Place, segment_bytes: int, header: SegmentHeader) -> None:
+        """Begin a segment; `begin` and `resume` say which."""
+        self._place = place
+        self._segment_bytes = segment_bytes
+        self._finished: deque[_Finished] = deque()
+        self._hard_state = header.hard_state
+        self._last_index = header.first_index - 1
+        self._writer = self._begin(header, 0)
+
+    @classmethod
+    def begin(cls, place: Place, segment_bytes: int, *, member_id: int, cluster: str, incarnation: int) -> Log:
+        """Begin a member's first segment. Its boot number is 0: it has not been started yet."""
+        make_directory(place.disk, place.directory)
+        return cls(
+            place,
+            segment_bytes,
+            SegmentHeader(
+                number=1,
+                cluster=cluster,
+                member_id=member_id,
+                incarnation=incarnation,
+                boot=0,
+                hard_state=HardState(),
+                first_index=1,
+                follows=Follows.NOTHING,
+            ),
+        )
+
+    @classmethod
+    def resume(cls, place: Place, segment_bytes: int, replayed: Replayed) -> Log:
+        """Cut what is torn, and begin the segment of a new run with the next boot number."""
+        newest = replayed.segments[-1]
+        _settle(place, newest.header.number, newest.end)
+        end = replayed.end
+        log = cls(
+            place,
+            segment_bytes,
+            attrs.evolve(
+                newest.header,
+                number=end.segment + 1,
+                boot=newest.header.boot + 1,
+                hard_state=replayed.hard_state,
+                first_index=replayed.last_index + 1,
+                follows=Follows.SEGMENT,
+                follows_position=end.record,
+                follows_term=0,
+                follows_tag=end.tag,
+            ),
+        )
+        log._finished.extend(
+            _Finished(segment.header.number, segment.last_index, _followed_snapshot(segment.header))
+            for segment in replayed.segments
+        )
+        log._remove(replayed.obsolete)
+        return log
+
+    @property
+    def end(self) -> Position:
+        """The newest record."""
+        return Position(self._writer.header.number, self._writer.records, self._writer.tag)
+
+    @property
+    def boot(self) -> int:
+        """The run that writes it."""
+        return self._writer.header.boot
+
+    @property
+    def last_index(self) -> int:
+        """Where the log ends."""
+        return self._last_index
+
+    def append(self, write: Write) -> None:
+        """Write and sync; on return all of it is durable."""
+        payload = encode_content(Content.of(write))
+        if write.truncate_after is not None or not self._writer.has_room(len(payload)):
+            self._begin_next(len(payload))
+        self._writer.append(payload)
+        self._hard_state = write.hard_state or self._hard_state
+        if write.truncate_after is not None:
+            self._last_index = min(self._last_index, write.truncate_after)
+        if write.entries:
+            self._last_index = write.entries[-1].index
+
+    def mark(self) -> None:
+        """Say that all of it was synced."""
+        self._writer.mark()
+
+    def follow(self, snapshot: SnapshotMeta, tag: bytes) -> None:
+        """Begin an empty log behind a received snapshot; the header that names it is what installs it."""
+        obsolete = [finished.number for finished in self._finished] + [self._writer.header.number]
+        self._writer.finish()
+        self._last_index = snapshot.index
+        header = attrs.evolve(
+            self._writer.header,
+            number=self._writer.header.number + 1,
+            hard_state=self._hard_state,
+            first_index=snapshot.index + 1,
+            follows=Follows.SNAPSHOT,
+            follows_position=snapshot.index,
+            follows_term=snapshot.term,
+            follows_tag=tag,
+        )
+        self._writer = self._begin(header, 0)
+        self._finished.clear()
+        self._remove(obsolete)
+
+    def compact(self, first_index: int, snapshot_index: int) -> None:
+        """Remove the oldest segments while all their entries lie before `first_index`.
+
+        The segment that says that the newest snapshot is installed stays: without it a received snapshot counts for
+        nothing.
+        """
+        removable: list[int] = []
+        for finished in self._finished:
+            if finished.last_index >= first_index or finished.follows_snapshot == snapshot_index:
+                break
+            removable.append(finished.number)
+        for _ in removable:
+            self._finished.popleft()
+        self._remove(removable)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._writer.close()
+
+    def _begin_next(self, payload_bytes: int) -> None:
+        header = self._writer.header
+        end = self.end
+        self._writer.finish()
+        self._finished.append(_Finished(header.number, self._last_index, _followed_snapshot(header)))
+        following = attrs.evolve(
+            header,
+            number=header.number + 1,
+            hard_state=self._hard_state,
+            first_index=self._last_index + 1,
+            follows=Follows.SEGMENT,
+            follows_position=end.record,
+            follows_term=0,
+            follows_tag=end.tag,
+        )
+        self._writer = self._begin(following, payload_bytes)
+
+    def _begin(self, header: SegmentHeader, payload_bytes: int) -> SegmentWriter:
+        return SegmentWriter(self._place, header, max(self._segment_bytes, segment_size(payload_bytes)))
+
+    def _remove(self, numbers: list[int] | tuple[int, ...]) -> None:
+        for number in numbers:
+            self._place.disk.remove(self._place.path(segment_name(number)))
+        if numbers:
+            self._place.disk.sync_directory(self._place.directory)
+
+
+def _followed_snapshot(header: SegmentHeader) -> int | None:
+    return header.follows_position if header.follows is Follows.SNAPSHOT else None
+
+
+def _settle(place: Place, number: int, end: int) -> None:
+    """Make durable what was read of an earlier run's newest segment, and cut the rest.
+
+    What was read may still have been on its way to the disk: the next segment must not follow what can yet be lost.
+    The names that were read are made durable together with that of the next segment.
+    """
+    remove_temporary(place.disk, place.directory)
+    file = place.disk.open(place.path(segment_name(number)))
+    try:
+        file.truncate(end)
+        file.sync()
+    finally:
+        file.close()

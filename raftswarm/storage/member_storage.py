@@ -1,0 +1,201 @@
+"""What one member keeps on disk: boot number, term and vote, log, newest snapshot (docs/formats.md).
+
+All of it is synchronous and runs as jobs of one `DiskRunner`, in order; only `read_snapshot` may be called beside them.
+After the disk has failed once nothing more is written: what a failed sync left behind nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import attrs
+
+from raftswarm.errors import CorruptLog, DiskFailed, ForeignState, InvalidSpec
+from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
+from raftswarm.raft.ready import Write
+from raftswarm.storage.files import Place, disk_errors, make_directory
+from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES, Log
+from raftswarm.storage.replay import WAY_BACK, Position, Replayed, replay
+from raftswarm.storage.segment import MAX_CLUSTER_BYTES, segment_number
+from raftswarm.storage.snapshots import SavedSnapshot, Snapshots
+from raftswarm.world.chance import Entropy
+from raftswarm.world.disk import Disk
+
+
+@attrs.frozen(kw_only=True)
+class Recovered:
+    """What was found at the start."""
+
+    member_id: int
+    cluster: str
+    incarnation: int
+    boot: int
+    """This start's number, already durable."""
+    hard_state: HardState
+    snapshot: SnapshotMeta
+    entries: tuple[Entry, ...]
+    """Those after the snapshot, and maybe some before it; contiguous."""
+    torn_bytes: int = 0
+    """How much of an unacknowledged tail was cut."""
+
+
+class MemberStorage:
+    """The ``raft/`` directory of one member."""
+
+    def __init__(self, log: Log, snapshots: Snapshots) -> None:
+        """Use `create` or `open`."""
+        self._log = log
+        self._snapshots = snapshots
+        self._failure: DiskFailed | None = None
+        self._is_closed = False
+
+    @classmethod
+    def exists(cls, disk: Disk, directory: str) -> bool:
+        """Tell whether a member was created there."""
+        return any(segment_number(name) is not None for name in disk.list(_log_directory(directory)))
+
+    @classmethod
+    def create(
+        cls,
+        disk: Disk,
+        directory: str,
+        keys: KeyRing,
+        entropy: Entropy,
+        *,
+        member_id: int,
+        cluster: str,
+        incarnation: int,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    ) -> MemberStorage:
+        """Make an empty one; ForeignState if there already is one.
+
+        Its boot number is 0: a member runs on what `open` returns, which counts from 1.
+        """
+        if cls.exists(disk, directory):
+            raise ForeignState(f"{directory} already holds a member's state; leave that swarm first, or use another")
+        if not 0 < len(cluster.encode()) <= MAX_CLUSTER_BYTES:
+            raise InvalidSpec(f"a cluster's id has 1 to {MAX_CLUSTER_BYTES} bytes, not {len(cluster.encode())}")
+        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        with disk_errors(f"could not create {directory}"):
+            make_directory(disk, directory)
+            make_directory(disk, snapshots_place.directory)
+            log = Log.begin(log_place, segment_bytes, member_id=member_id, cluster=cluster, incarnation=incarnation)
+        return cls(log, Snapshots(snapshots_place))
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        directory: str,
+        keys: KeyRing,
+        entropy: Entropy,
+        *,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    ) -> tuple[MemberStorage, Recovered]:
+        """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
+        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        with disk_errors(f"could not recover {directory}"):
+            replayed = replay(disk, log_place.directory, keys.data_key)
+            began = replayed.segments[0].header
+            snapshots = Snapshots(snapshots_place)
+            snapshots.recover(began)
+            _check_joint(replayed, snapshots.newest, directory)
+            snapshots.verify()
+            log = Log.resume(log_place, segment_bytes, replayed)
+            snapshots.clean()
+        return cls(log, snapshots), Recovered(
+            member_id=began.member_id,
+            cluster=began.cluster,
+            incarnation=began.incarnation,
+            boot=log.boot,
+            hard_state=replayed.hard_state,
+            snapshot=SnapshotMeta() if snapshots.newest is None else snapshots.newest.meta,
+            entries=replayed.entries,
+            torn_bytes=replayed.torn_bytes,
+        )
+
+    def write(self, write: Write) -> None:
+        """Append and sync; on return all of it is durable."""
+        with self._writing("write to the log"):
+            self._log.append(write)
+
+    def mark(self) -> None:
+        """Write an empty record, so that `durable_upto` covers the log to its last acknowledged byte."""
+        with self._writing("mark the log"):
+            self._log.mark()
+
+    def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """Write our own state machine's snapshot aside, sync, rename."""
+        with self._writing("save a snapshot"):
+            assert snapshot.index <= self._log.last_index, "what a snapshot covers was written to the log before it"
+            self._snapshots.save(snapshot, chunks, self._log.end)
+
+    def receive_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        """The same for one that came from the leader: kept aside until `install`."""
+        with self._writing("keep a received snapshot"):
+            self._snapshots.receive(snapshot, chunks)
+
+    def install(self, snapshot: SnapshotMeta) -> None:
+        """Make the received snapshot the newest and begin a log that follows it."""
+        with self._writing("install a snapshot"):
+            received = self._snapshots.find_received(snapshot)
+            self._log.follow(snapshot, received.tag)
+            self._snapshots.installed(received)
+
+    def read_snapshot(self) -> tuple[SnapshotMeta, Iterator[bytes]] | None:
+        """The newest saved snapshot's plain chunks, each at most 256 KiB; None when there is none."""
+        with disk_errors("could not read the newest snapshot"):
+            return self._snapshots.read()
+
+    def compact(self, first_index: int) -> None:
+        """Remove segments that hold only entries before `first_index`, and none that the newest snapshot lacks."""
+        with self._writing("compact the log"):
+            self._log.compact(min(first_index, self._snapshots.index + 1), self._snapshots.index)
+
+    def close(self) -> None:
+        """Mark and close; idempotent."""
+        if self._is_closed:
+            return
+        try:
+            if self._failure is None:
+                self.mark()
+        finally:
+            self._is_closed = True
+            self._log.close()
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        assert not self._is_closed, "nothing is written after close"
+        if self._failure is not None:
+            raise DiskFailed(f"could not {doing}: the disk failed before ({self._failure}); restart this member")
+        try:
+            with disk_errors(f"could not {doing}"):
+                yield
+        except DiskFailed as failure:
+            self._failure = failure
+            raise
+
+
+def _log_directory(directory: str) -> str:
+    return f"{directory}/log"
+
+
+def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+    log = Place(disk, _log_directory(directory), keys.data_key, entropy)
+    return log, attrs.evolve(log, directory=f"{directory}/snapshots")
+
+
+def _check_joint(replayed: Replayed, newest: SavedSnapshot | None, directory: str) -> None:
+    """Check that log and snapshot belong together and that nothing is missing between them."""
+    snapshot, position = (SnapshotMeta(), Position()) if newest is None else (newest.meta, newest.position)
+    if replayed.base_index > snapshot.index:
+        reason = f"entries {snapshot.index + 1} to {replayed.base_index} are neither in its log nor in a snapshot"
+    elif replayed.last_index < snapshot.index or not replayed.holds(position):
+        reason = f"its log ends before what the snapshot of index {snapshot.index} was made from"
+    elif replayed.base_index < snapshot.index and replayed.entry(snapshot.index).term != snapshot.term:
+        reason = f"its log and the snapshot of index {snapshot.index} contradict each other"
+    else:
+        return
+    raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}")

@@ -1,0 +1,161 @@
+"""One record: a write to the log, sealed, behind a clear header that tells a reader where it belongs.
+
+The header lets a reader step over a damaged record and still judge what lies behind it: it carries its segment, its
+number, the tag of the record before it and `durable_upto`, the last record the writer knew to be synced. All of it is
+associated data of the seal, so a record that opens also stands for its header. See docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import msgspec
+
+from raftswarm.raft.log_entry import Entry, HardState
+from raftswarm.raft.ready import Write
+from raftswarm.storage.sealing import TAG_BYTES, Damaged, Seal
+
+SECTOR: Final = 512
+"""Records begin on multiples of this: what a disk writes at once, or not at all."""
+
+_MAGIC: Final = b"RSWR"
+_PLACE: Final = struct.Struct(">4sQ")
+_HEADER: Final = struct.Struct(">4sQQIQ16s")
+_CHECKSUM: Final = struct.Struct(">I")
+HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
+
+
+class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a record holds of a `Write`, in the order in which it takes effect."""
+
+    term: int | None
+    """With `voted_for`, the new hard state; None when it did not change."""
+    voted_for: int
+    truncate_after: int | None
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, write: Write) -> Content:
+        """Take what has to last from a member's write."""
+        hard_state = write.hard_state
+        return cls(
+            None if hard_state is None else hard_state.term,
+            0 if hard_state is None else hard_state.voted_for,
+            write.truncate_after,
+            write.entries,
+        )
+
+    @property
+    def hard_state(self) -> HardState | None:
+        """Term and vote, if this record changed them."""
+        return None if self.term is None else HardState(term=self.term, voted_for=self.voted_for)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Content)
+
+
+def encode_content(content: Content) -> bytes:
+    """Return the bytes a record seals. A mark seals none."""
+    return _encoder.encode(content)
+
+
+def decode_content(payload: bytes) -> Content | None:
+    """Return what a record holds, None for a mark; Damaged if it makes no sense."""
+    if not payload:
+        return None
+    try:
+        return _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise Damaged(f"it opens, but holds no write to a log: {error}") from error
+
+
+@attrs.frozen
+class RecordHeader:
+    """The clear part."""
+
+    segment: int
+    number: int
+    """Counts the records of the segment from 1, and is the seal's nonce; the segment's own header is number 0."""
+    length: int
+    """Bytes of the payload, without the seal's 16."""
+    durable_upto: int
+    previous_tag: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, up to where the next record may begin."""
+        return record_size(self.length)
+
+    def encode(self) -> bytes:
+        """Return the bytes, with their checksum."""
+        clear = _HEADER.pack(_MAGIC, self.segment, self.number, self.length, self.durable_upto, self.previous_tag)
+        return clear + _CHECKSUM.pack(zlib.crc32(clear))
+
+    @classmethod
+    def parse(cls, image: bytes, offset: int) -> RecordHeader:
+        """Read the header at `offset`; Damaged if there is none."""
+        clear = image[offset : offset + _HEADER.size]
+        checksum = image[offset + _HEADER.size : offset + HEADER_BYTES]
+        if len(checksum) < _CHECKSUM.size or not clear.startswith(_MAGIC):
+            raise Damaged("no record begins here")
+        if checksum != _CHECKSUM.pack(zlib.crc32(clear)):
+            raise Damaged("the checksum of the record's header does not fit")
+        _, *fields = _HEADER.unpack(clear)
+        return cls(*fields)
+
+
+@attrs.frozen
+class Record:
+    """A record that opened: every bit of it is as it was written."""
+
+    header: RecordHeader
+    payload: bytes
+    tag: bytes
+
+
+def whole_sectors(size: int) -> int:
+    """Round up."""
+    return -(-size // SECTOR) * SECTOR
+
+
+def record_size(payload_bytes: int) -> int:
+    """Bytes that a record with such a payload takes up."""
+    return whole_sectors(HEADER_BYTES + payload_bytes + TAG_BYTES)
+
+
+def seal_record(seal: Seal, header: RecordHeader, payload: bytes) -> tuple[list[bytes], bytes]:
+    """Return the buffers to write, whole sectors in sum, and the record's tag."""
+    clear = header.encode()
+    sealed = seal.close(header.number, payload, clear)
+    padding = bytes(header.size - len(clear) - len(sealed))
+    return [clear, sealed, padding], sealed[-TAG_BYTES:]
+
+
+def open_record(seal: Seal, segment: int, image: bytes, offset: int) -> Record:
+    """Return the record that begins at `offset` of its segment's image; Damaged if none does or it does not open."""
+    header = RecordHeader.parse(image, offset)
+    if header.segment != segment:
+        raise Damaged(f"a record of segment {header.segment} stands here")
+    begin = offset + HEADER_BYTES
+    sealed = image[begin : begin + header.length + TAG_BYTES]
+    if len(sealed) < header.length + TAG_BYTES:
+        raise Damaged("the file ends within the record")
+    payload = seal.open(header.number, sealed, image[offset:begin])
+    return Record(header, payload, sealed[-TAG_BYTES:])
+
+
+def find_records(seal: Seal, segment: int, image: bytes, offset: int) -> list[Record]:
+    """Return every record of this segment that opens, from `offset` on, whatever lies between."""
+    place = _PLACE.pack(_MAGIC, segment)
+    found: list[Record] = []
+    while (offset := image.find(place, offset)) >= 0:
+        if offset % SECTOR == 0:
+            with suppress(Damaged):
+                found.append(open_record(seal, segment, image, offset))
+        offset += 1
+    return found

@@ -1,0 +1,217 @@
+"""Reading the log back: the chain of segments from its start to its newest record, checked link by link.
+
+Every segment but the newest was wholly synced before the next one was begun, and the next one names its last record:
+so only the newest can have a torn tail. Whatever else is missing, moved or changed is damage, and a member that has
+forgotten what it promised must not take part: `CorruptLog` (docs/formats.md).
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import attrs
+
+from raftswarm.errors import CorruptLog, ForeignState
+from raftswarm.raft.log_entry import Entry, HardState
+from raftswarm.storage.files import read_file
+from raftswarm.storage.records import SECTOR, Content, Record, decode_content
+from raftswarm.storage.sealing import Damaged
+from raftswarm.storage.segment import (
+    Follows,
+    OpenSegment,
+    SegmentHeader,
+    read_records,
+    segment_name,
+    segment_number,
+)
+from raftswarm.world.disk import Disk
+
+WAY_BACK = "remove this manager from the swarm and join it again, or restore its state from a backup"
+
+
+@attrs.frozen
+class Position:
+    """A record, by its place and what it was. The header of a segment is its record 0."""
+
+    segment: int = 0
+    record: int = 0
+    tag: bytes = bytes(16)
+
+
+@attrs.frozen
+class ReadSegment:
+    """A segment of the chain, and what its records were."""
+
+    header: SegmentHeader
+    tags: tuple[bytes, ...]
+    """Of the header and of each record that counts."""
+    end: int
+    """Offset behind the last record that counts."""
+    last_index: int
+    """Where the log ended with it."""
+
+
+@attrs.frozen(kw_only=True)
+class Replayed:
+    """The log as its records tell it."""
+
+    segments: tuple[ReadSegment, ...]
+    obsolete: tuple[int, ...]
+    """Numbers of segments that an installed snapshot made void."""
+    hard_state: HardState
+    entries: tuple[Entry, ...]
+    base_index: int
+    """The index before the first entry."""
+    last_index: int
+    torn_bytes: int
+
+    @property
+    def end(self) -> Position:
+        """The newest record."""
+        newest = self.segments[-1]
+        return Position(newest.header.number, len(newest.tags) - 1, newest.tags[-1])
+
+    def entry(self, index: int) -> Entry:
+        """Return the entry at `index`, after the base and not after the last."""
+        return self.entries[index - self.base_index - 1]
+
+    def holds(self, position: Position) -> bool:
+        """Tell whether the chain passes through this record, or began after it."""
+        first = self.segments[0].header.number
+        if position.segment < first:
+            return True
+        if position.segment - first >= len(self.segments):
+            return False
+        tags = self.segments[position.segment - first].tags
+        return position.record < len(tags) and tags[position.record] == position.tag
+
+
+def corrupt(path: str, offset: int, reason: str) -> NoReturn:
+    """Refuse: file, place and the way back."""
+    raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}")
+
+
+def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:
+    """Read the whole chain; CorruptLog at the first link that is broken, ForeignState if there is none."""
+    numbers = sorted(number for name in disk.list(directory) if (number := segment_number(name)) is not None)
+    if not numbers:
+        raise ForeignState(f"{directory} holds no log: this member was never created there, or its log was removed")
+    chain = _open_chain(disk, directory, data_key, numbers)
+    replaying = _Replaying(chain[0].header)
+    segments: list[ReadSegment] = []
+    torn_bytes = 0
+    for segment, following in zip(chain, [*chain[1:], None], strict=True):
+        path = f"{directory}/{segment_name(segment.header.number)}"
+        image = read_file(disk, path)
+        if following is None:
+            records, torn_bytes = _read_newest(segment, image, path)
+        else:
+            records = _read_finished(segment, image, path, following.header)
+        segments.append(replaying.take(segment, records, path))
+    return Replayed(
+        segments=tuple(segments),
+        obsolete=tuple(number for number in numbers if number < chain[0].header.number),
+        hard_state=replaying.hard_state,
+        entries=tuple(replaying.entries),
+        base_index=replaying.base_index,
+        last_index=replaying.last_index,
+        torn_bytes=torn_bytes,
+    )
+
+
+def _open_chain(disk: Disk, directory: str, data_key: bytes, numbers: list[int]) -> list[OpenSegment]:
+    """Open headers from the newest back to the one that began the chain, or to the oldest before which one is missing.
+
+    Compaction removes segments from the front, and a crash may undo some of its removals and not others. So what lies
+    before a gap counts for nothing; whether what lies behind it is enough is judged by the snapshot it must reach.
+    """
+    chain: list[OpenSegment] = []
+    for number in reversed(numbers):
+        path = f"{directory}/{segment_name(number)}"
+        if chain and number != chain[0].header.number - 1:
+            break
+        segment = _open_segment(disk, path, data_key)
+        if segment.header.number != number:
+            corrupt(path, 0, f"it is segment {segment.header.number} under another's name")
+        if chain:
+            _check_same_member(segment.header, chain[0].header, path)
+        chain.insert(0, segment)
+        if segment.header.follows is not Follows.SEGMENT:
+            break
+    return chain
+
+
+def _open_segment(disk: Disk, path: str, data_key: bytes) -> OpenSegment:
+    file = disk.open(path)
+    try:
+        return OpenSegment.parse(file.read(0, SECTOR), data_key, path)
+    except Damaged as damage:
+        corrupt(path, 0, str(damage))
+    finally:
+        file.close()
+
+
+def _check_same_member(header: SegmentHeader, following: SegmentHeader, path: str) -> None:
+    ours = (following.cluster, following.member_id, following.incarnation)
+    if (header.cluster, header.member_id, header.incarnation) != ours or header.boot > following.boot:
+        corrupt(path, 0, "it belongs to another member's log")
+
+
+def _read_newest(segment: OpenSegment, image: bytes, path: str) -> tuple[list[Record], int]:
+    """Return the records and how many bytes of a torn tail stand behind them."""
+    records, broken = read_records(segment, image)
+    if broken is None:
+        return records, 0
+    if broken.proven_durable:
+        corrupt(path, broken.offset, broken.reason)
+    return records, broken.size
+
+
+def _read_finished(segment: OpenSegment, image: bytes, path: str, following: SegmentHeader) -> list[Record]:
+    """Return the records up to the one that the following segment names; what lies behind was cut by it."""
+    records, broken = read_records(segment, image)
+    count = following.follows_position
+    if count > len(records):
+        offset = broken.offset if broken else SECTOR + sum(record.header.size for record in records)
+        corrupt(path, offset, broken.reason if broken else "the file ends before its last record")
+    tags = [segment.tag, *(record.tag for record in records)]
+    if tags[count] != following.follows_tag:
+        corrupt(path, 0, "it is not the segment that the next one follows")
+    return records[:count]
+
+
+class _Replaying:
+    """Term, vote and entries, as each record leaves them."""
+
+    def __init__(self, first: SegmentHeader) -> None:
+        self.hard_state = first.hard_state
+        self.entries: list[Entry] = []
+        self.base_index = self.last_index = first.first_index - 1
+
+    def take(self, segment: OpenSegment, records: list[Record], path: str) -> ReadSegment:
+        """Let the records of the next segment take effect."""
+        header = segment.header
+        if header.hard_state != self.hard_state or header.first_index != self.last_index + 1:
+            corrupt(path, 0, "its header contradicts the segments before it")
+        offset = SECTOR
+        for record in records:
+            try:
+                content = decode_content(record.payload)
+                if content is not None:
+                    self._apply(content)
+            except Damaged as damage:
+                corrupt(path, offset, str(damage))
+            offset += record.header.size
+        return ReadSegment(header, (segment.tag, *(record.tag for record in records)), offset, self.last_index)
+
+    def _apply(self, content: Content) -> None:
+        self.hard_state = content.hard_state or self.hard_state
+        if content.truncate_after is not None and content.truncate_after < self.last_index:
+            self.last_index = content.truncate_after
+            self.base_index = min(self.base_index, self.last_index)
+            del self.entries[self.last_index - self.base_index :]
+        for entry in content.entries:
+            if entry.index != self.last_index + 1:
+                raise Damaged(f"entry {entry.index} follows entry {self.last_index}")
+            self.entries.append(entry)
+            self.last_index = entry.index

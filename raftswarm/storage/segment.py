@@ -1,0 +1,283 @@
+"""One file of the log. Its authenticated header says whose it is, under which key, and what it follows.
+
+A segment is written by one run of one member and never reopened for writing: so no nonce repeats, and stale bytes of
+another life cannot pass for records of this one. It is zeroed before its first record, because writing into blocks
+that are there already makes a sync cheaper than growing the file.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from enum import IntEnum
+from typing import Final
+
+import attrs
+
+from raftswarm.errors import ForeignState, InvalidKey
+from raftswarm.raft.log_entry import HardState
+from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
+from raftswarm.storage.records import (
+    SECTOR,
+    Record,
+    RecordHeader,
+    find_records,
+    open_record,
+    record_size,
+    seal_record,
+    whole_sectors,
+)
+from raftswarm.storage.sealing import SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, key_id
+from raftswarm.world.disk import Disk, File
+
+FORMAT_VERSION: Final = 1
+SUFFIX: Final = ".segment"
+MAX_CLUSTER_BYTES: Final = 128
+
+_MAGIC: Final = b"RSWMLOG\n"
+_HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s218x")
+_CHECKSUM: Final = struct.Struct(">I")
+_CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
+_ZEROS: Final = bytes(256 * 1024)
+assert _CLEAR_BYTES + TAG_BYTES == SECTOR
+
+
+class Follows(IntEnum):
+    """What a segment continues."""
+
+    NOTHING = 0
+    """The first of a member."""
+    SEGMENT = 1
+    """The one numbered one less, up to the record that has this number and tag; what lies behind that is cut."""
+    SNAPSHOT = 2
+    """A received snapshot of this index, term and tag; older segments are void."""
+
+
+@attrs.frozen(kw_only=True)
+class SegmentHeader:
+    """The first sector: number 0 among the segment's records."""
+
+    number: int
+    cluster: str
+    member_id: int
+    incarnation: int
+    boot: int
+    hard_state: HardState
+    """In force when the segment was begun, so that no older segment is needed for it."""
+    first_index: int
+    """One past the log's last entry when the segment was begun."""
+    follows: Follows
+    follows_position: int = 0
+    follows_term: int = 0
+    follows_tag: bytes = bytes(TAG_BYTES)
+
+    def encode(self, data_key: bytes, salt: bytes) -> bytes:
+        """Return the sector, sealed."""
+        cluster = self.cluster.encode()
+        fields = _HEADER.pack(
+            _MAGIC,
+            FORMAT_VERSION,
+            self.follows,
+            self.number,
+            self.member_id,
+            self.incarnation,
+            self.boot,
+            self.hard_state.term,
+            self.hard_state.voted_for,
+            self.first_index,
+            self.follows_position,
+            self.follows_term,
+            self.follows_tag,
+            salt,
+            key_id(data_key),
+            len(cluster),
+            cluster,
+        )
+        clear = fields + _CHECKSUM.pack(zlib.crc32(fields))
+        return clear + Seal(data_key, salt, SEGMENT).close(0, b"", clear)
+
+
+@attrs.frozen
+class OpenSegment:
+    """A segment whose header opened."""
+
+    header: SegmentHeader
+    seal: Seal
+    tag: bytes
+    """The header's: what the first record names as the one before it."""
+
+    @classmethod
+    def parse(cls, sector: bytes, data_key: bytes, path: str) -> OpenSegment:
+        """Read a header; Damaged, or ForeignState and InvalidKey when it is whole but not for us."""
+        if len(sector) < SECTOR or not sector.startswith(_MAGIC):
+            raise Damaged("the header of the segment is not there")
+        fields = sector[: _HEADER.size]
+        if sector[_HEADER.size : _CLEAR_BYTES] != _CHECKSUM.pack(zlib.crc32(fields)):
+            raise Damaged("the checksum of the segment's header does not fit")
+        (
+            _, version, follows, number, member_id, incarnation, boot, term, voted_for,
+            first_index, position, follows_term, follows_tag, salt, written_under, cluster_length, cluster,
+        ) = _HEADER.unpack(fields)  # fmt: skip
+        if version != FORMAT_VERSION:
+            raise ForeignState(
+                f"{path} has log format {version}; this version of raftswarm reads {FORMAT_VERSION}: run a newer one"
+            )
+        if written_under != key_id(data_key):
+            raise InvalidKey(f"{path} was sealed under another node's key; put its own keys beside it, or join again")
+        seal = Seal(data_key, salt, SEGMENT)
+        seal.open(0, sector[_CLEAR_BYTES:], sector[:_CLEAR_BYTES])
+        header = SegmentHeader(
+            number=number,
+            cluster=cluster[:cluster_length].decode(),
+            member_id=member_id,
+            incarnation=incarnation,
+            boot=boot,
+            hard_state=HardState(term=term, voted_for=voted_for),
+            first_index=first_index,
+            follows=Follows(follows),
+            follows_position=position,
+            follows_term=follows_term,
+            follows_tag=follows_tag,
+        )
+        return cls(header, seal, sector[_CLEAR_BYTES:])
+
+
+def segment_name(number: int) -> str:
+    """Name files so that their order is that of the log."""
+    return f"{number:020d}{SUFFIX}"
+
+
+def segment_number(name: str) -> int | None:
+    """Return the number in a file's name; None if it is no segment's."""
+    digits = name.removesuffix(SUFFIX)
+    return int(digits) if digits != name and digits.isascii() and digits.isdigit() else None
+
+
+@attrs.frozen
+class Break:
+    """Where the chain of good records ends before the file does."""
+
+    offset: int
+    reason: str
+    proven_durable: bool
+    """Something behind it says that what stood here had been synced: not a torn tail but damage."""
+    size: int
+    """Bytes from there to the last that is not zero."""
+
+
+def read_records(segment: OpenSegment, image: bytes) -> tuple[list[Record], Break | None]:
+    """Return the segment's records in order, as far as they go, and what stopped the reading short of zeros."""
+    number = segment.header.number
+    records: list[Record] = []
+    tag, offset = segment.tag, SECTOR
+    reason = "nothing was written here"
+    while offset < len(image):
+        try:
+            record = open_record(segment.seal, number, image, offset)
+        except Damaged as damage:
+            reason = str(damage)
+            break
+        if (record.header.number, record.header.previous_tag) != (len(records) + 1, tag):
+            reason = f"record {record.header.number} stands where {len(records) + 1} belongs"
+            break
+        records.append(record)
+        tag = record.tag
+        offset += record.header.size
+    written = len(image.rstrip(b"\0"))
+    if written <= offset:
+        return records, None
+    return records, Break(
+        offset, reason, _is_proven_durable(segment, image, offset, len(records) + 1), written - offset
+    )
+
+
+def _is_proven_durable(segment: OpenSegment, image: bytes, offset: int, missing: int) -> bool:
+    """Judge a break by what lies behind it (docs/formats.md).
+
+    A later record whose writer knew the missing one to be synced proves damage. So does a record that belongs before
+    the break, or at it: only a disk, or a hand, that moves records can put one there.
+    """
+    for record in find_records(segment.seal, segment.header.number, image, offset):
+        if record.header.durable_upto >= missing or record.header.number <= missing:
+            return True
+    return False
+
+
+class SegmentWriter:
+    """The newest segment, being written. Every append is durable on return."""
+
+    def __init__(self, place: Place, header: SegmentHeader, size: int) -> None:
+        """Begin it: zeroed and its header synced under another name, renamed, the directory synced."""
+        salt = place.entropy.token_bytes(SALT_BYTES)
+        sector = header.encode(place.data_key, salt)
+        path = place.path(segment_name(header.number))
+        self.header = header
+        self.tag = sector[-TAG_BYTES:]
+        self.records = 0
+        self._seal = Seal(place.data_key, salt, SEGMENT)
+        self._size = whole_sectors(size)
+        self._offset = SECTOR
+        self._is_covered = True
+        """Whether the last record is a mark, or the header: nothing acknowledged depends on it."""
+        self._file = _make_zeroed(place.disk, path + TEMPORARY_SUFFIX, self._size)
+        try:
+            self._file.write(0, [sector])
+            self._file.sync()
+            place.disk.rename(path + TEMPORARY_SUFFIX, path)
+            place.disk.sync_directory(place.directory)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def has_room(self, payload_bytes: int) -> bool:
+        """Tell whether such a record still fits, with the mark that may follow it."""
+        return self._offset + record_size(payload_bytes) + record_size(0) <= self._size
+
+    def append(self, payload: bytes) -> None:
+        """Seal, write and sync one record."""
+        header = RecordHeader(
+            segment=self.header.number,
+            number=self.records + 1,
+            length=len(payload),
+            durable_upto=self.records,  # Each append is synced before the next begins.
+            previous_tag=self.tag,
+        )
+        buffers, tag = seal_record(self._seal, header, payload)
+        self._file.write(self._offset, buffers)
+        self._file.sync()
+        self.records = header.number
+        self.tag = tag
+        self._offset += header.size
+        self._is_covered = not payload
+
+    def mark(self) -> None:
+        """Let an empty record say that the last one was synced, unless one does already."""
+        if not self._is_covered:
+            self.append(b"")
+
+    def finish(self) -> None:
+        """Give back what was zeroed and not used; the next segment's header covers the last record."""
+        self._file.truncate(self._offset)
+        self._file.sync()
+        self._file.close()
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._file.close()
+
+
+def segment_size(payload_bytes: int) -> int:
+    """Bytes of the smallest segment that has room for one such record."""
+    return SECTOR + record_size(payload_bytes) + record_size(0)
+
+
+def _make_zeroed(disk: Disk, path: str, size: int) -> File:
+    file = disk.open(path, create=True)
+    try:
+        file.truncate(0)
+        for offset in range(0, size, len(_ZEROS)):
+            file.write(offset, [memoryview(_ZEROS)[: size - offset]])
+    except BaseException:
+        file.close()
+        raise
+    return file

@@ -1,0 +1,53 @@
+"""The state directory as a whole: one process at a time holds it, and its layout has a version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from raftswarm.errors import ForeignState, StateInUse
+from raftswarm.storage.files import disk_errors, make_directory, read_file, replace_file
+from raftswarm.world.disk import Disk, File
+
+FORMAT_VERSION: Final = 1
+
+_LOCK: Final = "lock"
+_FORMAT: Final = "format"
+_PREFIX: Final = b"raftswarm state "
+
+
+def lock_state(disk: Disk, state_directory: str) -> File:
+    """Take the directory, made if need be, until the returned file is closed or this process ends.
+
+    StateInUse if another process has it; ForeignState if it is not ours to read.
+    """
+    with disk_errors(f"could not use {state_directory} as state directory"):
+        make_directory(disk, state_directory)
+        try:
+            lock = disk.lock(f"{state_directory}/{_LOCK}")
+        except BlockingIOError:
+            raise StateInUse(
+                f"another process uses {state_directory}; stop it first, or use another directory"
+            ) from None
+        try:
+            _check_format(disk, state_directory)
+        except BaseException:
+            lock.close()
+            raise
+    return lock
+
+
+def _check_format(disk: Disk, state_directory: str) -> None:
+    path = f"{state_directory}/{_FORMAT}"
+    try:
+        content = read_file(disk, path)
+    except FileNotFoundError:
+        replace_file(disk, state_directory, _FORMAT, b"%s%d\n" % (_PREFIX, FORMAT_VERSION))
+        return
+    version = content.removeprefix(_PREFIX).strip()
+    if not content.startswith(_PREFIX) or not version.isdigit():
+        raise ForeignState(f"{path} was not written by raftswarm; use another state directory")
+    if int(version) != FORMAT_VERSION:
+        raise ForeignState(
+            f"{state_directory} has format {int(version)}; "
+            f"this version of raftswarm reads {FORMAT_VERSION}: run a newer one"
+        )

@@ -1,0 +1,1 @@
+"""The replicated tables: reads and watches here, writes as transactions through consensus."""

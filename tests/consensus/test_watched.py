@@ -1,0 +1,32 @@
+"""A value that tasks wait on."""
+
+from __future__ import annotations
+
+import trio
+import trio.testing
+
+from raftswarm.consensus.watched import Watched
+
+
+async def test_waiting_for_what_holds_already_returns_at_once() -> None:
+    with trio.fail_after(0):
+        assert await Watched(3).wait_until(lambda value: value > 2) == 3
+
+
+async def test_everybody_who_waits_sees_the_value_they_wait_for() -> None:
+    watched = Watched(0)
+    seen: list[int] = []
+
+    async def wait_for(least: int) -> None:
+        seen.append(await watched.wait_until(lambda value: value >= least))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_for, 1)
+        nursery.start_soon(wait_for, 2)
+        await trio.testing.wait_all_tasks_blocked()
+        watched.set(1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert seen == [1]
+        watched.set(2)
+
+    assert seen == [1, 2]

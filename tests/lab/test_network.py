@@ -1,0 +1,254 @@
+"""Simulated links: what real ones report, and what they keep silent about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+import attrs
+
+from raftswarm.lab.event_heap import EventHeap
+from raftswarm.lab.network import NetworkConditions, SimulatedNetwork
+from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.raft.messages import AnyMessage, Heartbeat, Opening
+
+A, B, C = 1, 2, 3
+
+
+@attrs.define
+class Listener:
+    """A process that writes down what its links tell."""
+
+    told: list[str] = attrs.Factory(list)
+    terms: list[int] = attrs.Factory(list)
+
+    def received(self, message: AnyMessage) -> None:
+        self.terms.append(message.term)
+
+    def connected(self, peer: int) -> None:
+        self.told.append(f"connected {peer}")
+
+    def stopped(self, peer: int) -> None:
+        self.told.append(f"stopped {peer}")
+
+    def unreachable(self, peer: int) -> None:
+        self.told.append(f"unreachable {peer}")
+
+    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+        self.told.append(f"snapshot {snapshot.index} from {peer}: {b''.join(chunks)!r}")
+
+
+class Mesh:
+    """Some processes, all linked."""
+
+    def __init__(self, *members: int, conditions: NetworkConditions | None = None, seed: int = 0) -> None:
+        self.heap = EventHeap()
+        self.network = SimulatedNetwork(self.heap, Random(seed), conditions or NetworkConditions())
+        self.members = members
+        self.at: dict[int, Listener] = {}
+        for member in members:
+            self.start(member)
+        self.wait()
+
+    def start(self, member: int) -> None:
+        self.at[member] = Listener()
+        self.network.attach(member, self.at[member])
+        self.network.set_peers(member, [peer for peer in self.members if peer != member])
+
+    def wait(self, seconds: float = 1.0) -> None:
+        self.heap.run_until(self.heap.now + seconds)
+
+    def say(self, sender: int, to: int, *terms: int) -> None:
+        for term in terms:
+            self.network.post(Heartbeat(sender=sender, to=to, term=term, commit=0))
+
+
+def test_links_open_both_ways_and_carry_messages_in_order() -> None:
+    mesh = Mesh(A, B)
+
+    mesh.say(A, B, *range(50))
+    mesh.wait()
+
+    assert mesh.at[A].told == ["connected 2"]
+    assert mesh.at[B].told == ["connected 1"]
+    assert mesh.at[B].terms == list(range(50))
+
+
+def test_a_process_that_dies_is_refused_at_once() -> None:
+    mesh = Mesh(A, B)
+
+    mesh.network.detach(B, power_lost=False)
+    mesh.wait(0.05)
+
+    assert mesh.at[A].told == ["connected 2", "stopped 2"]
+
+
+def test_a_process_that_comes_back_is_connected_anew() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.detach(B, power_lost=False)
+    mesh.wait()
+    mesh.say(A, B, 1)
+
+    mesh.start(B)
+    mesh.wait()
+    mesh.say(A, B, 2)
+    mesh.wait()
+
+    assert mesh.at[A].told == ["connected 2", "stopped 2", "unreachable 2", "connected 2"]
+    assert mesh.at[B].terms == [2]
+
+
+def test_a_machine_without_power_is_silent() -> None:
+    mesh = Mesh(A, B)
+
+    mesh.network.detach(B, power_lost=True)
+    mesh.say(A, B, 1)
+    mesh.wait(60.0)
+
+    assert mesh.at[A].told == ["connected 2"]
+
+
+def test_a_partition_is_silent_even_about_a_death() -> None:
+    mesh = Mesh(A, B)
+
+    mesh.network.partition([A], [B])
+    mesh.network.detach(B, power_lost=False)
+    mesh.say(A, B, 1)
+    mesh.wait(60.0)
+
+    assert mesh.at[A].told == ["connected 2"]
+
+
+def test_a_death_behind_a_partition_shows_when_it_heals() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.partition([A], [B])
+    mesh.network.detach(B, power_lost=False)
+
+    mesh.network.heal()
+    mesh.wait()
+
+    assert mesh.at[A].told == ["connected 2", "stopped 2"]
+
+
+def test_a_one_way_cut_leaves_the_other_way_open() -> None:
+    mesh = Mesh(A, B)
+
+    mesh.network.cut(A, B)
+    mesh.say(A, B, 1)
+    mesh.say(B, A, 2)
+    mesh.wait()
+
+    assert (mesh.at[B].terms, mesh.at[A].terms) == ([], [2])
+
+
+def test_members_of_a_group_hear_each_other() -> None:
+    mesh = Mesh(A, B, C)
+
+    mesh.network.partition([A, B], [C])
+    mesh.say(A, B, 1)
+    mesh.say(A, C, 2)
+    mesh.wait()
+    mesh.network.heal()
+    mesh.wait()
+    mesh.say(A, C, 3)
+    mesh.wait()
+
+    assert (mesh.at[B].terms, mesh.at[C].terms) == ([1], [3])
+
+
+def test_an_opening_that_a_cut_swallowed_is_asked_for_again() -> None:
+    for seed in range(10):
+        mesh = Mesh(A, B, seed=seed)
+        mesh.network.cut(A, B)
+        mesh.network.post(
+            Opening(sender=A, to=B, term=0, cluster="", incarnation=1, boot=1, start=1, last_index=0, last_term=0)
+        )
+
+        mesh.network.heal()
+        mesh.wait()
+
+        assert mesh.at[A].told == ["connected 2", "connected 2"]
+
+
+def test_losses_and_duplicates_come_at_their_rates() -> None:
+    conditions = NetworkConditions(loss=0.3, duplication=0.5)
+    mesh = Mesh(A, B, conditions=conditions)
+
+    mesh.say(A, B, *range(2000))
+    mesh.wait()
+
+    arrived = len(set(mesh.at[B].terms))
+    assert 0.65 < arrived / 2000 < 0.75
+    assert 1.4 < len(mesh.at[B].terms) / arrived < 1.6
+
+
+def test_reordered_messages_arrive_late_and_all() -> None:
+    mesh = Mesh(A, B, conditions=NetworkConditions(reordering=0.5))
+
+    mesh.say(A, B, *range(100))
+    mesh.wait()
+
+    assert mesh.at[B].terms != list(range(100))
+    assert sorted(mesh.at[B].terms) == list(range(100))
+
+
+def test_messages_in_flight_to_a_process_die_with_it() -> None:
+    mesh = Mesh(A, B)
+    mesh.say(A, B, 1)
+
+    mesh.network.detach(B, power_lost=False)
+    mesh.start(B)
+    mesh.wait()
+
+    assert mesh.at[B].terms == []
+
+
+def test_nothing_is_sent_over_a_link_whose_other_end_was_replaced_unnoticed() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.partition([A], [B])
+    mesh.network.detach(B, power_lost=False)
+    mesh.start(B)
+
+    mesh.network.heal()
+    mesh.say(A, B, 1)
+    mesh.wait()
+    mesh.say(A, B, 2)
+    mesh.wait()
+
+    assert mesh.at[B].terms == [2]
+    assert mesh.at[A].told == ["connected 2", "connected 2"]
+
+
+def test_who_is_spoken_to_may_answer_before_it_knows_the_speaker() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.set_peers(B, [])
+    mesh.say(B, A, 1)
+    mesh.wait()
+
+    mesh.say(B, A, 2)
+    mesh.wait()
+
+    assert mesh.at[A].terms == [2]
+
+
+def test_a_snapshot_arrives_whole_and_is_confirmed() -> None:
+    mesh = Mesh(A, B)
+    confirmed: list[bool] = []
+
+    mesh.network.send_snapshot(A, B, SnapshotMeta(index=7), iter([b"ab", b"c"]), confirmed.append)
+    mesh.wait()
+
+    assert mesh.at[B].told[-1] == "snapshot 7 from 1: b'abc'"
+    assert confirmed == [True]
+
+
+def test_a_snapshot_that_a_cut_swallowed_counts_as_lost() -> None:
+    mesh = Mesh(A, B)
+    confirmed: list[bool] = []
+    mesh.network.cut(A, B)
+
+    mesh.network.send_snapshot(A, B, SnapshotMeta(index=7), iter([b"abc"]), confirmed.append)
+    mesh.wait(5.0)
+
+    assert mesh.at[B].told == ["connected 1"]
+    assert confirmed == [False]

@@ -1,0 +1,81 @@
+"""Actions look again when they are written: what has changed since the plan is left to the next one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftswarm.manager.orchestrator.actions import ChangeSlot, DeleteTask, RemoveTask, ReportUpdate, RollBack
+from raftswarm.objects.records import Task, UpdateStatus
+from raftswarm.objects.states import TaskState, UpdateState
+from raftswarm.objects.tasks import new_task
+
+if TYPE_CHECKING:
+    from tests.manager.orchestrator.conftest import Scene
+
+PAUSED = UpdateStatus(state=UpdateState.PAUSED)
+
+
+def test_a_slot_planned_for_an_older_spec_is_left_alone(scene: Scene) -> None:
+    task = scene.add()
+    created = new_task(scene.service, task_id="new", now=0, slot=1)
+    action = ChangeSlot("web", scene.service.spec_version, ((task, TaskState.SHUTDOWN),), (created,))
+    scene.user_sets_image("v2")
+
+    scene.write(action)
+
+    assert [task.desired_state for task in scene.tasks()] == [TaskState.RUNNING]
+
+
+def test_a_desired_state_never_goes_down(scene: Scene) -> None:
+    task = scene.add(desired=TaskState.REMOVE)
+
+    scene.write(ChangeSlot("web", 0, ((task, TaskState.SHUTDOWN),)))
+
+    assert scene.task(task).desired_state is TaskState.REMOVE
+
+
+def test_a_task_that_is_gone_is_not_made_again(scene: Scene) -> None:
+    scene.write(ChangeSlot("web", 0, (("gone", TaskState.SHUTDOWN),)))
+    scene.write(RemoveTask("gone"))
+    scene.write(DeleteTask("gone"))
+
+    assert scene.tasks() == []
+
+
+def test_what_the_agent_reported_meanwhile_stays(scene: Scene) -> None:
+    task = scene.add(state=TaskState.RUNNING)
+    action = ChangeSlot("web", 0, ((task, TaskState.SHUTDOWN),))
+    scene.report(task, TaskState.FAILED)
+
+    scene.write(action)
+
+    written = scene.task(task)
+    assert (written.desired_state, written.status.state) == (TaskState.SHUTDOWN, TaskState.FAILED)
+
+
+def test_the_state_of_an_older_update_is_not_reported(scene: Scene) -> None:
+    report = ReportUpdate("web", scene.service.spec_version, PAUSED)
+    scene.user_sets_image("v2")
+
+    scene.write(report)
+
+    assert scene.update_state is None
+
+
+def test_an_update_that_the_user_has_replaced_is_not_rolled_back(scene: Scene) -> None:
+    scene.user_sets_image("v2")
+    back = RollBack("web", scene.service.spec_version, PAUSED)
+    scene.user_sets_image("v3")
+    wanted = scene.service.spec
+
+    scene.write(back)
+
+    assert scene.service.spec == wanted
+
+
+def test_a_task_is_forgotten(scene: Scene) -> None:
+    task = scene.add()
+
+    scene.write(DeleteTask(task))
+
+    assert scene.store.get(Task, task) is None
