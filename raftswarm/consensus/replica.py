@@ -15,12 +15,14 @@ import msgspec
 
 from raftswarm.errors import (
     InvalidSpec,
+    MachineFailed,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
     PayloadTooLarge,
     RaftSwarmError,
     Rejected,
+    ResultLost,
 )
 from raftswarm.raft.events import (
     Event,
@@ -254,6 +256,11 @@ class Replica:
         self._received_snapshot = snapshot
         self._submit(keep)
 
+    def require_leading(self) -> None:
+        """NotLeader, with whom to ask, unless this member leads."""
+        if not self._leadership.is_leader:
+            raise self._not_leader("this member does not lead", self._member.leader)
+
     def shut_down(self) -> None:
         """Fail every waiter and take in nothing more."""
         if self._stopped:
@@ -410,15 +417,14 @@ class Replica:
             context = Context(command_number=number, time_ns=entry.time_ns, index=entry.index, term=entry.term)
             try:
                 result = self._machine.apply(command, context)
-            except Rejected as rejected:
+            except (Rejected, ResultLost) as outcome:
                 if waiters:
-                    waiters[position].fail(rejected)
+                    waiters[position].fail(outcome)
                 continue
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
-                error.add_note(f"while applying command {number} (entry {entry.index}, term {entry.term})")
                 for waiter in waiters[position:]:
                     waiter.fail(OutcomeUnknown(f"the state machine failed at command {number}"))
-                self._fail(error)
+                self._fail(_machine_failed(error, number, entry))
                 return
             if waiters:
                 waiters[position].complete(result)
@@ -454,12 +460,19 @@ class Replica:
         """Sent to the wrong member, or refused by the leader itself: too much in flight, a change at a bad moment."""
         if outcome.leader == self._member.id:
             return Overloaded(outcome.refused)
-        return NotLeader(outcome.refused, outcome.leader or None)
+        return self._not_leader(outcome.refused, outcome.leader)
+
+    def _not_leader(self, reason: str, leader: int) -> NotLeader:
+        info = self._member.configuration.member(leader) if leader else None
+        if info is None:
+            return NotLeader(reason, leader or None)
+        who = f"{info.name} at {info.address}" if info.name else info.address
+        return NotLeader(f"{reason}: ask {who}", leader, info.address, info.name)
 
     def _read_answered(self, outcome: ReadOutcome) -> None:
         for waiter in self._asked.pop(outcome.token):
             if outcome.refused:
-                waiter.fail(NotLeader(outcome.refused, outcome.leader or None))
+                waiter.fail(self._not_leader(outcome.refused, outcome.leader))
             else:
                 self._reads.append((outcome.index, waiter))
         self._answer_reads()
@@ -502,3 +515,12 @@ class Replica:
     def _fail(self, error: BaseException) -> None:
         self.shut_down()
         self._surroundings.failed(error)
+
+
+def _machine_failed(error: Exception, number: int, entry: Entry) -> MachineFailed:
+    failure = MachineFailed(
+        f"the state machine failed at command {number} (entry {entry.index}, term {entry.term}): "
+        f"{type(error).__name__}: {error}"
+    )
+    failure.__cause__ = error
+    return failure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -55,4 +55,13 @@ class StateMachine(Protocol):
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by a picture's."""
+        ...
+
+
+@runtime_checkable
+class Queryable(StateMachine, Protocol):
+    """A state machine that can be asked, too."""
+
+    def query(self, question: bytes) -> object:
+        """Answer from the state as it is; must change nothing. `Rejected` goes to whoever asks."""
         ...
