@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from raftswarm.errors import (
+    InvalidSpec,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
@@ -31,10 +32,12 @@ from raftswarm.raft.events import (
     SnapshotSaved,
     TimePassed,
     TransferLeadership,
+    Transition,
     Written,
 )
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
 from raftswarm.raft.member import Member
+from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
 from raftswarm.raft.ready import (
     Leadership,
@@ -254,10 +257,15 @@ class Replica:
             self._waiting_bytes += len(command)
             self._surroundings.wake()
 
-    def change_configuration(self, configuration: Configuration, waiter: Waiter) -> None:
-        """Queue a change of the members."""
+    def change_configuration(
+        self, configuration: Configuration, waiter: Waiter, transition: Transition = Transition.AUTO
+    ) -> None:
+        """Queue a change of the members; the waiter completes when its first step is committed, joint or not."""
+        if refused := why_not_target(configuration):
+            waiter.fail(InvalidSpec(refused))
+            return
         time_ns = self._wall_clock.now_ns()
-        self._ask(waiter, lambda token: ProposeConfiguration(token, configuration, time_ns))
+        self._ask(waiter, lambda token: ProposeConfiguration(token, configuration, time_ns, transition))
 
     def read_barrier(self, waiter: Waiter) -> None:
         """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""

@@ -272,6 +272,7 @@ class Member:
         core = self._core
         if reads.needs_round(core, role):
             replication.send_heartbeats(core, role)
+        membership.go_on(core, role)
         replication.send_entries(core, role)
         transfer.go_on(core, role)
 
