@@ -24,7 +24,7 @@ from raftswarm.lab.journal import Journal
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
-from raftswarm.raft.events import TransferLeadership, Transition
+from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
@@ -296,12 +296,12 @@ class CoreWorld:
         assert isinstance(left, Configuration), left
         return self.change_members(left)
 
-    def transfer_leadership(self, to: int = 0) -> None:
-        """Ask the leader, if there is one, to hand over."""
-        leader = self.leader
-        if leader is not None:
-            self._tell(f"transfer from {leader} to {to or 'the best'}")
-            self.process(leader).replica.offer(TransferLeadership(to))
+    def transfer_leadership(self, to: int = 0, *, member: int | None = None) -> Call:
+        """Ask a member, or the leader, to hand over."""
+        call = self._begin("transfer", member)
+        self._tell(f"transfer from {call.member} to {to or 'the best'}")
+        self._ask(call, lambda process: process.replica.transfer_leadership(to, call))
+        return call
 
     @property
     def configuration(self) -> Configuration:
