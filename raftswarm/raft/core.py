@@ -7,7 +7,6 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 
 import attrs
@@ -88,7 +87,6 @@ class Core:
     """A peer knows that this member has lost what it had durably."""
     openings_due: float
     """When to ask those again who have not answered our opening."""
-    recent_snapshots: deque[SnapshotMeta] = attrs.field(factory=lambda: deque(maxlen=8))
     work: Work = attrs.field(factory=Work)
     _quorum: tuple[Configuration, Quorum] | None = None
 
