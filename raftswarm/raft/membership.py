@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from raftswarm.raft import promotion, replication
+from raftswarm.raft import promotion, replication, succession
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import ProposeConfiguration, Transition
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
@@ -76,7 +76,7 @@ def follow_configuration(core: Core, role: Leader) -> None:
     role.progress = {
         peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.peers
     }
-    replication.rank_successors(core, role)
+    succession.rank(core, role)
     if role.transfer is not None and role.transfer.to not in core.other_voters:
         role.transfer = None
 
@@ -123,6 +123,8 @@ def why_not_target(target: Configuration) -> str:
         return "members must be sorted by id, and ids are positive"
     if any(info.promote for info in target.voters):
         return "a voter cannot be promoted; only learners can"
+    if any(info.priority < 0 for info in (*target.voters, *target.learners)):
+        return "a priority is not negative; 0 is the least"
     return ""
 
 
