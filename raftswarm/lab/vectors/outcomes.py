@@ -1,0 +1,32 @@
+"""What came of a case."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """One case: what differs when it failed, why when it was skipped, how it was compared when that needs a word."""
+
+    name: str
+    verdict: Literal["passed", "failed", "skipped"]
+    details: tuple[str, ...] = ()
+
+
+def judge(name: str, differences: list[str]) -> Outcome:
+    """Return an outcome: passed without differences."""
+    return Outcome(name=name, verdict="failed" if differences else "passed", details=tuple(differences))
+
+
+def compare(name: str, **expected_and_got: tuple[object, object]) -> Outcome:
+    """Return an outcome: each keyword names what is compared, and gives what is expected and what came out."""
+    return judge(
+        name,
+        [
+            f"{what} is {got}, expected {expected}"
+            for what, (expected, got) in expected_and_got.items()
+            if expected != got
+        ],
+    )
