@@ -23,6 +23,7 @@ from raftswarm.raft.events import (
     Receive,
     SnapshotSent,
     TransferLeadership,
+    Transition,
 )
 from raftswarm.raft.log_entry import Configuration, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
@@ -133,10 +134,23 @@ class Driver:
         self.replica.read_barrier(waiter)
         await waiter.wait()
 
-    async def change_configuration(self, configuration: Configuration) -> None:
-        """Add or remove one member; returns when that is committed."""
+    async def change_configuration(
+        self, configuration: Configuration, transition: Transition = Transition.AUTO
+    ) -> None:
+        """Change the members to these voters and learners (dissertation 4).
+
+        Returns when it is decided: with `Transition.AUTO`, one voter more or less is in force and committed then, and
+        of more the joint configuration is, which whoever leads goes on to leave. Old voters may be switched off once
+        `configuration` is not joint any more.
+
+        Raises:
+            InvalidSpec: these members make no sense; retrying cannot help.
+            NotLeader: nothing happened; ask the member it names.
+            Overloaded: nothing happened; another change is under way, or it is too early in a term. Retry in a moment.
+            OutcomeUnknown: it may happen yet.
+        """
         waiter = TaskWaiter()
-        self.replica.change_configuration(configuration, waiter)
+        self.replica.change_configuration(configuration, waiter, transition)
         await waiter.wait()
 
     async def transfer_leadership(self, to: int = 0) -> None:

@@ -13,7 +13,15 @@ from typing import Protocol
 import attrs
 import msgspec
 
-from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, PayloadTooLarge, RaftSwarmError, Rejected
+from raftswarm.errors import (
+    InvalidSpec,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    PayloadTooLarge,
+    RaftSwarmError,
+    Rejected,
+)
 from raftswarm.raft.events import (
     Event,
     Propose,
@@ -22,10 +30,12 @@ from raftswarm.raft.events import (
     Receive,
     SnapshotSaved,
     TimePassed,
+    Transition,
     Written,
 )
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
 from raftswarm.raft.member import Member
+from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
 from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, Ready, SnapshotTransfer, Write
 from raftswarm.raft.state_machine import Context, StateMachine
@@ -221,10 +231,15 @@ class Replica:
             self._commands.append((command, waiter))
             self._surroundings.wake()
 
-    def change_configuration(self, configuration: Configuration, waiter: Waiter) -> None:
-        """Queue a change of the members."""
+    def change_configuration(
+        self, configuration: Configuration, waiter: Waiter, transition: Transition = Transition.AUTO
+    ) -> None:
+        """Queue a change of the members; the waiter completes when its first step is committed, joint or not."""
+        if refused := why_not_target(configuration):
+            waiter.fail(InvalidSpec(refused))
+            return
         token = self._expect([waiter])
-        self.offer(ProposeConfiguration(token, configuration, self._wall_clock.now_ns()))
+        self.offer(ProposeConfiguration(token, configuration, self._wall_clock.now_ns(), transition))
 
     def read_barrier(self, waiter: Waiter) -> None:
         """Complete when a local read is linearizable."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import attrs
 
 from raftswarm.raft.log_entry import Batch, Configuration, SnapshotMeta
@@ -29,13 +31,28 @@ class Propose:
     time_ns: int
 
 
+class Transition(Enum):
+    """How a change of the members gets from the old voters to the new (dissertation 4.1, 4.3)."""
+
+    AUTO = "auto"
+    """In a single step if that is safe, else as `IMPLICIT`. Also leaves a joint configuration for its new members."""
+    SINGLE = "single"
+    """In a single step, or not at all."""
+    IMPLICIT = "implicit"
+    """By a joint configuration, which whoever leads leaves as soon as it is committed."""
+    EXPLICIT = "explicit"
+    """By a joint configuration, which stays until its new members are proposed once more."""
+
+
 @attrs.frozen
 class ProposeConfiguration:
-    """Change the members, if leading: one voter at a time (4.1), refused while another change is uncommitted."""
+    """Change the members, if leading (4.1, 4.3): refused while another change is uncommitted."""
 
     token: int
     configuration: Configuration
+    """The voters and learners that are wished."""
     time_ns: int
+    transition: Transition = Transition.AUTO
 
 
 @attrs.frozen

@@ -260,6 +260,7 @@ class Member:
         if reads.begin_round(core, role):
             replication.send_heartbeats(core, role)
             reads.confirm(core, role)
+        membership.go_on(core, role)
         replication.send_entries(core, role)
         transfer.go_on(core, role)
 

@@ -22,6 +22,14 @@ class Stage(Enum):
     SNAPSHOT = "snapshot"
 
 
+@attrs.frozen
+class Round:
+    """A learner is to get the log as it was when this began (4.2.1)."""
+
+    last_index: int
+    began_at: float
+
+
 @attrs.define(eq=False, kw_only=True)
 class Progress:
     """One follower or learner, as its leader sees it."""
@@ -46,6 +54,8 @@ class Progress:
     """What is on its way to it, in stage SNAPSHOT."""
     delivered_at: float | None = None
     """When that arrived there: now it has to install it."""
+    round: Round | None = None
+    """Of a learner that is to become a voter: what it has to get next."""
     in_flight_bytes: int = 0
     _in_flight: deque[tuple[int, int]] = attrs.field(factory=deque)
     """Last index and bytes of each message with entries that is not acknowledged."""

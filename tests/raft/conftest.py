@@ -18,6 +18,7 @@ from raftswarm.raft.events import (
     Receive,
     SnapshotSaved,
     TimePassed,
+    Transition,
     Written,
 )
 from raftswarm.raft.log_entry import Batch, Configuration, Entry, HardState, MemberInfo, SnapshotMeta
@@ -129,9 +130,9 @@ class Bench:
         """Commands come in as one batch."""
         return self.step(Propose(len(self.proposals) + 1, Batch(len(commands), b"".join(commands)), time_ns))
 
-    def change_members(self, configuration: Configuration) -> ProposalOutcome:
+    def change_members(self, configuration: Configuration, transition: Transition = Transition.AUTO) -> ProposalOutcome:
         """Ask for a change of the members."""
-        self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0))
+        self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0, transition))
         return self.proposals[-1]
 
     def save_snapshot(self, *, keep_entries: int = 0) -> SnapshotMeta:
@@ -148,17 +149,21 @@ class Bench:
 
     def lead(self, *supporters: int) -> None:
         """Win an election with these votes, and commit the blank entry."""
+        self.win(*supporters)
+        for peer in supporters:
+            self.acknowledge(peer)
+        assert self.member.is_leader, self.notes
+        assert self.member.commit_index == self.member.last_index
+        self.sent.clear()
+
+    def win(self, *supporters: int) -> None:
+        """Win an election with these votes; nobody has the blank entry yet."""
         self.time_out()
         term = self.member.term + 1
         self.receive(*(PreVoteReply(sender=peer, to=self.id, term=term, granted=True) for peer in supporters))
         self.write()
         self.receive(*(VoteReply(sender=peer, to=self.id, term=term, granted=True) for peer in supporters))
         self.write()
-        for peer in supporters:
-            self.acknowledge(peer)
-        assert self.member.is_leader, self.notes
-        assert self.member.commit_index == self.member.last_index
-        self.sent.clear()
 
     def follow(self, leader: int, *, term: int, successors: tuple[int, ...] = ()) -> None:
         """Hear a leader that agrees with this member's log."""

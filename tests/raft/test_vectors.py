@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from raftswarm.raft.log_entry import Entry, EntryKind, SnapshotMeta
+from raftswarm.raft.events import Transition
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo, SnapshotMeta
 from raftswarm.raft.log_view import LogView
+from raftswarm.raft.membership import plan_change, plan_leave
 from raftswarm.raft.messages import AppendEntries, AppendReply, PreVoteReply, RequestVote, VoteReply
 from raftswarm.raft.quorum import Quorum
 from raftswarm.raft.replication import may_commit_by_counting
@@ -33,6 +35,7 @@ def load(name: str) -> Any:
 
 
 CASES = load("quorum.json")["cases"]
+CHANGES = load("confchange.json")["sequences"]
 TABLES = load("tables.json")["tables"]
 
 
@@ -164,3 +167,60 @@ def test_an_election_ends(row: Row, make_bench: MakeBench) -> None:
 
     assert isinstance(bench.member.role, ROLES[row["expect_role"]])
     assert bench.member.term == row["expect_term"]
+
+
+@pytest.mark.parametrize("sequence", CHANGES, ids=lambda sequence: sequence["id"])
+def test_configurations_follow_one_another(sequence: Row) -> None:
+    configuration = Configuration()
+
+    for step in sequence["steps"]:
+        planned = plan_step(configuration, step)
+        expected = step["expect"]
+        assert isinstance(planned, str) == ("error" in expected), step
+        if isinstance(planned, Configuration):
+            configuration = planned
+            assert describe(configuration) == expected["config"]
+
+
+def plan_step(old: Configuration, step: Row) -> Configuration | str:
+    match step["op"]:
+        case "simple":
+            return plan_change(old, make_changes(old, step["changes"]), Transition.SINGLE)
+        case "enter_joint":
+            transition = Transition.IMPLICIT if step.get("auto_leave") else Transition.EXPLICIT
+            return plan_change(old, make_changes(old, step["changes"]), transition)
+        case "leave_joint":
+            return plan_leave(old)
+        case other:
+            raise AssertionError(f"unknown step {other}")
+
+
+def make_changes(old: Configuration, changes: list[Row]) -> Configuration:
+    """The members that are wished; node 0 is nobody, and an update says nothing of who takes part."""
+    voters = {info.id for info in old.voters}
+    learners = {info.id for info in (*old.learners, *old.learners_next)}
+    for change in changes:
+        member = change["node"]
+        if member == 0 or change["type"] == "update":
+            continue
+        voters.discard(member)
+        learners.discard(member)
+        if change["type"] == "add_voter":
+            voters.add(member)
+        elif change["type"] == "add_learner":
+            learners.add(member)
+    return Configuration(voters=infos(voters), learners=infos(learners))
+
+
+def infos(members: set[int]) -> tuple[MemberInfo, ...]:
+    return tuple(MemberInfo(id=member) for member in sorted(members))
+
+
+def describe(configuration: Configuration) -> Row:
+    return {
+        "voters": [info.id for info in configuration.voters],
+        "voters_outgoing": [info.id for info in configuration.outgoing],
+        "learners": [info.id for info in configuration.learners],
+        "learners_next": [info.id for info in configuration.learners_next],
+        "auto_leave": configuration.auto_leave,
+    }
