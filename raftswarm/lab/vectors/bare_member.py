@@ -12,9 +12,9 @@ from random import Random
 
 import attrs
 
-from raftswarm.lab.vectors.formats import InitialNode, InitialRecord
-from raftswarm.raft.events import Event, Propose, SnapshotSent, TimePassed, Written
-from raftswarm.raft.log_entry import Batch, Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
+from raftswarm.lab.vectors.scenario_form import InitialNode, InitialRecord
+from raftswarm.raft.events import Event, SnapshotSaved, SnapshotSent, TimePassed, Written
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, Write
@@ -123,9 +123,10 @@ class BareMember:
         self.set_election_timer(0)
         self.step(TimePassed())
 
-    def propose(self, token: int, data: str) -> None:
-        """Ask it to replicate a command."""
-        self.step(Propose(token, Batch(1, data.encode()), 0))
+    def compact(self, first_index: int) -> None:
+        """Save a snapshot of what is before that entry, and forget it."""
+        self.disk.snapshot = self.member.describe_snapshot(first_index - 1)
+        self.step(SnapshotSaved(self.disk.snapshot))
 
     def hand_out(self) -> bool:
         """Take the work of what happened: messages into the outbox, writes to the disk; False when there is none."""

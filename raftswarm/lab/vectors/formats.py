@@ -1,14 +1,13 @@
-"""The neutral forms of test data about Raft, as types: what a file holds is checked while it is read.
+"""The neutral forms of unit data about Raft, as types: what a file holds is checked while it is read.
 
-They are facts that other engines' suites agree on: cases of a quorum, rows of unit tables, sequences of configurations,
-and scenarios in which messages move only when a step says so.
+They are facts that other engines' suites agree on: cases of a quorum, rows of tables, sequences of configurations.
 """
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct
 
 # quorum.json
 
@@ -87,7 +86,7 @@ class AppendRow(Struct, frozen=True):
 class CommitRow(Struct, frozen=True):
     """A leader counts."""
 
-    matches: tuple[int, ...]
+    matches: Annotated[tuple[int, ...], Meta(min_length=1)]
     log_terms: tuple[int, ...]
     term: int
     expect_commit: int
@@ -121,7 +120,7 @@ class BacktrackRow(Struct, frozen=True):
 class ElectionRow(Struct, frozen=True):
     """Votes come in."""
 
-    size: int
+    size: Annotated[int, Meta(ge=1, le=100)]
     votes: dict[int, bool]
     expect_role: Literal["leader", "candidate", "follower"]
     expect_term: int
@@ -155,261 +154,7 @@ class TablesFile(Struct, frozen=True):
     tables: Tables
 
 
-# Scenarios.
-
-
-class Options(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the engine is told; all off by default."""
-
-    pre_vote: bool = False
-    check_quorum: bool = False
-    max_inflight: int | None = None
-    max_size_per_msg: int | None = None
-    async_storage: bool = False
-    step_down_on_removal: bool = False
-
-
-class SnapshotPoint(Struct, frozen=True):
-    """Where a log is cut."""
-
-    index: int
-    term: int
-
-
-class LogRecord(Struct, frozen=True):
-    """An entry."""
-
-    index: int
-    term: int
-    kind: Literal["noop", "data", "config"]
-    data: str = ""
-
-
-class InitialRecord(Struct, frozen=True):
-    """An entry that is there from the start."""
-
-    index: int
-    term: int
-    kind: Literal["noop", "data"]
-    data: str = ""
-
-
-class InitialNode(Struct, frozen=True):
-    """What a node has on its disk."""
-
-    id: int
-    term: int
-    vote: int
-    snapshot: SnapshotPoint
-    log: tuple[InitialRecord, ...]
-    voters: tuple[int, ...]
-    learners: tuple[int, ...]
-
-
-class MemberChange(Struct, frozen=True):
-    """One wish of a change of the members."""
-
-    type: Literal["add_voter", "add_learner", "remove"]
-    node: int
-
-
-class Step(Struct, frozen=True, tag_field="do"):
-    """What happens next."""
-
-
-class Campaign(Step, tag="campaign"):
-    """The election timer of that node fires."""
-
-    node: int
-
-
-class Tick(Step, tag="tick"):
-    """Its clock moves on."""
-
-    node: int
-    n: int
-
-
-class SetElectionTimeout(Step, tag="set_election_timeout"):
-    """Its election timer is set."""
-
-    node: int
-    n: int
-
-
-class ProposeData(Step, tag="propose"):
-    """A client's command."""
-
-    node: int
-    data: str
-
-
-class ProposeConfig(Step, tag="propose_config"):
-    """A change of the members; without changes, the end of a joint one."""
-
-    node: int
-    changes: tuple[MemberChange, ...]
-    transition: Literal["auto", "implicit", "explicit"] = "auto"
-    single: bool = False
-
-
-class TransferTo(Step, tag="transfer"):
-    """A change of the leader."""
-
-    node: int
-    target: int
-
-
-class Read(Step, tag="read"):
-    """A linearizable read."""
-
-    node: int
-    data: str
-
-
-class ForgetLeader(Step, tag="forget_leader"):
-    """A call that other engines do not have."""
-
-    node: int
-
-
-class ReportUnreachable(Step, tag="report_unreachable"):
-    """Messages to the target were lost."""
-
-    node: int
-    target: int
-
-
-class SendSnapshot(Step, tag="send_snapshot"):
-    """A snapshot is sent, asked for or not."""
-
-    node: int
-    target: int
-
-
-class Compact(Step, tag="compact"):
-    """A log is cut before that entry."""
-
-    node: int
-    first_index: int
-
-
-class Flush(Step, tag="flush"):
-    """Those nodes do their work."""
-
-    nodes: tuple[int, ...]
-
-
-class Persist(Step, tag="persist"):
-    """The oldest write of each is done."""
-
-    nodes: tuple[int, ...]
-
-
-class Apply(Step, tag="apply"):
-    """What is committed is applied."""
-
-    nodes: tuple[int, ...]
-
-
-MessageType = Literal[
-    "append",
-    "append_reply",
-    "vote",
-    "vote_reply",
-    "pre_vote",
-    "pre_vote_reply",
-    "heartbeat",
-    "heartbeat_reply",
-    "snapshot",
-    "timeout_now",
-]
-
-
-class Selection(Step):
-    """Which queued messages are meant; null is all."""
-
-    to: tuple[int, ...] | None = None
-    sender: tuple[int, ...] | None = field(default=None, name="from")
-    type: MessageType | None = None
-
-
-class Deliver(Selection, tag="deliver"):
-    """Messages arrive."""
-
-
-class Drop(Selection, tag="drop"):
-    """Messages get lost."""
-
-
-class Hold(Selection, tag="hold"):
-    """Copies are put aside."""
-
-
-class Replay(Step, tag="replay"):
-    """They come back."""
-
-
-class Settle(Step, tag="settle"):
-    """Those nodes, or all, do their work and get their messages until nothing moves."""
-
-    nodes: tuple[int, ...] | None = None
-
-
-class Partition(Step, tag="partition"):
-    """Messages between groups are lost."""
-
-    groups: tuple[tuple[int, ...], ...]
-
-
-class Heal(Step, tag="heal"):
-    """They are not any more."""
-
-
-class Crash(Step, tag="crash"):
-    """Nodes lose what is not on disk."""
-
-    nodes: tuple[int, ...]
-
-
-class Restart(Step, tag="restart"):
-    """They come back."""
-
-    nodes: tuple[int, ...]
-
-
-class AddNodes(Step, tag="add_nodes"):
-    """Nodes come into being."""
-
-    new_nodes: tuple[InitialNode, ...]
-
-
-AnyStep = (
-    Campaign
-    | Tick
-    | SetElectionTimeout
-    | ProposeData
-    | ProposeConfig
-    | TransferTo
-    | Read
-    | ForgetLeader
-    | ReportUnreachable
-    | SendSnapshot
-    | Compact
-    | Flush
-    | Persist
-    | Apply
-    | Deliver
-    | Drop
-    | Hold
-    | Replay
-    | Settle
-    | Partition
-    | Heal
-    | Crash
-    | Restart
-    | AddNodes
-)
+# confchange.json
 
 
 class ConfigState(Struct, frozen=True):
@@ -422,33 +167,37 @@ class ConfigState(Struct, frozen=True):
     auto_leave: bool = False
 
 
-class NodeState(Struct, frozen=True, omit_defaults=True):
-    """What a node is; of one that is down only what is on its disk."""
+class MemberChange(Struct, frozen=True):
+    """One wish of a change of the members; an update says nothing of who takes part, and node 0 is nobody."""
 
-    role: Literal["follower", "pre_candidate", "candidate", "leader", "down"]
-    term: int
-    vote: int
-    log: tuple[LogRecord, ...]
-    commit: int = 0
-    config: ConfigState = ConfigState()
+    type: Literal["add_voter", "add_learner", "remove", "update"]
+    node: int
 
 
-class Checkpoint(Struct, frozen=True):
-    """After which step how many messages had been delivered, and what came of it."""
+class ChangeExpectation(Struct, frozen=True):
+    """What follows: a configuration, or a refusal, in the reference's words."""
 
-    step: int
-    result: Literal["ok", "refused"]
-    delivered: int
+    config: ConfigState | None = None
+    error: str = ""
 
 
-class Scenario(Struct, frozen=True):
-    """A story of a few nodes, and where it ends."""
+class ChangeStep(Struct, frozen=True):
+    """A change of a configuration."""
+
+    op: Literal["simple", "enter_joint", "leave_joint"]
+    changes: tuple[MemberChange, ...]
+    expect: ChangeExpectation
+    auto_leave: bool = False
+
+
+class ChangeSequence(Struct, frozen=True):
+    """Changes one after another, from nobody on."""
 
     id: str
-    compare: Literal["final", "settled", "no"]
-    options: Options
-    nodes: tuple[InitialNode, ...]
-    steps: tuple[AnyStep, ...]
-    checkpoints: tuple[Checkpoint, ...]
-    expect_final: dict[int, NodeState]
-    expect_settled: dict[int, NodeState]
+    steps: tuple[ChangeStep, ...]
+
+
+class ChangesFile(Struct, frozen=True):
+    """Sequences, each on its own."""
+
+    sequences: tuple[ChangeSequence, ...]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+
+Verdict = Literal["passed", "failed", "skipped"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One case: what differs when it failed, why when it was skipped, how it was compared when that needs a word."""
 
     name: str
-    verdict: Literal["passed", "failed", "skipped"]
+    verdict: Verdict
     details: tuple[str, ...] = ()
 
 
@@ -30,3 +33,11 @@ def compare(name: str, **expected_and_got: tuple[object, object]) -> Outcome:
             if expected != got
         ],
     )
+
+
+def attempt(name: str, check: Callable[[], Outcome]) -> Outcome:
+    """Check a case; a member that contradicts itself has failed it."""
+    try:
+        return check()
+    except AssertionError as contradiction:
+        return judge(name, [f"the engine stopped: {contradiction}"])

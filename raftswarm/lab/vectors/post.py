@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from raftswarm.lab.vectors.bare_member import BareMember
-from raftswarm.lab.vectors.formats import Selection
+from raftswarm.lab.vectors.scenario_form import Selection
 from raftswarm.raft.events import PeerConnected, Receive
 from raftswarm.raft.messages import (
     AnyMessage,

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
+from typing import Final
 
 import attrs
 
-from raftswarm.lab.vectors.bare_member import SETTINGS, BareMember, configuration_of, make_member
-from raftswarm.lab.vectors.formats import (
+from raftswarm.errors import InvalidSpec
+from raftswarm.lab.vectors.bare_member import SETTINGS, BareMember, make_member
+from raftswarm.lab.vectors.changes import describe_members, wish
+from raftswarm.lab.vectors.post import Post
+from raftswarm.lab.vectors.scenario_form import (
     AddNodes,
-    AnyStep,
     Apply,
     Campaign,
     Compact,
-    ConfigState,
     Crash,
     Deliver,
     Drop,
     Flush,
-    ForgetLeader,
     Heal,
     Hold,
+    KindName,
     LogRecord,
-    MemberChange,
     NodeState,
+    NodeStep,
     Options,
     Partition,
     Persist,
@@ -33,22 +35,37 @@ from raftswarm.lab.vectors.formats import (
     Replay,
     ReportUnreachable,
     Restart,
+    RoleName,
     Scenario,
     SendSnapshot,
     SetElectionTimeout,
     Settle,
+    Step,
     Tick,
+    TrafficStep,
     TransferTo,
+    WorkStep,
 )
-from raftswarm.lab.vectors.post import Post
-from raftswarm.raft.events import PeerUnreachable, ProposeConfiguration, ReadBarrier, SnapshotSaved, TransferLeadership
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind
+from raftswarm.raft.events import (
+    Event,
+    PeerUnreachable,
+    Propose,
+    ProposeConfiguration,
+    ReadBarrier,
+    TransferLeadership,
+    Transition,
+)
+from raftswarm.raft.log_entry import Batch, Entry, EntryKind
 from raftswarm.raft.messages import InstallSnapshot
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 from raftswarm.raft.settings import RaftSettings
 
-KINDS = {EntryKind.BLANK: "noop", EntryKind.COMMANDS: "data", EntryKind.CONFIGURATION: "config"}
-ROLES: dict[type[Role], str] = {
+KINDS: Final[Mapping[EntryKind, KindName]] = {
+    EntryKind.BLANK: "noop",
+    EntryKind.COMMANDS: "data",
+    EntryKind.CONFIGURATION: "config",
+}
+ROLES: Final[Mapping[type[Role], RoleName]] = {
     Follower: "follower",
     PreCandidate: "pre_candidate",
     Candidate: "candidate",
@@ -62,18 +79,12 @@ class NeverSettles(Exception):
     """Members that go on talking for ever."""
 
 
-class NeedsSpecialCall(Exception):
-    """A step asks for something that only another engine has; its name is the message."""
-
-
 @attrs.define(eq=False)
 class Play:
     """A scenario under way."""
 
     scenario: Scenario
     post: Post = attrs.field(factory=Post)
-    refused: dict[int, str] = attrs.field(factory=dict)
-    """Why, by the number of the step that was refused."""
     delivered: list[int] = attrs.field(factory=list)
     """How many messages had reached a node after each step."""
     leaders: dict[int, set[int]] = attrs.field(factory=dict)
@@ -85,6 +96,8 @@ class Play:
         for number, step in enumerate(self.scenario.steps):
             self._do(number, step)
             self._look()
+        for node in self.post.running:
+            node.hand_out()  # Also what came of the last steps.
 
     def settle_with_heartbeats(self) -> None:
         """Let leaders speak until everybody has heard what there is to hear."""
@@ -94,6 +107,13 @@ class Play:
                 if node.member.is_leader:
                     node.tick()
             self._settle()
+
+    @property
+    def refused(self) -> set[int]:
+        """The numbers of the steps whose proposal was refused."""
+        return {
+            number for node in self.post.nodes.values() for number, outcome in node.proposals.items() if outcome.refused
+        }
 
     def states(self) -> dict[int, NodeState]:
         """Return what all nodes are now."""
@@ -125,7 +145,16 @@ class Play:
 
     # Steps.
 
-    def _do(self, number: int, step: AnyStep) -> None:
+    def _do(self, number: int, step: Step) -> None:
+        match step:
+            case TrafficStep():
+                self._direct(step)
+            case WorkStep():
+                self._work(step)
+            case NodeStep():
+                self._call(number, step)
+
+    def _direct(self, step: TrafficStep) -> None:
         post = self.post
         match step:
             case Deliver():
@@ -136,19 +165,22 @@ class Play:
                 post.hold(step)
             case Replay():
                 post.replay()
-            case Settle(nodes=nodes):
-                self._settle(nodes)
             case Partition(groups=groups):
                 post.partition(groups)
             case Heal():
                 post.partition(())
+
+    def _work(self, step: WorkStep) -> None:
+        match step:
+            case Settle(nodes=nodes):
+                self._settle(nodes)
             case AddNodes(new_nodes=new_nodes):
-                post.start(*(make_member(node, self._settings) for node in new_nodes))
+                self.post.start(*(make_member(node, self._settings) for node in new_nodes))
+            case Restart(nodes=nodes):
+                self.post.start(*self._nodes(nodes))
             case Crash(nodes=nodes):
                 for node in self._nodes(nodes):
-                    post.crash(node)
-            case Restart(nodes=nodes):
-                post.start(*self._nodes(nodes))
+                    self.post.crash(node)
             case Flush(nodes=nodes):
                 for node in self._nodes(nodes):
                     self._flush(node)
@@ -156,48 +188,36 @@ class Play:
                 for node in self._nodes(nodes):
                     node.write()
                     node.hand_out()
-                    post.collect(node)
+                    self.post.collect(node)
             case Apply():
                 pass  # What is committed is applied when it is handed out.
-            case _:
-                self._call(number, step)
 
-    def _call(self, number: int, step: AnyStep) -> None:
-        """Something happens to one node."""
+    def _call(self, number: int, step: NodeStep) -> None:
+        [node] = self._nodes([step.node])
+        if node.running is None:
+            raise InvalidSpec(f"$.steps[{number}]: node {step.node} does not run")
         match step:
-            case Campaign(node=node):
-                self._node(node).campaign()
-            case Tick(node=node, n=n):
+            case Tick(n=n):
                 for _ in range(n):
-                    self._node(node).tick()
-            case SetElectionTimeout(node=node, n=n):
-                self._node(node).set_election_timer(n)
-            case ProposeData(node=node, data=data):
-                self._node(node).propose(number, data)
-            case ProposeConfig(node=node, changes=changes):
-                member = self._node(node)
-                wished = change(member.member.configuration, changes)
-                member.step(ProposeConfiguration(number, wished, 0))
-            case TransferTo(node=node, target=target):
-                self._node(node).step(TransferLeadership(target))
-            case Read(node=node):
-                self._node(node).step(ReadBarrier(number))
-            case ReportUnreachable(node=node, target=target):
-                self._node(node).step(PeerUnreachable(target))
-            case SendSnapshot(node=node, target=target):
-                self._send_snapshot(self._node(node), target)
-            case Compact(node=node, first_index=first_index):
-                member = self._node(node)
-                member.disk.snapshot = member.member.describe_snapshot(first_index - 1)
-                member.step(SnapshotSaved(member.disk.snapshot))
-            case ForgetLeader():
-                raise NeedsSpecialCall("forget_leader")
+                    node.tick()
+            case Campaign():
+                node.campaign()
+            case SetElectionTimeout(n=n):
+                node.set_election_timer(n)
+            case SendSnapshot(target=target):
+                self.post.add(_snapshot_for(target, node))
+            case Compact(first_index=first_index):
+                if not node.member.snapshot.index < first_index - 1 <= node.member.applied_index:
+                    raise InvalidSpec(f"$.steps[{number}]: entry {first_index - 1} cannot be in a new snapshot")
+                node.compact(first_index)
+            case _:
+                node.step(_event(number, node, step))
 
-    def _node(self, number: int) -> BareMember:
-        return self.post.nodes[number]
-
-    def _nodes(self, numbers: Iterable[int]) -> list[BareMember]:
-        return [self._node(number) for number in numbers]
+    def _nodes(self, numbers: Collection[int]) -> list[BareMember]:
+        missing = [number for number in numbers if number not in self.post.nodes]
+        if missing:
+            raise InvalidSpec(f"a step names node {missing[0]}, and there is none")
+        return [self.post.nodes[number] for number in numbers]
 
     def _flush(self, node: BareMember) -> bool:
         """Let a node do its work; with asynchronous storage its writes wait.
@@ -226,34 +246,29 @@ class Play:
                 return
         raise NeverSettles("the members never settle")
 
-    def _send_snapshot(self, node: BareMember, target: int) -> None:
-        member = node.member
-        self.post.add(
-            InstallSnapshot(
-                sender=node.id,
-                to=target,
-                term=member.term,
-                boot=node.disk.boot,
-                snapshot=member.describe_snapshot(member.applied_index),
-            )
-        )
+
+def _event(token: int, node: BareMember, step: NodeStep) -> Event:
+    """Return what is asked of a node as one event of its core."""
+    match step:
+        case ProposeData(data=data):
+            return Propose(token, Batch(1, data.encode()), 0)
+        case ProposeConfig():
+            way = Transition.SINGLE if step.single else Transition(step.transition)
+            return ProposeConfiguration(token, wish(node.member.configuration, step.changes), 0, way)
+        case TransferTo(target=target):
+            return TransferLeadership(target)
+        case Read():
+            return ReadBarrier(token)
+        case ReportUnreachable(target=target):
+            return PeerUnreachable(target)
+        case _:
+            raise AssertionError(f"no event for {step}")
 
 
-def change(configuration: Configuration, changes: Iterable[MemberChange]) -> Configuration:
-    """Return the members that those changes, one after another, lead to."""
-    voters = {info.id for info in configuration.voters}
-    learners = {info.id for info in configuration.learners}
-    for wish in changes:
-        voters.discard(wish.node)
-        learners.discard(wish.node)
-        match wish.type:
-            case "add_voter":
-                voters.add(wish.node)
-            case "add_learner":
-                learners.add(wish.node)
-            case "remove":
-                pass
-    return configuration_of(voters, learners)
+def _snapshot_for(target: int, node: BareMember) -> InstallSnapshot:
+    member = node.member
+    snapshot = member.describe_snapshot(member.applied_index)
+    return InstallSnapshot(sender=node.id, to=target, term=member.term, boot=node.disk.boot, snapshot=snapshot)
 
 
 def describe(node: BareMember) -> NodeState:
@@ -269,18 +284,10 @@ def describe(node: BareMember) -> NodeState:
         vote=member.hard_state.voted_for,
         log=tuple(record for record in log if record.index >= member.first_index),
         commit=member.commit_index,
-        config=_config(member.configuration),
+        config=describe_members(member.configuration),
     )
 
 
 def _record(entry: Entry) -> LogRecord:
     data = entry.data.decode() if entry.kind is EntryKind.COMMANDS else ""
     return LogRecord(entry.index, entry.term, KINDS[entry.kind], data)
-
-
-def _config(configuration: Configuration) -> ConfigState:
-    return ConfigState(
-        voters=tuple(info.id for info in configuration.voters),
-        voters_outgoing=tuple(info.id for info in configuration.outgoing),
-        learners=tuple(info.id for info in configuration.learners),
-    )

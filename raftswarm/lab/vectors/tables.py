@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from raftswarm.lab.vectors.bare_member import SETTINGS, BareMember, log_of, make_member
 from raftswarm.lab.vectors.formats import (
@@ -12,16 +13,14 @@ from raftswarm.lab.vectors.formats import (
     ElectionRow,
     FirstConflictRow,
     IndexAndTerm,
-    InitialNode,
-    InitialRecord,
     Row,
-    SnapshotPoint,
     TablesFile,
     UpToDateRow,
     VoteRow,
 )
-from raftswarm.lab.vectors.outcomes import Outcome, compare
+from raftswarm.lab.vectors.outcomes import Outcome, attempt, compare
 from raftswarm.lab.vectors.post import Post
+from raftswarm.lab.vectors.scenario_form import InitialNode, InitialRecord, SnapshotPoint
 from raftswarm.lab.vectors.scenarios import ROLES
 from raftswarm.raft.events import Receive
 from raftswarm.raft.log_entry import Entry, SnapshotMeta
@@ -44,7 +43,7 @@ NOTHING = SnapshotPoint(0, 0)
 def check_tables(file: TablesFile) -> list[Outcome]:
     """Check every row of every table."""
     return [
-        check_row(f"{name}[{number}]", row)
+        attempt(f"{name}[{number}]", partial(check_row, f"{name}[{number}]", row))
         for name in file.tables.__struct_fields__
         for number, row in enumerate(getattr(file.tables, name).rows)
     ]
@@ -57,20 +56,25 @@ def check_row(name: str, row: Row) -> Outcome:
             return _check_vote(name, row)
         case AppendRow():
             return _check_append(name, row)
-        case CommitRow():
-            return _check_commit(name, row)
-        case UpToDateRow():
-            up_to_date = _one_two_three().is_up_to_date(row.last_term, row.last_index)
-            return compare(name, up_to_date=(row.expect, up_to_date))
-        case FirstConflictRow():
-            offered = _entries(row.entries)
-            position = _one_two_three().first_conflict(offered)
-            return compare(name, conflict=(row.expect, offered[position].index if position < len(offered) else 0))
-        case BacktrackRow():
-            log = LogView(SnapshotMeta(index=row.snapshot[0], term=row.snapshot[1]), _entries(row.log))
-            return compare(name, index=(row.expect_index, log.last_index_with_term_at_most(row.index, row.term)))
         case ElectionRow():
             return _check_election(name, row)
+        case _:
+            expected, got = _ask_log(row)
+            return compare(name, answer=(expected, got))
+
+
+def _ask_log(row: CommitRow | UpToDateRow | FirstConflictRow | BacktrackRow) -> tuple[object, object]:
+    """Return what a log is expected to answer, and what it answers."""
+    match row:
+        case CommitRow():
+            return row.expect_commit, _count(row)
+        case UpToDateRow():
+            return row.expect, _one_two_three().is_up_to_date(row.last_term, row.last_index)
+        case FirstConflictRow():
+            return row.expect, _find_conflict(row)
+        case BacktrackRow():
+            log = LogView(SnapshotMeta(index=row.snapshot[0], term=row.snapshot[1]), _entries(row.log))
+            return row.expect_index, log.last_index_with_term_at_most(row.index, row.term)
 
 
 def _check_vote(name: str, row: VoteRow) -> Outcome:
@@ -111,16 +115,23 @@ def _check_append(name: str, row: AppendRow) -> Outcome:
     )
 
 
-def _check_commit(name: str, row: CommitRow) -> Outcome:
+def _count(row: CommitRow) -> int:
     log = LogView(SnapshotMeta(), _entries((index, term) for index, term in enumerate(row.log_terms, start=1)))
     agreed = Quorum(tuple(range(len(row.matches)))).reached(row.matches.__getitem__)
-    may = agreed is not None and may_commit_by_counting(log, agreed, commit_index=0, term=row.term)
-    return compare(name, commit=(row.expect_commit, agreed if may else 0))
+    assert agreed is not None, "there are voters"
+    return agreed if may_commit_by_counting(log, agreed, commit_index=0, term=row.term) else 0
+
+
+def _find_conflict(row: FirstConflictRow) -> int:
+    offered = _entries(row.entries)
+    position = _one_two_three().first_conflict(offered)
+    return offered[position].index if position < len(offered) else 0
 
 
 def _check_election(name: str, row: ElectionRow) -> Outcome:
     bench = _member(row.size)
     bench.campaign()
+    bench.work()
     _tell(bench, *(PreVoteReply(sender=peer, to=1, term=1, granted=True) for peer in range(2, row.size + 1)))
     _tell(bench, *(VoteReply(sender=peer, to=1, term=1, granted=granted) for peer, granted in row.votes.items()))
     return compare(
