@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,14 +14,13 @@ from raftswarm.errors import InvalidSpec
 from raftswarm.lab.vectors.changes import check_changes
 from raftswarm.lab.vectors.endings import check_scenario
 from raftswarm.lab.vectors.formats import ChangesFile, QuorumFile, TablesFile
+from raftswarm.lab.vectors.histories import INDEX, check_history, read_verdict
 from raftswarm.lab.vectors.outcomes import Outcome
 from raftswarm.lab.vectors.quorums import check_quorums
 from raftswarm.lab.vectors.scenario_form import Scenario
 from raftswarm.lab.vectors.tables import check_tables
 
 Form = TypeVar("Form")
-INDEX: Final = "index.json"
-"""Lists the files beside it, and is none itself."""
 
 
 @attrs.frozen
@@ -36,7 +35,8 @@ class VectorFile:
         try:
             return self._check()
         except InvalidSpec as error:
-            raise InvalidSpec(f"{self.path}: {error}") from None
+            said = str(error)
+            raise InvalidSpec(said if said.startswith(str(self.path)) else f"{self.path}: {said}") from None
 
 
 def read_vectors(paths: Iterable[Path]) -> list[VectorFile]:
@@ -64,6 +64,9 @@ def _find(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read(path: Path) -> VectorFile:
+    if path.suffix == ".jsonl":
+        model, linearizable = read_verdict(path)
+        return VectorFile(path, partial(check_history, path, model, linearizable=linearizable))
     try:
         content = path.read_bytes()
         keys = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
@@ -94,7 +97,7 @@ def _check_one(scenario: Scenario) -> list[Outcome]:
     return [check_scenario(scenario)]
 
 
-_SUFFIXES: Final[Sequence[str]] = (".json",)
+_SUFFIXES: Final = (".json", ".jsonl")
 _FORMS: Final = {
     "cases": _reader(QuorumFile, check_quorums),
     "tables": _reader(TablesFile, check_tables),

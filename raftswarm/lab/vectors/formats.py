@@ -201,3 +201,20 @@ class ChangesFile(Struct, frozen=True):
     """Sequences, each on its own."""
 
     sequences: tuple[ChangeSequence, ...]
+
+
+# Histories: `lab.linearizability.files` reads them.
+
+
+class IndexedHistory(Struct, frozen=True):
+    """What is known of a history."""
+
+    file: str
+    model: str
+    linearizable: bool
+
+
+class HistoryIndex(Struct, frozen=True):
+    """What is known of the histories in a folder."""
+
+    files: tuple[IndexedHistory, ...]

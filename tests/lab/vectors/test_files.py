@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,31 @@ def test_a_bad_file_is_named_with_the_place(tmp_path: Path, content: str, compla
         read_vectors([path])
 
     assert str(refusal.value).startswith(str(path))
+
+
+HISTORY = (
+    '{"type":"invoke","process":0,"op":0,"f":"write","value":1}\n{"type":"return","process":0,"op":0}\n'
+    '{"type":"invoke","process":0,"op":1,"f":"read"}\n{"type":"return","process":0,"op":1,"value":2}\n'
+)
+
+
+@pytest.mark.parametrize(("linearizable", "verdict"), [(True, "failed"), (False, "passed")])
+def test_a_history_is_judged_as_the_index_beside_it_says(tmp_path: Path, linearizable: bool, verdict: str) -> None:
+    (tmp_path / "h.jsonl").write_text(HISTORY)
+    known = {"file": "open/h.jsonl", "model": "cas-register", "linearizable": linearizable}
+    (tmp_path / "index.json").write_text(json.dumps({"files": [known]}))
+
+    [file] = read_vectors([tmp_path])
+
+    assert [outcome.verdict for outcome in file.check()] == [verdict]
+
+
+def test_a_line_of_a_history_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "h.jsonl").write_text(HISTORY + "{\n")
+    [file] = read_vectors([tmp_path])
+
+    with pytest.raises(InvalidSpec, match=r"h.jsonl, line 5"):
+        file.check()
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
