@@ -182,7 +182,12 @@ class RaftMember:
         )
 
     async def transfer_leadership(self, to: str = "") -> None:
-        """Hand leadership to another voter (3.10), by default to the one with the best log; return when it leads."""
+        """Hand leadership to another voter (3.10), by default to the one with the best log; return when it leads.
+
+        Raises:
+            TransferFailed: this member leads on, or did not lead; the message says why.
+            InvalidSpec: nobody has that name.
+        """
         await self.driver.transfer_leadership(_find(self.configuration.value, to).id if to else 0)
 
     async def _change(self, wish: Callable[[Configuration], _Parts]) -> None:

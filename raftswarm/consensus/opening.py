@@ -206,7 +206,7 @@ async def run_member(
             helpers.start_soon(_stop_if_regressed, driver)
             yield RaftMember(driver, machine, world.network, founding.name)
             with trio.move_on_after(driver.settings.election_seconds):
-                await driver.transfer_leadership()
+                await driver.hand_over()
     except Exception:
         if driver.failure is None:
             raise

@@ -12,7 +12,7 @@ every member forgets the same session at the same command.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -20,7 +20,14 @@ import attrs
 import msgspec
 
 from raftswarm.errors import Conflict, ForeignState, OutOfOrder, Rejected, ResultLost, SessionExpired, SessionFull
-from raftswarm.raft.state_machine import CHUNK_BYTES, Capture, Context, Queryable, StateMachine
+from raftswarm.raft.state_machine import (
+    CHUNK_BYTES,
+    Capture,
+    Context,
+    Queryable,
+    StateMachine,
+    prepare_restore,
+)
 from raftswarm.wire.envelopes import (
     CloseSession,
     EnvelopeKind,
@@ -270,6 +277,18 @@ class SessionMachine:
         rest = iter(chunks)
         self._sessions.load(_read_sessions(rest))
         self._machine.restore(rest)
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+        """Read both, beside the present state."""
+        rest = iter(chunks)
+        saved = _read_sessions(rest)
+        put_in_place = prepare_restore(self._machine, rest)
+
+        def restore() -> None:
+            self._sessions.load(saved)
+            put_in_place()
+
+        return restore
 
 
 def _decode(command: bytes, context: Context) -> SessionRequest:

@@ -4,14 +4,14 @@ Each check does constant work per event, against one global history. A `Violatio
 
 1 one leader a term. 2 leaders only append. 3 log matching. 4 leader completeness. 5 equal state at equal index.
 6 what is committed never changes. 7 what is committed is durable on a quorum. 8 term, vote, commit, applied and
-snapshot never go back. 9 snapshot <= applied <= commit <= last. 10 no message claims what is not durable. 12 one change
-of the members after another, and each in a step that the rules allow. 13 who leads has the votes of a majority of old
-and new voters, counted one by one.
+snapshot never go back. 9 snapshot <= applied <= commit <= last. 10 no message claims what is not durable. 11 a leader
+counts on nothing that its followers lack. 12 one change of the members after another, and each in a step that the rules
+allow. 13 who leads has the votes of a majority of old and new voters, counted one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import msgspec
@@ -30,6 +30,7 @@ from raftswarm.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
+from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.storage.member_storage import Recovered
 
@@ -48,6 +49,8 @@ class MemberView:
     commit_index: int
     last_index: int
     configuration: Configuration
+    progress: Mapping[int, Progress] = attrs.Factory(dict)
+    """Of its followers, if it leads."""
 
 
 @attrs.define(eq=False)
@@ -134,6 +137,10 @@ class Invariants:
         """From now on a crash may keep this step of the disk job under way."""
         self._members[member].unfinished.append(step)
 
+    def disk_step_undone(self, member: int) -> None:
+        """The step that began last came to nothing, and the process lives on."""
+        self._members[member].unfinished.pop()
+
     def disk_step_ends(self, member: int) -> None:
         """All steps that began are durable."""
         watched = self._members[member]
@@ -163,6 +170,8 @@ class Invariants:
             self._check_message(member, message, watched.durable, watched)
         if ready.write is not None:
             self._check_write(member, watched, ready, ready.write)
+        for peer, progress in view.progress.items():
+            self._check_follower(member, view.term, peer, progress)
         if commits:
             self._check_commit_rule(member, watched, ready, view)
         if ready.leadership is not None:
@@ -186,6 +195,16 @@ class Invariants:
             raise Violation(f"9: member {member} committed {view.commit_index} but its log ends at {view.last_index}")
         watched.term = view.term
         watched.commit_index = view.commit_index
+
+    def _check_follower(self, member: int, term: int, peer: int, progress: Progress) -> None:
+        """What a follower acknowledged it keeps while it is in that leader's term."""
+        if progress.next_index <= progress.match_index:
+            raise Violation(f"11: {member} is to send {peer} entry {progress.next_index}, which it has: {progress}")
+        durable = self._members[peer].durable if peer in self._members else None
+        if durable is None or durable.hard_state.term != term:
+            return
+        if progress.match_index > durable.log.last_index:
+            raise Violation(f"11: {member} counts on {progress.match_index} at {peer}, {_describe_image(durable)}")
 
     def _check_committed(self, member: int, watched: _Watched, entry: Entry, view: MemberView) -> None:
         index = entry.index

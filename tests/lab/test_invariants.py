@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import attrs
 import msgspec
 import pytest
 
@@ -12,6 +13,7 @@ from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, Heartbeat, RequestVote, VoteReply
+from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.storage.member_storage import Recovered
 
@@ -372,6 +374,29 @@ def test_10_a_commit_that_nobody_reported_is_found() -> None:
     message = AppendEntries(sender=ALICE, to=BOB, term=1, previous_index=0, previous_term=0, commit=1)
 
     violates(10, lambda: cluster.send(ALICE, message))
+
+
+def test_11_an_acknowledgement_that_the_follower_never_gave_is_found() -> None:
+    cluster = Cluster()
+    cluster.lead(ALICE, 1, BOB)
+    cluster.store(BOB, entry(1, 1))
+    view = cluster.views[ALICE]
+
+    def count_on(match_index: int) -> None:
+        progress = {BOB: Progress(next_index=3, heard_at=0.0, match_index=match_index)}
+        cluster.invariants.handed_out(ALICE, Ready(), attrs.evolve(view, progress=progress))
+
+    count_on(1)
+    violates(11, lambda: count_on(2))
+
+
+def test_11_an_entry_that_is_sent_again_after_it_was_acknowledged_is_found() -> None:
+    cluster = Cluster()
+    cluster.lead(ALICE, 1)
+    progress = {BOB: Progress(next_index=1, heard_at=0.0, match_index=1)}
+    view = attrs.evolve(cluster.views[ALICE], progress=progress)
+
+    violates(11, lambda: cluster.invariants.handed_out(ALICE, Ready(), view))
 
 
 def change(index: int, configuration: Configuration) -> Entry:
