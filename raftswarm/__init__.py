@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
+    from raftswarm.consensus.client import Client, connect
     from raftswarm.consensus.member import RaftMember
     from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capture",
     "Captured",
+    "Client",
     "CompactionPolicy",
     "Context",
     "Queryable",
@@ -30,12 +32,14 @@ __all__ = [
     "Replicated",
     "StateMachine",
     "__version__",
+    "connect",
     "open_member",
 ]
 
 _HOMES = {
     "Capture": "raftswarm.raft.state_machine",
     "Captured": "raftswarm.raft.state_machine",
+    "Client": "raftswarm.consensus.client",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
     "Queryable": "raftswarm.raft.state_machine",
@@ -43,6 +47,7 @@ _HOMES = {
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
+    "connect": "raftswarm.consensus.client",
     "open_member": "raftswarm.consensus.opening",
 }
 

@@ -8,11 +8,13 @@ each of theirs take effect once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import trio
 from msgspec.structs import replace
 
+from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.meeting import ask_who
 from raftswarm.consensus.watched import Watched
@@ -21,6 +23,7 @@ from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.state_machine import Queryable, StateMachine
 from raftswarm.wire.envelopes import encode_plain
+from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.network import Network
 
 PATIENCE_TIMEOUTS: Final = 2
@@ -85,6 +88,15 @@ class RaftMember:
             raise TypeError(f"a question is bytes, not {type(question).__name__}")
         await self.driver.read_barrier()
         return machine.query(question)
+
+    def client(self) -> AbstractAsyncContextManager[Client]:
+        """A client that follows the cluster: its commands take effect once each, also when this member does not lead.
+
+        Use it with ``async with``, within the member's own block.
+        """
+        now = self.configuration.value
+        addresses = [info.address for info in (*now.voters, *now.learners)]
+        return open_client(self._network, addresses, SystemEntropy())
 
     # Watching.
 

@@ -21,6 +21,7 @@ from raftswarm.consensus.driver import Driver, World
 from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.serving import serve_client
 from raftswarm.consensus.sessions import SessionMachine
 from raftswarm.errors import ForeignState, InvalidSpec, RaftSwarmError, Regressed
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo
@@ -201,7 +202,7 @@ async def run_member(
     try:
         _check_name(driver, founding)
         async with open_helpers() as helpers:
-            await helpers.start(_listen, world.network, founding, driver)
+            await helpers.start(_listen, world.network, founding, driver, machine)
             helpers.start_soon(run, helpers.cancel_scope)
             helpers.start_soon(_stop_if_regressed, driver)
             yield RaftMember(driver, machine, world.network, founding.name)
@@ -275,6 +276,7 @@ async def _listen(
     network: Network,
     founding: Founding,
     driver: Driver,
+    machine: StateMachine,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -287,7 +289,10 @@ async def _listen(
         else:
             await driver.links.accept(link, lane)
 
+    async def serve_clients(link: Link) -> None:
+        await serve_client(link, driver, machine)
+
     async def serve(link: Link) -> None:
-        await route_link(link, calls=no_calls, members=serve_members)
+        await route_link(link, calls=no_calls, members=serve_members, clients=serve_clients)
 
     await network.serve(founding.address, serve, started=lambda _: task_status.started())
