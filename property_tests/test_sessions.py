@@ -15,7 +15,7 @@ from raftswarm.errors import OutOfOrder, Rejected, ResultLost, SessionExpired, S
 from raftswarm.raft.state_machine import Captured, Context
 from raftswarm.wire.envelopes import encode_close, encode_command, encode_keep_alive, encode_open
 
-LIMITS: Final = SessionLimits(sessions=3, idle_seconds=20, answers=3, answer_bytes=60, all_answer_bytes=90)
+LIMITS: Final = SessionLimits(sessions=3, idle_seconds=20, answers=3, answer_bytes=40, all_answer_bytes=70)
 CLIENTS: Final = 4
 
 

@@ -155,7 +155,7 @@ def test_a_session_that_never_acknowledges_is_stopped_and_can_go_on_when_it_does
 
 
 def test_answers_are_bounded_in_bytes_too() -> None:
-    bench = Bench(answer_bytes=9)
+    bench = Bench(answer_bytes=4)
     session = bench.open()
     bench.command(session, 1)
 
@@ -164,7 +164,7 @@ def test_answers_are_bounded_in_bytes_too() -> None:
 
 
 def test_sessions_that_remember_too_much_together_lose_the_one_that_was_used_least_recently() -> None:
-    bench = Bench(all_answer_bytes=20)
+    bench = Bench(all_answer_bytes=8)
     first, second = bench.open(1), bench.open(2)
     bench.command(first, 1)
 
