@@ -3,6 +3,7 @@
 * RaftSwarmError
     * NotLeader             retry with the leader it names
     * OutcomeUnknown        it may have happened; retry what is idempotent, or look first
+    * TransferFailed        leadership is not where it was to go; look who leads, and retry if it matters
     * PayloadTooLarge       the caller's mistake; split it
     * Overloaded            too much is in flight; wait and retry
     * Rejected              the state machine refused the command; nothing changed
@@ -53,6 +54,14 @@ class NotLeader(RaftSwarmError):
 @attrs.frozen(slots=False)
 class OutcomeUnknown(RaftSwarmError):
     """The answer was lost (leadership lost, shutdown, cancelled): the command may or may not be applied later."""
+
+
+@attrs.frozen(slots=False)
+class TransferFailed(RaftSwarmError):
+    """Leadership was not handed over as asked; nothing is lost by that, and `str()` says why."""
+
+    leader: int | None = None
+    """The member that leads, as far as this one knows."""
 
 
 @attrs.frozen(slots=False)

@@ -17,13 +17,12 @@ import trio
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.consensus.waiting import TaskWaiter
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import DiskFailed, StorageError
+from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
     PeerConnected,
     PeerStopped,
     PeerUnreachable,
     Receive,
-    TransferLeadership,
     Transition,
 )
 from raftswarm.raft.log_entry import Configuration
@@ -134,7 +133,12 @@ class Driver:
         return results
 
     async def read_barrier(self) -> None:
-        """Return when reads of the local state machine are linearizable (6.4). Leader only: NotLeader elsewhere."""
+        """Return when reads of the local state machine are linearizable, on any member (6.4).
+
+        Raises:
+            NotLeader: no leader has answered for three election timeouts, or this member has stopped.
+            Overloaded: too many reads wait already.
+        """
         waiter = TaskWaiter()
         self.replica.read_barrier(waiter)
         await waiter.wait()
@@ -159,14 +163,25 @@ class Driver:
         await waiter.wait()
 
     async def transfer_leadership(self, to: int = 0) -> None:
-        """Hand leadership to another voter (3.10); return when it leads, at once if we do not or there is no other.
+        """Hand leadership to that voter, or to the best if it is 0 (3.10); return when it is seen to lead.
 
-        This member may be needed to elect the other one, so do not stop it earlier.
+        New commands are refused meanwhile, for one election timeout at most. This member may be needed to elect the
+        other one, so do not stop it earlier.
+
+        Raises:
+            TransferFailed: this member does not lead, there is no such voter, or it did not take over in time.
         """
-        if not self.leadership.value.is_leader or len(self.configuration.value.voters) < 2:
-            return
-        self.replica.offer(TransferLeadership(to))
-        await self.leadership.wait_until(lambda now: now.leader not in (0, self.member_id))
+        waiter = TaskWaiter()
+        self.replica.transfer_leadership(to, waiter)
+        await waiter.wait()
+
+    async def hand_over(self) -> None:
+        """Before a clean stop: let somebody else lead, if we do and somebody can."""
+        if self.leadership.value.is_leader and len(self.configuration.value.voters) > 1:
+            try:
+                await self.transfer_leadership()
+            except RaftSwarmError as error:
+                logger.info("member %d stops without handing over: %s", self.member_id, error)
 
     async def wait_gained(self) -> None:
         """Return when this member leads and has applied all that came before."""

@@ -23,6 +23,7 @@ from raftswarm.errors import (
     RaftSwarmError,
     Rejected,
     StorageError,
+    TransferFailed,
 )
 from raftswarm.raft.events import (
     Event,
@@ -33,6 +34,7 @@ from raftswarm.raft.events import (
     SnapshotSaved,
     SnapshotSent,
     TimePassed,
+    TransferLeadership,
     Transition,
     Written,
 )
@@ -40,11 +42,26 @@ from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMe
 from raftswarm.raft.member import Member
 from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
-from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, Ready, SnapshotTransfer, Write
+from raftswarm.raft.ready import (
+    Leadership,
+    ProposalOutcome,
+    ReadOutcome,
+    Ready,
+    SnapshotTransfer,
+    TransferOutcome,
+    Write,
+)
 from raftswarm.raft.state_machine import Context, RestoredAside, StateMachine
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
-from raftswarm.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_COMMAND_BYTES, decode_batch, encode_batch
+from raftswarm.wire.batch import (
+    LENGTH_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_COMMANDS,
+    MAX_COMMAND_BYTES,
+    decode_batch,
+    encode_batch,
+)
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 
@@ -52,6 +69,7 @@ __all__ = ["CompactionPolicy", "Replica", "Surroundings", "Waiter"]
 
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_COMMANDS = 65_536
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_WAITING_EVENTS = 65_536
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
@@ -70,7 +88,7 @@ class Waiter(Protocol):
     """Whoever waits for an outcome; told exactly once."""
 
     def complete(self, result: object) -> None:
-        """Succeed with the state machine's result, the configuration's index or the read index."""
+        """Succeed with the state machine's result, the configuration's or the read's index, or the new leader."""
         ...
 
     def fail(self, error: RaftSwarmError) -> None:
@@ -159,12 +177,14 @@ class Replica:
 
         self._events: deque[Event] = deque()
         self._commands: deque[tuple[bytes, Waiter]] = deque()
+        """Commands that wait for a turn, or for room in the leader's uncommitted tail."""
+        self._waiting_bytes = 0
         self._next_token = 1
         self._asked: dict[int, Sequence[Waiter]] = {}
-        """Waiters of proposals and reads that the member has not answered yet, by token."""
+        """Waiters of proposals, reads and transfers that the member has not answered yet, by token."""
         self._appended: deque[_Appended] = deque()
         self._reads: deque[tuple[int, Waiter]] = deque()
-        """Reads that wait for their index to be applied; indexes never fall."""
+        """Reads that wait for their index to be applied; all of it is committed here."""
 
         self._applied = snapshot
         """How far the state machine is, and what a snapshot of it would say."""
@@ -216,15 +236,21 @@ class Replica:
         self._surroundings.wake()
 
     def propose(self, command: bytes, waiter: Waiter) -> None:
-        """Queue a command; what waits when the turn comes travels as one batch."""
+        """Queue a command; what waits when the turn comes travels as one batch.
+
+        While too much is uncommitted the queue fills up, and whoever proposes waits; only a full queue refuses.
+        """
+        waiting = self._waiting_bytes
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
         elif len(command) > MAX_COMMAND_BYTES:
             waiter.fail(PayloadTooLarge(f"a command of {len(command)} bytes; the most is {MAX_COMMAND_BYTES}"))
-        elif len(self._commands) >= MAX_WAITING_COMMANDS:
-            waiter.fail(Overloaded(f"{MAX_WAITING_COMMANDS} commands wait already; retry later"))
+        elif len(self._commands) >= MAX_WAITING_COMMANDS or (waiting and waiting + len(command) > MAX_WAITING_BYTES):
+            count = len(self._commands)
+            waiter.fail(Overloaded(f"{count} commands of {waiting} bytes wait already; retry when some are answered"))
         else:
             self._commands.append((command, waiter))
+            self._waiting_bytes += len(command)
             self._surroundings.wake()
 
     def change_configuration(
@@ -234,12 +260,22 @@ class Replica:
         if refused := why_not_target(configuration):
             waiter.fail(InvalidSpec(refused))
             return
-        token = self._expect([waiter])
-        self.offer(ProposeConfiguration(token, configuration, self._wall_clock.now_ns(), transition))
+        time_ns = self._wall_clock.now_ns()
+        self._ask(waiter, lambda token: ProposeConfiguration(token, configuration, time_ns, transition))
 
     def read_barrier(self, waiter: Waiter) -> None:
-        """Complete when a local read is linearizable."""
-        self.offer(ReadBarrier(self._expect([waiter])))
+        """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""
+        self._ask(waiter, ReadBarrier)
+
+    def transfer_leadership(self, to: int, waiter: Waiter) -> None:
+        """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
+        self._ask(waiter, lambda token: TransferLeadership(to, token))
+
+    def _ask(self, waiter: Waiter, event_of: Callable[[int], Event]) -> None:
+        if self._stopped:
+            waiter.fail(NotLeader("this member has stopped"))
+        else:
+            self.offer(event_of(self._expect([waiter])))
 
     def receive_snapshot(self) -> IncomingSnapshot:
         """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""
@@ -268,6 +304,7 @@ class Replica:
         for _, waiter in self._commands:
             waiter.fail(NotLeader("this member is stopping"))
         self._commands.clear()
+        self._waiting_bytes = 0
         self._fail_unfinished("this member is stopping")
         self._events.clear()
 
@@ -309,14 +346,20 @@ class Replica:
             commands: list[bytes] = []
             waiters: list[Waiter] = []
             size = 0
+            room = self._member.proposal_room
             while self._commands and len(commands) < MAX_BATCH_COMMANDS:
                 command, waiter = self._commands[0]
+                if size + len(command) + LENGTH_BYTES * (len(commands) + 1) > room:
+                    break
                 if commands and size + len(command) > MAX_BATCH_BYTES:
                     break
                 size += len(command)
                 commands.append(command)
                 waiters.append(waiter)
                 self._commands.popleft()
+            if not commands:
+                return  # The tail is full: what is committed makes room.
+            self._waiting_bytes -= size
             token = self._expect(waiters)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
 
@@ -336,6 +379,9 @@ class Replica:
         self._apply(now)
         for read in ready.reads:
             self._read_answered(read)
+        self._answer_reads()
+        for ended in ready.transfers:
+            self._transfer_ended(ended)
         for transfer in ready.snapshots_to_send:
             self._send_snapshot(transfer)
         if ready.leadership is not None:
@@ -530,7 +576,7 @@ class Replica:
         else:
             self._appended.append(_Appended(outcome.index, outcome.term, waiters))
 
-    def _refusal(self, outcome: ProposalOutcome) -> RaftSwarmError:
+    def _refusal(self, outcome: ProposalOutcome | ReadOutcome) -> RaftSwarmError:
         """Sent to the wrong member, or refused by the leader itself: too much in flight, a change at a bad moment."""
         if outcome.leader == self._member.id:
             return Overloaded(outcome.refused)
@@ -539,10 +585,16 @@ class Replica:
     def _read_answered(self, outcome: ReadOutcome) -> None:
         for waiter in self._asked.pop(outcome.token):
             if outcome.refused:
-                waiter.fail(NotLeader(outcome.refused, outcome.leader or None))
+                waiter.fail(self._refusal(outcome))
             else:
                 self._reads.append((outcome.index, waiter))
-        self._answer_reads()
+
+    def _transfer_ended(self, outcome: TransferOutcome) -> None:
+        for waiter in self._asked.pop(outcome.token):
+            if outcome.failed:
+                waiter.fail(TransferFailed(outcome.failed, outcome.leader or None))
+            else:
+                waiter.complete(outcome.leader)
 
     def _answer_reads(self) -> None:
         while self._reads and self._reads[0][0] <= self._applied.index:

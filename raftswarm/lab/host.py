@@ -14,6 +14,7 @@ from typing import Protocol
 
 import attrs
 
+from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.disk_runner import VirtualDiskRunner
@@ -141,12 +142,10 @@ class Host:
             incarnation=1,
             segment_bytes=self.parts.segment_bytes,
         )
-        snapshot = SnapshotMeta(configuration=configuration)
+        self.parts.invariants.created(self.member_id)
         if configuration.voters:
-            machine = self._make_machine()
-            storage.save_snapshot(snapshot, machine.capture().chunks())
+            WitnessedStorage(storage, self.member_id, self.parts.invariants).write(bootstrap_write(configuration))
         storage.close()
-        self.parts.invariants.created(self.member_id, snapshot)
 
     def start(self) -> MemberProcess:
         """Recover and run. `PowerLost` if the disk was told to end it in the middle."""

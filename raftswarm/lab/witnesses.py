@@ -38,7 +38,7 @@ class WitnessedMember(Member):
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
         ready = super().take_ready()
-        view = MemberView(self.term, self.commit_index, self.last_index, self.configuration)
+        view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._invariants.handed_out(self.id, ready, view)
         return ready
 

@@ -67,6 +67,8 @@ class TransferLeadership:
     """Hand over to that voter (3.10); 0 lets the leader choose the one with the best log."""
 
     to: int = 0
+    token: int = 0
+    """Comes back in `Ready.transfers` when it has gone well or badly; 0 if nobody waits for that."""
 
 
 @attrs.frozen
