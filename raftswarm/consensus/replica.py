@@ -287,9 +287,10 @@ class Replica:
 
     def snapshot_sent(self, to: int, outgoing: OutgoingSnapshot) -> None:
         """A stream has ended, because all of it arrived or before that."""
-        if not outgoing.arrived and self._leadership.is_leader:
+        can_go_on = not outgoing.arrived and self._leadership.is_leader
+        if can_go_on:
             self._broken_off[to] = outgoing
-        self.offer(SnapshotSent(to, outgoing.offer.snapshot.index, outgoing.arrived))
+        self.offer(SnapshotSent(to, outgoing.offer.snapshot.index, outgoing.arrived, can_go_on))
 
     def fail(self, error: BaseException) -> None:
         """Stop this member: its own state is in doubt."""
