@@ -111,8 +111,8 @@ class Surroundings(Protocol):
         """Tell whoever watches. `is_leader` only once everything before this term is applied here (SWARM 12.5)."""
         ...
 
-    def configuration_changed(self, configuration: Configuration) -> None:
-        """Dial the new members, hang up on the removed ones."""
+    def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
+        """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
         ...
 
     def note(self, sentence: str) -> None:
@@ -206,7 +206,7 @@ class Replica:
         self._mark_due = float("inf")
         self._leadership = Leadership(term=0, leader=0, is_leader=False)
         self._announced = self._leadership
-        self._configuration: Configuration | None = None
+        self._configurations: tuple[Configuration | None, Configuration | None] = (None, None)
         self._stopped = False
 
     @property
@@ -638,10 +638,10 @@ class Replica:
         if leadership != self._announced:
             self._announced = leadership
             self._surroundings.leadership_changed(leadership)
-        configuration = self._member.configuration
-        if configuration is not self._configuration:
-            self._configuration = configuration
-            self._surroundings.configuration_changed(configuration)
+        configurations = self._member.configuration, self._member.committed_configuration
+        if any(now is not before for now, before in zip(configurations, self._configurations, strict=True)):
+            self._configurations = configurations
+            self._surroundings.configuration_changed(*configurations)
 
 
 def _prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:
