@@ -20,6 +20,7 @@
         * LinkClosed        the other side went away
         * ConnectionRefused nothing listens there: a hint that the process stopped
         * NotAuthentic      the other side is not who it has to be
+        * SnapshotDamaged   a snapshot did not arrive as it was sent; it is sent anew
     * InvalidToken          a join token that is malformed, or of another cluster
     * RequestRefused        a manager, or this node, said no; `code` says of what kind, in gRPC's words
 """
@@ -141,6 +142,11 @@ class ConnectionRefused(LinkError):
 @attrs.frozen(slots=False)
 class NotAuthentic(LinkError):
     """The other side's certificate is missing, wrong, expired, revoked or of another cluster."""
+
+
+@attrs.frozen(slots=False)
+class SnapshotDamaged(LinkError):
+    """A piece of a snapshot is damaged, out of order or of another one; nothing of that transfer is kept."""
 
 
 @attrs.frozen(slots=False)

@@ -7,8 +7,9 @@ timer that fires late lets the sockets be read before it counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeVar
 
 import attrs
 import trio
@@ -16,27 +17,30 @@ import trio
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.consensus.waiting import TaskWaiter
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import RaftSwarmError
+from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
     PeerConnected,
     PeerStopped,
     PeerUnreachable,
     Receive,
-    SnapshotSent,
     Transition,
 )
-from raftswarm.raft.log_entry import Configuration, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage
-from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.member_links import MemberLinks
+from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
-from raftswarm.world.network import Network
+from raftswarm.world.jobs import run_job
+from raftswarm.world.network import Link, Network
+
+T = TypeVar("T")
 
 logger = logging.getLogger("raftswarm.raft")
 
@@ -83,8 +87,8 @@ class Driver:
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
-        self._storage = storage
         self.settings = settings or RaftSettings()
+        self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
         self._wake = trio.Event()
         self._failure: BaseException | None = None
@@ -96,7 +100,7 @@ class Driver:
             machine=machine,
             surroundings=self,
             wall_clock=world.wall_clock,
-            compaction=compaction or CompactionPolicy(),
+            compaction=self._compaction,
             snapshot=recovered.snapshot,
         )
 
@@ -229,19 +233,30 @@ class Driver:
         """Send, or lose, a message."""
         self.links.post(message)
 
-    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
-        """Stream the newest snapshot beside everything else."""
+    def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """Stream a snapshot beside everything else."""
         assert self._nursery is not None, "a member hands out work only while it runs"
-        self._nursery.start_soon(self._stream_snapshot, transfer)
+        self._nursery.start_soon(self._stream_snapshot, to, outgoing)
 
-    async def _stream_snapshot(self, transfer: SnapshotTransfer) -> None:
-        newest = self._storage.read_snapshot()
-        if newest is None:
-            self.replica.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
+    async def _stream_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        pace = Pace(self._compaction.send_bytes_per_second)
+
+        async def may_send(size: int) -> None:
+            await pace.wait(size)
+            await self.links.wait_room()
+
+        async def stream(link: Link) -> None:
+            await send_snapshot(link, outgoing, self._run_job, may_send)
+
+        try:
+            await self.links.send_snapshot(to, stream)
+        except StorageError as error:
+            self.replica.fail(error)
             return
-        snapshot, chunks = newest
-        delivered = await self.links.send_snapshot(transfer.to, snapshot, chunks)
-        self.replica.offer(SnapshotSent(transfer.to, snapshot.index, delivered))
+        self.replica.snapshot_sent(to, outgoing)
+
+    async def _run_job(self, job: Callable[[], T]) -> T:
+        return await run_job(self._runner, job)
 
     def leadership_changed(self, leadership: Leadership) -> None:
         """Tell whoever watches."""
@@ -287,7 +302,11 @@ class Driver:
         """Messages to the peer were lost."""
         self.replica.offer(PeerUnreachable(peer))
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """A snapshot's data is complete; the `InstallSnapshot` that refers to it follows."""
-        logger.info("member %d: received a snapshot of index %d from %d", self.member_id, snapshot.index, peer)
-        self.replica.receive_snapshot(snapshot, chunks)
+    async def receive_snapshot(self, peer: int, link: Link) -> None:
+        """A snapshot comes; the `InstallSnapshot` that refers to it follows when all of it is here."""
+        try:
+            await receive_snapshot(link, self.replica.receive_snapshot(), self._run_job, self.replica.snapshot_received)
+        except DiskFailed as error:
+            logger.warning("member %d: the snapshot from member %d is put off: %s", self.member_id, peer, error)
+        else:
+            logger.info("member %d: received a snapshot from %d", self.member_id, peer)

@@ -7,7 +7,6 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 
 import attrs
@@ -110,7 +109,6 @@ class Core:
     read_requests: ReadRequests
     """Reads that wait for a leader's answer, while another leads or none."""
     transfer_wish: TransferWish | None = None
-    recent_snapshots: deque[SnapshotMeta] = attrs.field(factory=lambda: deque(maxlen=8))
     work: Work = attrs.field(factory=Work)
     _quorum: tuple[Configuration, Quorum] | None = None
     _timer_slice: tuple[Configuration, tuple[float, float]] | None = None

@@ -19,8 +19,10 @@ def pass_time(core: Core) -> None:
         core.lose_leader(deadline=float("inf"))
     elif not core.may_vote:
         core.lose_leader(deadline=core.now + core.settings.heartbeat_seconds)
-    else:
+    elif core.settings.pre_vote:
         ask_for_pre_votes(core)
+    else:
+        campaign(core)
 
 
 def ask_for_pre_votes(core: Core) -> None:
@@ -155,7 +157,7 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
 
     Unless it asked to be replaced itself, or we know as well as the candidate that it has stopped.
     """
-    if isinstance(request, RequestVote) and request.transfer:
+    if not core.settings.check_quorum or (isinstance(request, RequestVote) and request.transfer):
         return False
     if leases.is_promised(core):
         return True

@@ -70,7 +70,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 @attrs.frozen
 class SnapshotTransfer:
-    """Stream the newest saved snapshot to that peer, then step `SnapshotSent`."""
+    """Stream that snapshot to that peer, then step `SnapshotSent`. It is the newest, or one that broke off before."""
 
     to: int
     snapshot: SnapshotMeta

@@ -86,6 +86,6 @@ Role = Follower | PreCandidate | Candidate | Leader
 ROLE_CHANGES: Final[dict[type[Role], tuple[type[Role], ...]]] = {
     Follower: (Follower, PreCandidate, Candidate),
     PreCandidate: (PreCandidate, Follower, Candidate),
-    Candidate: (PreCandidate, Follower, Leader),
+    Candidate: (Candidate, PreCandidate, Follower, Leader),
     Leader: (Follower,),
 }

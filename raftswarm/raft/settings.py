@@ -12,6 +12,10 @@ class RaftSettings:
     heartbeat_seconds: float = 0.1
     election_seconds: float = 1.0
     """T: a follower waits [T, 2T) for its leader; a leader steps down after T without a quorum."""
+    pre_vote: bool = True
+    """Ask whether an election could be won before a term is spent on it (9.6)."""
+    check_quorum: bool = True
+    """A leader steps down when it hears of no quorum (6.2), and who hears a leader votes for no other (4.2.3)."""
     hint_rank_seconds: float = 0.01
     """With a hint that the leader stopped, a member waits this long per place in the successor order …"""
     hint_spread_seconds: float = 0.005

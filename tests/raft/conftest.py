@@ -145,11 +145,11 @@ class Bench:
         self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0, transition))
         return self.proposals[-1]
 
-    def save_snapshot(self, *, keep_entries: int = 0) -> SnapshotMeta:
+    def save_snapshot(self, *, keep_entries: int = 0, keep_bytes: int = 0) -> SnapshotMeta:
         """Save the state that everything applied so far gives."""
         snapshot = self.member.describe_snapshot(self.member.applied_index)
         self.disk.snapshot = snapshot
-        self.step(SnapshotSaved(snapshot, keep_entries))
+        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes))
         return snapshot
 
     def take(self, kind: type[Kind]) -> list[Kind]:
