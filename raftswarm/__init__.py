@@ -14,6 +14,7 @@ from raftswarm.version import __version__
 if TYPE_CHECKING:
     from raftswarm.consensus.client import Client, connect
     from raftswarm.consensus.member import RaftMember
+    from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
     from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "CompactionPolicy",
     "Context",
+    "MemoryCluster",
     "Queryable",
     "RaftMember",
     "RaftSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "StateMachine",
     "__version__",
     "connect",
+    "open_cluster",
     "open_member",
 ]
 
@@ -42,12 +45,14 @@ _HOMES = {
     "Client": "raftswarm.consensus.client",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
+    "MemoryCluster": "raftswarm.consensus.memory_cluster",
     "Queryable": "raftswarm.raft.state_machine",
     "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
     "connect": "raftswarm.consensus.client",
+    "open_cluster": "raftswarm.consensus.memory_cluster",
     "open_member": "raftswarm.consensus.opening",
 }
 

@@ -7,9 +7,9 @@ client goes there and sends again whatever has no answer (`requests`). Callers o
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from random import Random
 from typing import Final
 
 import trio
@@ -32,7 +32,7 @@ from raftswarm.wire.client_codec import (
 from raftswarm.wire.envelopes import NONCE_BYTES, check_payload, encode_plain
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.greetings import Lane, encode_purpose
-from raftswarm.world.chance import Entropy, SystemEntropy
+from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.clock import SystemWallClock
 from raftswarm.world.network import Link, Network
 
@@ -74,10 +74,10 @@ async def connect(
         InvalidSpec: an address that cannot be dialled, or none. Whether anybody answers shows with the first call.
     """
     places = _check_addresses(addresses, plain=credentials is None)
-    entropy = SystemEntropy()
+    chance = Random(SystemEntropy().token_bytes(32))  # noqa: S311 - timing, and numbers no other client draws
     async with (
-        _open_network(cluster, credentials, entropy) as network,
-        open_client(network, places, entropy, timeout_seconds=timeout_seconds, exactly_once=exactly_once) as client,
+        _open_network(cluster, credentials, chance) as network,
+        open_client(network, places, chance, timeout_seconds=timeout_seconds, exactly_once=exactly_once) as client,
     ):
         yield client
 
@@ -95,10 +95,10 @@ def _check_addresses(addresses: Iterable[str], *, plain: bool) -> list[str]:
 
 
 def _open_network(
-    cluster: str, credentials: Credentials | None, entropy: Entropy
+    cluster: str, credentials: Credentials | None, chance: Random
 ) -> AbstractAsyncContextManager[Network]:
     if credentials is None:
-        return open_plain_network(Identity(f"client-{entropy.token_bytes(6).hex()}", WORKER, cluster))
+        return open_plain_network(Identity(f"client-{chance.randbytes(6).hex()}", WORKER, cluster))
     return open_tls_network(SystemWallClock(), credentials=credentials)
 
 
@@ -106,18 +106,17 @@ def _open_network(
 async def open_client(
     network: Network,
     addresses: Sequence[str],
-    entropy: Entropy,
+    chance: Random,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
     exactly_once: bool = True,
 ) -> AsyncIterator[Client]:
     """Talk to a cluster over a network that is there already."""
     commands: Queue = (
-        SessionQueue(lambda: entropy.token_bytes(NONCE_BYTES))
+        SessionQueue(lambda: chance.randbytes(NONCE_BYTES))
         if exactly_once
         else PlainQueue(encode_plain, may_repeat=False)
     )
-    chance = random.Random(entropy.token_bytes(16))  # noqa: S311 - timing, not secrets
     client = Client(network, addresses, commands, chance, timeout_seconds)
     try:
         async with open_helpers() as helpers:
@@ -131,7 +130,7 @@ class Client:
     """Talks to a cluster, whoever leads it; made by `connect` or `RaftMember.client`."""
 
     def __init__(
-        self, network: Network, addresses: Sequence[str], commands: Queue, chance: random.Random, timeout_seconds: float
+        self, network: Network, addresses: Sequence[str], commands: Queue, chance: Random, timeout_seconds: float
     ) -> None:
         self._network = network
         self._given = list(addresses)

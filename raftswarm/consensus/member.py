@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from random import Random
 from typing import Final
 
 import trio
@@ -23,7 +24,6 @@ from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.state_machine import Queryable, StateMachine
 from raftswarm.wire.envelopes import encode_plain
-from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.network import Network
 
 PATIENCE_TIMEOUTS: Final = 2
@@ -33,12 +33,13 @@ PATIENCE_TIMEOUTS: Final = 2
 class RaftMember:
     """A running member; it stops with the block that opened it."""
 
-    def __init__(self, driver: Driver, machine: StateMachine, network: Network, name: str) -> None:
+    def __init__(self, driver: Driver, machine: StateMachine, network: Network, name: str, chance: Random) -> None:
         """`machine` is the user's own; the driver's is the `SessionMachine` around it."""
         self.driver = driver
         self.name = name
         self._network = network
         self._machine = machine
+        self._chance = chance
 
     @property
     def member_id(self) -> int:
@@ -96,7 +97,7 @@ class RaftMember:
         """
         now = self.configuration.value
         addresses = [info.address for info in (*now.voters, *now.learners)]
-        return open_client(self._network, addresses, SystemEntropy())
+        return open_client(self._network, addresses, self._chance)
 
     # Watching.
 

@@ -344,6 +344,11 @@ class Member:
         return self._core.configuration
 
     @property
+    def committed_configuration(self) -> Configuration:
+        """The newest members that are known to be committed."""
+        return self._core.committed_configuration
+
+    @property
     def commit_index(self) -> int:
         """Entries up to here are known to be committed."""
         return self._core.commit_index
