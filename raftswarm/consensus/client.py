@@ -118,12 +118,12 @@ async def open_client(
         else PlainQueue(encode_plain, may_repeat=False)
     )
     client = Client(network, addresses, commands, chance, timeout_seconds)
-    try:
-        async with open_helpers() as helpers:
-            helpers.start_soon(client.run)
+    async with open_helpers() as helpers:
+        helpers.start_soon(client.run)
+        try:
             yield client
-    finally:
-        client.close()
+        finally:
+            client.close()
 
 
 class Client:
@@ -147,6 +147,8 @@ class Client:
         self._trouble = "none has answered yet"
         """Why there is no link to a leader."""
         self._leader = ""
+        self._talk: tuple[Link, Conversation] | None = None
+        """With the leader."""
         self._is_closed = False
         self._to_send = trio.lowlevel.ParkingLot()
 
@@ -296,19 +298,14 @@ class Client:
     async def _stay(self, link: Link, address: str) -> str:
         """Talk to the leader as long as it is one; return who is next, if it says so."""
         conversation = Conversation(self._commands, self._questions)
-        self._leader = address
+        self._leader, self._talk = address, (link, conversation)
         try:
             async with open_helpers() as helpers:
                 helpers.start_soon(self._send, link, conversation)
                 helpers.start_soon(self._keep_alive)
                 return await self._receive(link, conversation)
-        except trio.Cancelled:
-            farewell = conversation.last_frame()
-            if farewell is not None:
-                link.post(farewell)
-            raise
         finally:
-            self._leader = ""
+            self._leader, self._talk = "", None
             conversation.end()
 
     async def _send(self, link: Link, conversation: Conversation) -> None:
@@ -367,8 +364,13 @@ class Client:
             logger.info("client: %s", trouble)
 
     def close(self) -> None:
-        """End what still waits."""
+        """Let the cluster forget the session, and callers go."""
         self._is_closed = True
+        if self._talk is not None:
+            link, conversation = self._talk
+            farewell = conversation.last_frame()
+            if farewell is not None:
+                link.post(farewell)
         for call in self._calls:
             call.give_up()
 
