@@ -7,6 +7,7 @@
     * Overloaded            too much is in flight; wait and retry
     * Rejected              the state machine refused the command; nothing changed
         * Conflict          somebody wrote first; read again and retry
+    * LockLost              a lock was not renewed in time; look at how far its block came
     * InvalidSpec           the caller's mistake; retrying cannot help
     * StorageError          this member's disk
         * CorruptLog        damage in what was synced; it must stop, not guess
@@ -72,6 +73,11 @@ class Rejected(RaftSwarmError):
 @attrs.frozen(slots=False)
 class Conflict(Rejected):
     """A transaction read a version that is no longer the current one."""
+
+
+@attrs.frozen(slots=False)
+class LockLost(RaftSwarmError):
+    """A replicated lock was lost while it was held; the block that held it has been cancelled."""
 
 
 @attrs.frozen(slots=False)
