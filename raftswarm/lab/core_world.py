@@ -24,7 +24,7 @@ from raftswarm.lab.journal import Journal
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
-from raftswarm.raft.events import TransferLeadership, Transition
+from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
@@ -255,10 +255,13 @@ class CoreWorld:
         self._ask(call, lambda process: process.replica.change_configuration(configuration, call, transition))
         return call
 
-    @staticmethod
-    def list_members(voters: Iterable[int], learners: Iterable[int] = ()) -> Configuration:
+    def list_members(self, voters: Iterable[int], learners: Iterable[int] = ()) -> Configuration:
         """Name members by their numbers, in rising order."""
-        return Configuration(voters=tuple(map(_info, voters)), learners=tuple(map(_info, learners)))
+        return Configuration(voters=tuple(map(self._info, voters)), learners=tuple(map(self._info, learners)))
+
+    def _info(self, member: int) -> MemberInfo:
+        name = f"member-{member}"
+        return MemberInfo(id=member, address=f"{name}:2377", name=name, priority=self.faults.priority_of(member))
 
     def build_member(self) -> int:
         """Start a new member with an empty log, which waits to be told a configuration."""
@@ -271,7 +274,7 @@ class CoreWorld:
         """Ask the leader to add it: as a voter, or as a learner, maybe one that gets a vote when it has caught up."""
         now = self.configuration
         kind = "learners" if learner or promote else "voters"
-        info = msgspec.structs.replace(_info(member), promote=promote)
+        info = msgspec.structs.replace(self._info(member), promote=promote)
         listed = tuple(sorted((*getattr(now, kind), info), key=_id))
         return self.change_members(msgspec.structs.replace(now, **{kind: listed}))
 
@@ -296,12 +299,12 @@ class CoreWorld:
         assert isinstance(left, Configuration), left
         return self.change_members(left)
 
-    def transfer_leadership(self, to: int = 0) -> None:
-        """Ask the leader, if there is one, to hand over."""
-        leader = self.leader
-        if leader is not None:
-            self._tell(f"transfer from {leader} to {to or 'the best'}")
-            self.process(leader).replica.offer(TransferLeadership(to))
+    def transfer_leadership(self, to: int = 0, *, member: int | None = None) -> Call:
+        """Ask a member, or the leader, to hand over."""
+        call = self._begin("transfer", member)
+        self._tell(f"transfer from {call.member} to {to or 'the best'}")
+        self._ask(call, lambda process: process.replica.transfer_leadership(to, call))
+        return call
 
     @property
     def configuration(self) -> Configuration:
@@ -322,10 +325,6 @@ class CoreWorld:
     def _tell(self, text: str) -> None:
         if self.trace.enabled:
             self.trace.record(self.now, f"-- {text}")
-
-
-def _info(member: int) -> MemberInfo:
-    return MemberInfo(id=member, address=f"member-{member}:2377", name=f"member-{member}")
 
 
 def _outline(configuration: Configuration) -> str:

@@ -137,6 +137,10 @@ class Invariants:
         """From now on a crash may keep this step of the disk job under way."""
         self._members[member].unfinished.append(step)
 
+    def disk_step_undone(self, member: int) -> None:
+        """The step that began last came to nothing, and the process lives on."""
+        self._members[member].unfinished.pop()
+
     def disk_step_ends(self, member: int) -> None:
         """All steps that began are durable."""
         watched = self._members[member]

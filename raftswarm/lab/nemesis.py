@@ -59,7 +59,7 @@ class Nemesis:
         member = self._chance.choice(members)
         kind = self._chance.random()
         if kind < 0.2:
-            world.read(member=member)
+            world.read(member=self._chance.choice([member, *world.hosts]))  # Anybody may be read at.
         elif kind < 0.25:
             world.propose(REFUSED, member=member)
         else:

@@ -107,8 +107,9 @@ def why_not_target(target: Configuration) -> str:
     if len(set(ids)) < len(ids):
         twice = next(member for member in ids if ids.count(member) > 1)
         return f"member {twice} is listed twice"
-    if min(ids) < 1 or not (_is_sorted(target.voters) and _is_sorted(target.learners)):
-        return "members must be sorted by id, and ids are positive"
+    lowest = min(info.priority for info in (*target.voters, *target.learners))
+    if min(ids) < 1 or lowest < 0 or not (_is_sorted(target.voters) and _is_sorted(target.learners)):
+        return "members must be sorted by id, ids are positive, and priorities are 0 or higher"
     if any(info.promote for info in target.voters):
         return "a voter cannot be promoted; only learners can"
     return ""
