@@ -334,7 +334,7 @@ class SimulatedNetwork:
         """The link broke; the sender redials at once and is refused."""
         if link.cut or self._link(link.receiver, link.sender).cut:
             return
-        link.open = False
+        link.open = link.dialling = False
         link.attempt += 1
         self._heap.after(3 * self._draw_delay(), self._refused, link, link.attempt)
 
