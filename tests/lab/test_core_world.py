@@ -18,6 +18,7 @@ from raftswarm.lab.trace import Trace
 from raftswarm.raft.events import Transition, Written
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.ready import Write
+from raftswarm.raft.settings import RaftSettings
 
 T = 1.0
 """The election timeout of the default settings."""
@@ -557,6 +558,106 @@ def test_leadership_is_transferred_without_an_election_timeout() -> None:
     world.transfer_leadership(heir)
 
     world.run_until(lambda: world.leader == heir, within_seconds=0.1, what="the transfer")
+
+
+LEASES = RaftSettings(lease_reads=True, clock_drift=0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_leadership_leaves_a_slow_disk_and_commits_go_on(seed: int) -> None:
+    world = CoreWorld(seed)
+    old = lead(world)
+    world.run_for(T)
+    world.hosts[old].stall_seconds = 1000.0
+
+    world.propose(b"stuck on one disk")
+    new = succeed(world, old, within_seconds=2 * T)
+    write(world, b"two")
+
+    assert new != old
+    world.run_for(20 * T)
+    assert world.leader == new
+
+
+def test_if_all_disks_are_slow_leadership_stays() -> None:
+    world = CoreWorld(1)
+    old = lead(world)
+    world.run_for(T)
+    for host in world.hosts.values():
+        host.stall_seconds = 3.0
+
+    call = finish(world, world.propose(b"slow"), within_seconds=30.0)
+
+    assert call.error is None
+    assert world.leader == old
+
+
+def test_the_highest_priority_leads_in_the_end_and_others_while_it_is_away() -> None:
+    world = CoreWorld(3, faults=FaultMix(priority_levels=3))  # Member 2 has the highest.
+    world.run_until(lambda: world.leader == 2, within_seconds=15 * T, what="leadership of 2")
+    term = world.process(2).leadership.term
+    world.run_for(20 * T)
+    assert world.process(2).leadership.term == term
+
+    world.crash(2)
+    succeed(world, 2, within_seconds=0.1)
+    world.start(2)
+
+    world.run_until(lambda: world.leader == 2, within_seconds=15 * T, what="leadership of 2")
+    write(world, b"one")
+
+
+def test_a_lease_answers_when_nobody_else_does_but_not_for_long() -> None:
+    world = CoreWorld(1, settings=LEASES)
+    leader = lead(world)
+    world.run_for(T)
+    world.isolate(leader)
+
+    at_once = world.read(member=leader)
+    world.run_for(0.01)
+    assert at_once.error is None
+    assert at_once.ended_at is not None
+
+    world.run_for(T)
+    assert finish(world, world.read(member=leader)).error is not None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leader_that_slept_through_its_lease_does_not_answer_by_it(seed: int) -> None:
+    world = CoreWorld(seed, settings=LEASES)
+    old = lead(world)
+    world.run_for(T)
+    world.pause(old)
+    succeed(world, old, within_seconds=4 * T)
+    write(world, b"one")
+
+    late = world.read(member=old)
+    world.isolate(old)
+    world.resume(old)
+
+    assert finish(world, late).error is not None  # The history itself looks for reads that see too little.
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_restarted_voters_elect_nobody_while_a_lease_may_run(seed: int) -> None:
+    """The leader is cut off and may still answer; the others have forgotten that they heard it."""
+    world = CoreWorld(seed, settings=LEASES)
+    old = lead(world)
+    others = followers(world)
+    world.run_for(T)
+    world.isolate(old)
+    for member in others:
+        world.crash(member)
+        world.start(member)
+
+    for _ in range(400):
+        world.read(member=old)  # The history looks for reads that see too little.
+        if world.leader not in {None, old}:
+            world.propose(b"one")
+        world.run_for(0.01)
+
+    assert world.history.acknowledged_reads > 10
+    assert world.history.acknowledged_writes > 10
 
 
 def test_calls_to_a_crashed_member_end() -> None:
