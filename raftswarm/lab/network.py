@@ -183,12 +183,13 @@ class SimulatedNetwork:
         """Keep links from `member` to exactly these."""
         attached = self._attached[member]
         gone = [peer for peer in attached.peers if peer not in peers]
+        new = [peer for peer in peers if peer not in attached.peers]
         attached.peers = tuple(peers)
         for peer in gone:
             link = self._link(member, peer)
             link.open = link.dialling = False
             link.attempt += 1
-        for peer in peers:
+        for peer in new:
             link = self._link(member, peer)
             if not link.open and not link.dialling:
                 self._dial(link)
@@ -333,7 +334,7 @@ class SimulatedNetwork:
         """The link broke; the sender redials at once and is refused."""
         if link.cut or self._link(link.receiver, link.sender).cut:
             return
-        link.open = False
+        link.open = link.dialling = False
         link.attempt += 1
         self._heap.after(3 * self._draw_delay(), self._refused, link, link.attempt)
 

@@ -295,9 +295,16 @@ def advance_commit(core: Core, role: Leader) -> None:
     role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
     core.commit_to(index)
     if decides_change:
-        send_entries(core, role)  # Those that it removes hear of it now, or never.
-        if core.is_voter:
-            follow_configuration(core, role)
-        else:
-            transfer.hand_over_at_once(core, role)
-            core.step_down("the change that removes it is committed (4.2.2)")
+        _conclude_change(core, role)
+
+
+def _conclude_change(core: Core, role: Leader) -> None:
+    """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
+    if core.is_voter and role.progress.keys() == {*core.peers}:
+        return  # Nobody goes.
+    send_entries(core, role)
+    if core.is_voter:
+        follow_configuration(core, role)
+    else:
+        transfer.hand_over_at_once(core, role)
+        core.step_down("the change that removes it is committed (4.2.2)")
