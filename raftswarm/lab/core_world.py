@@ -187,10 +187,13 @@ class CoreWorld:
         self._tell(f"resume {member}")
         self.process(member).resume()
 
-    def fail_disk(self, member: int, failure: OSError) -> None:
-        """Fail all writes and syncs of the process; it has to stop, and may be started again."""
+    def fail_disk(self, member: int, failure: OSError, below: str = "") -> None:
+        """Fail all writes and syncs of the process; it has to stop, and may be started again.
+
+        With `below`, only those of files with such a path: without its snapshots a member lives on.
+        """
         self._tell(f"disk of {member} fails: {failure}")
-        self.hosts[member].disk.fail_from_now(failure)
+        self.hosts[member].disk.fail_from_now(failure, below)
 
     def _failed(self, host: Host, error: BaseException) -> None:
         """A replica gave up: right if its disk failed, a bug otherwise."""

@@ -38,6 +38,7 @@ from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
+SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
 SNAPSHOT_SLICE_BYTES = 300
 """Little, so that snapshots of small states are written in several slices."""
