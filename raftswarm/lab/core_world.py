@@ -14,7 +14,6 @@ import msgspec
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import DiskFailed, NotLeader, OutcomeUnknown
-from raftswarm.lab.disk import PowerLost
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.history import Call, CallKind, History
@@ -29,6 +28,7 @@ from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.world.simulated_disk import PowerLost
 
 CALM = FaultMix()
 
