@@ -198,7 +198,7 @@ class StubbornCaller(Caller):
 
 
 class ForgetfulMachine(RecipeMachine):
-    """Its snapshots leave out that elements were taken since the queue was last empty."""
+    """Now and then an element that was taken is back."""
 
     def apply(self, command: bytes, context: Context) -> object:
         result = super().apply(command, context)
