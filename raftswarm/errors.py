@@ -3,10 +3,16 @@
 * RaftSwarmError
     * NotLeader             retry with the leader it names
     * OutcomeUnknown        it may have happened; retry what is idempotent, or look first
+    * TransferFailed        leadership is not where it was to go; look who leads, and retry if it matters
     * PayloadTooLarge       the caller's mistake; split it
     * Overloaded            too much is in flight; wait and retry
     * Rejected              the state machine refused the command; nothing changed
         * Conflict          somebody wrote first; read again and retry
+        * SessionExpired    the session has ended; what it had in flight may have happened, open another one
+        * OutOfOrder        an earlier command of the session is missing; send again from there
+        * SessionFull       too many answers are kept for the session; acknowledge them and send again
+    * ResultLost            the command was applied, but its result cannot be told
+    * MachineFailed         the state machine raised; this member has stopped, and the message names the command
     * LockLost              a lock was not renewed in time; look at how far its block came
     * InvalidSpec           the caller's mistake; retrying cannot help
     * StorageError          this member's disk
@@ -14,12 +20,14 @@
         * DiskFailed        a write or sync failed; nothing more is written, the process stops
         * StateInUse        another process holds the state directory
         * ForeignState      the directory belongs to another cluster, or was written by a newer version
+        * Regressed         this member's disk was set back or wiped; remove it and add it again, with an empty one
         * StateLocked       sealed by autolock; needs the unlock key
         * InvalidKey        the unlock key does not fit
     * LinkError             a connection between nodes
         * LinkClosed        the other side went away
         * ConnectionRefused nothing listens there: a hint that the process stopped
         * NotAuthentic      the other side is not who it has to be
+        * SnapshotDamaged   a snapshot did not arrive as it was sent; it is sent anew
     * InvalidToken          a join token that is malformed, or of another cluster
     * RequestRefused        a manager, or this node, said no; `code` says of what kind, in gRPC's words
 """
@@ -48,11 +56,21 @@ class NotLeader(RaftSwarmError):
     """The member that leads, as far as this one knows."""
     address: str = ""
     """Where it is reached, if known."""
+    name: str = ""
+    """What it is called, if known."""
 
 
 @attrs.frozen(slots=False)
 class OutcomeUnknown(RaftSwarmError):
     """The answer was lost (leadership lost, shutdown, cancelled): the command may or may not be applied later."""
+
+
+@attrs.frozen(slots=False)
+class TransferFailed(RaftSwarmError):
+    """Leadership was not handed over as asked; nothing is lost by that, and `str()` says why."""
+
+    leader: int | None = None
+    """The member that leads, as far as this one knows."""
 
 
 @attrs.frozen(slots=False)
@@ -73,6 +91,34 @@ class Rejected(RaftSwarmError):
 @attrs.frozen(slots=False)
 class Conflict(Rejected):
     """A transaction read a version that is no longer the current one."""
+
+
+@attrs.frozen(slots=False)
+class SessionExpired(Rejected):
+    """A command of a session that was closed, was not used for too long, or had to make room; it was not applied."""
+
+
+@attrs.frozen(slots=False)
+class OutOfOrder(Rejected):
+    """A command of a session came before an earlier one of it, which must have got lost; it was not applied."""
+
+
+@attrs.frozen(slots=False)
+class SessionFull(Rejected):
+    """A session has more answers than it may leave unacknowledged; the command was not applied."""
+
+
+@attrs.frozen(slots=False)
+class ResultLost(RaftSwarmError):
+    """A command of a session was applied, but the state machine returned what is not a msgpack value."""
+
+
+@attrs.frozen(slots=False)
+class MachineFailed(RaftSwarmError):
+    """The state machine raised something other than `Rejected`: the member stopped before that command, disk untouched.
+
+    `__cause__` is what it raised.
+    """
 
 
 @attrs.frozen(slots=False)
@@ -111,6 +157,11 @@ class ForeignState(StorageError):
 
 
 @attrs.frozen(slots=False)
+class Regressed(StorageError):
+    """A peer knows that this member had more on its disk than it found there; it takes part in nothing any more."""
+
+
+@attrs.frozen(slots=False)
 class StateLocked(StorageError):
     """Sealed by autolock: the unlock key is needed."""
 
@@ -138,6 +189,11 @@ class ConnectionRefused(LinkError):
 @attrs.frozen(slots=False)
 class NotAuthentic(LinkError):
     """The other side's certificate is missing, wrong, expired, revoked or of another cluster."""
+
+
+@attrs.frozen(slots=False)
+class SnapshotDamaged(LinkError):
+    """A piece of a snapshot is damaged, out of order or of another one; nothing of that transfer is kept."""
 
 
 @attrs.frozen(slots=False)

@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "daemon": "Run a node of a swarm",
     "demo": "Watch a swarm survive, in under a minute",
     "info": "Display what an engine says about itself",
+    "lab": "Put the Raft engine on the bench",
     "local": "Run a swarm of daemons on this machine",
     "node": "Manage the nodes of a swarm",
     "service": "Manage services",

@@ -7,35 +7,41 @@ timer that fires late lets the sockets be read before it counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeVar
 
 import attrs
 import trio
 
-from raftswarm.consensus.replica import CompactionPolicy, Replica
+from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
 from raftswarm.consensus.waiting import TaskWaiter
 from raftswarm.consensus.watched import Watched
+from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
     PeerConnected,
     PeerStopped,
     PeerUnreachable,
     Receive,
-    SnapshotSent,
-    TransferLeadership,
+    Transition,
 )
-from raftswarm.raft.log_entry import Configuration, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage
-from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.member_links import MemberLinks
+from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
-from raftswarm.world.network import Network
+from raftswarm.world.jobs import run_job
+from raftswarm.world.network import Link, Network
+
+T = TypeVar("T")
 
 logger = logging.getLogger("raftswarm.raft")
 
@@ -66,7 +72,8 @@ class Driver:
         """`machine` is restored here from the newest snapshot; the log follows as it is committed anew."""
         newest = storage.read_snapshot()
         if newest is not None:
-            machine.restore(newest[1])
+            with machine_errors(f"while restoring the snapshot up to entry {newest[0].index}"):
+                machine.restore(newest[1])
         start = StartingState(
             member_id=recovered.member_id,
             cluster=recovered.cluster,
@@ -79,14 +86,19 @@ class Driver:
         self.links = MemberLinks(world.network, recovered.member_id, self)
         self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
         self.configuration: Watched[Configuration] = Watched(Configuration())
+        self.applied: Watched[int] = Watched(recovered.snapshot.commands)
+        """How many commands of the log the state machine has had."""
+        self.regressed: Watched[bool] = Watched(value=False)
+        """A peer knows that this member has lost what it had durably."""
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
-        self._storage = storage
         self.settings = settings or RaftSettings()
+        self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
         self._wake = trio.Event()
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """What stopped it."""
         self._nursery: trio.Nursery | None = None
         self.replica = Replica(
             member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
@@ -95,7 +107,7 @@ class Driver:
             machine=machine,
             surroundings=self,
             wall_clock=world.wall_clock,
-            compaction=compaction or CompactionPolicy(),
+            compaction=self._compaction,
             snapshot=recovered.snapshot,
         )
 
@@ -128,26 +140,55 @@ class Driver:
         return results
 
     async def read_barrier(self) -> None:
-        """Return when reads of the local state machine are linearizable (6.4). Leader only: NotLeader elsewhere."""
+        """Return when reads of the local state machine are linearizable, on any member (6.4).
+
+        Raises:
+            NotLeader: no leader has answered for three election timeouts, or this member has stopped.
+            Overloaded: too many reads wait already.
+        """
         waiter = TaskWaiter()
         self.replica.read_barrier(waiter)
         await waiter.wait()
 
-    async def change_configuration(self, configuration: Configuration) -> None:
-        """Add or remove one member; returns when that is committed."""
+    async def change_configuration(
+        self, configuration: Configuration, transition: Transition = Transition.AUTO
+    ) -> None:
+        """Change the members to these voters and learners (dissertation 4).
+
+        Returns when it is decided: with `Transition.AUTO`, one voter more or less is in force and committed then, and
+        of more the joint configuration is, which whoever leads goes on to leave. Old voters may be switched off once
+        `configuration` is not joint any more.
+
+        Raises:
+            InvalidSpec: these members make no sense; retrying cannot help.
+            NotLeader: nothing happened; ask the member it names.
+            Overloaded: nothing happened; another change is under way, or it is too early in a term. Retry in a moment.
+            OutcomeUnknown: it may happen yet.
+        """
         waiter = TaskWaiter()
-        self.replica.change_configuration(configuration, waiter)
+        self.replica.change_configuration(configuration, waiter, transition)
         await waiter.wait()
 
     async def transfer_leadership(self, to: int = 0) -> None:
-        """Hand leadership to another voter (3.10); return when it leads, at once if we do not or there is no other.
+        """Hand leadership to that voter, or to the best if it is 0 (3.10); return when it is seen to lead.
 
-        This member may be needed to elect the other one, so do not stop it earlier.
+        New commands are refused meanwhile, for one election timeout at most. This member may be needed to elect the
+        other one, so do not stop it earlier.
+
+        Raises:
+            TransferFailed: this member does not lead, there is no such voter, or it did not take over in time.
         """
-        if not self.leadership.value.is_leader or len(self.configuration.value.voters) < 2:
-            return
-        self.replica.offer(TransferLeadership(to))
-        await self.leadership.wait_until(lambda now: now.leader not in (0, self.member_id))
+        waiter = TaskWaiter()
+        self.replica.transfer_leadership(to, waiter)
+        await waiter.wait()
+
+    async def hand_over(self) -> None:
+        """Before a clean stop: let somebody else lead, if we do and somebody can."""
+        if self.leadership.value.is_leader and len(self.configuration.value.voters) > 1:
+            try:
+                await self.transfer_leadership()
+            except RaftSwarmError as error:
+                logger.info("member %d stops without handing over: %s", self.member_id, error)
 
     async def wait_gained(self) -> None:
         """Return when this member leads and has applied all that came before."""
@@ -170,7 +211,7 @@ class Driver:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the disk's or the state machine's failure: then nothing more is written."""
-        async with trio.open_nursery() as nursery:
+        async with open_helpers() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.links.run)
             try:
@@ -178,13 +219,16 @@ class Driver:
             finally:
                 self.replica.shut_down()
                 self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
-                nursery.cancel_scope.cancel()
 
     async def _turns(self) -> None:
         while True:
             deadline = self.replica.turn(trio.current_time())
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
+            if self.replica.applied.commands != self.applied.value:
+                self.applied.set(self.replica.applied.commands)
+            if self.replica.member.is_regressed and not self.regressed.value:
+                self.regressed.set(value=True)
             with trio.CancelScope(deadline=deadline) as late:
                 await self._wake.wait()
             if late.cancelled_caught:
@@ -199,19 +243,30 @@ class Driver:
         """Send, or lose, a message."""
         self.links.post(message)
 
-    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
-        """Stream the newest snapshot beside everything else."""
+    def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """Stream a snapshot beside everything else."""
         assert self._nursery is not None, "a member hands out work only while it runs"
-        self._nursery.start_soon(self._stream_snapshot, transfer)
+        self._nursery.start_soon(self._stream_snapshot, to, outgoing)
 
-    async def _stream_snapshot(self, transfer: SnapshotTransfer) -> None:
-        newest = self._storage.read_snapshot()
-        if newest is None:
-            self.replica.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
+    async def _stream_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        pace = Pace(self._compaction.send_bytes_per_second)
+
+        async def may_send(size: int) -> None:
+            await pace.wait(size)
+            await self.links.wait_room()
+
+        async def stream(link: Link) -> None:
+            await send_snapshot(link, outgoing, self._run_job, may_send)
+
+        try:
+            await self.links.send_snapshot(to, stream)
+        except StorageError as error:
+            self.replica.fail(error)
             return
-        snapshot, chunks = newest
-        delivered = await self.links.send_snapshot(transfer.to, snapshot, chunks)
-        self.replica.offer(SnapshotSent(transfer.to, snapshot.index, delivered))
+        self.replica.snapshot_sent(to, outgoing)
+
+    async def _run_job(self, job: Callable[[], T]) -> T:
+        return await run_job(self._runner, job)
 
     def leadership_changed(self, leadership: Leadership) -> None:
         """Tell whoever watches."""
@@ -221,10 +276,10 @@ class Driver:
             self.leaderless_since = trio.current_time()
         self.leadership.set(leadership)
 
-    def configuration_changed(self, configuration: Configuration) -> None:
-        """Dial the new members, hang up on the removed ones."""
+    def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
+        """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
         self.configuration.set(configuration)
-        self.links.set_configuration(configuration)
+        self.links.set_configuration(configuration, committed)
 
     def note(self, sentence: str) -> None:
         """Log what the core has to say."""
@@ -236,7 +291,7 @@ class Driver:
 
     def failed(self, error: BaseException) -> None:
         """End `run` with this error."""
-        self._failure = error
+        self.failure = error
         self._wake.set()
 
     # What the links tell.
@@ -257,7 +312,11 @@ class Driver:
         """Messages to the peer were lost."""
         self.replica.offer(PeerUnreachable(peer))
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """A snapshot's data is complete; the `InstallSnapshot` that refers to it follows."""
-        logger.info("member %d: received a snapshot of index %d from %d", self.member_id, snapshot.index, peer)
-        self.replica.receive_snapshot(snapshot, chunks)
+    async def receive_snapshot(self, peer: int, link: Link) -> None:
+        """A snapshot comes; the `InstallSnapshot` that refers to it follows when all of it is here."""
+        try:
+            await receive_snapshot(link, self.replica.receive_snapshot(), self._run_job, self.replica.snapshot_received)
+        except DiskFailed as error:
+            logger.warning("member %d: the snapshot from member %d is put off: %s", self.member_id, peer, error)
+        else:
+            logger.info("member %d: received a snapshot from %d", self.member_id, peer)

@@ -1,29 +1,18 @@
-"""What a member of a cluster and a client of one have in common: a replicated state machine to talk to."""
+"""What recipes and programs need of a cluster: a member of it, or a client, gives it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Replicated(Protocol):
-    """A state machine that runs on several members, as one of them or a client of theirs sees it."""
+    """A replicated state machine, as seen by whoever uses it."""
 
     async def propose(self, command: bytes) -> object:
-        """Replicate a command and return what the state machine answered.
-
-        Raises:
-            NotLeader: nothing happened; ask the member it names.
-            OutcomeUnknown: it may happen yet.
-            Rejected: the state machine refused it.
-            PayloadTooLarge, Overloaded: nothing happened.
-        """
+        """Replicate a command and return what the state machine answered; errors as of `RaftMember.propose`."""
         ...
 
     async def query(self, question: bytes) -> object:
-        """Return what the state machine answers to a question, no older than this call (dissertation 6.4).
-
-        Raises:
-            NotLeader: there was nobody to ask.
-            Rejected: the state machine refused it.
-        """
+        """Return what the state machine answers, linearizably: no older than what was answered before the call."""
         ...

@@ -7,7 +7,6 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 
 import attrs
@@ -17,8 +16,10 @@ from raftswarm.raft.durability import Durability
 from raftswarm.raft.log_entry import Configuration, HardState, SnapshotMeta
 from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.priorities import timer_slice
 from raftswarm.raft.quorum import Quorum
-from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer
+from raftswarm.raft.read_queue import ReadRequests
+from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
 from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
 from raftswarm.raft.settings import RaftSettings
 
@@ -46,6 +47,20 @@ class LeaderHint:
     expires_at: float
 
 
+@attrs.frozen(kw_only=True)
+class TransferWish:
+    """Somebody waits to hear how a transfer of leadership ends."""
+
+    token: int
+    to: int
+    is_choosy: bool
+    """Only that one will do; otherwise anybody else."""
+    term: int
+    """The term that is to end."""
+    ends_at: float
+    """When to say that it failed, if nobody is seen to lead."""
+
+
 @attrs.define(eq=False)
 class Work:
     """What the next `Ready` will hand out."""
@@ -54,6 +69,7 @@ class Work:
     install: SnapshotMeta | None = None
     proposals: list[ProposalOutcome] = attrs.field(factory=list)
     reads: list[ReadOutcome] = attrs.field(factory=list)
+    transfers: list[TransferOutcome] = attrs.field(factory=list)
     snapshots_to_send: list[SnapshotTransfer] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
 
@@ -78,6 +94,8 @@ class Core:
     hard_state_write: int = 0
     """Number of the write that makes term and vote durable."""
 
+    heard_leader_at: float
+    """When a leader of any term was last heard from."""
     hint: LeaderHint | None = None
     acquaintances: dict[int, Acquaintance] = attrs.field(factory=dict)
     met: set[int] = attrs.field(factory=set)
@@ -88,9 +106,12 @@ class Core:
     """A peer knows that this member has lost what it had durably."""
     openings_due: float
     """When to ask those again who have not answered our opening."""
-    recent_snapshots: deque[SnapshotMeta] = attrs.field(factory=lambda: deque(maxlen=8))
+    read_requests: ReadRequests
+    """Reads that wait for a leader's answer, while another leads or none."""
+    transfer_wish: TransferWish | None = None
     work: Work = attrs.field(factory=Work)
     _quorum: tuple[Configuration, Quorum] | None = None
+    _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
 
     @property
     def id(self) -> int:
@@ -106,6 +127,11 @@ class Core:
     def configuration(self) -> Configuration:
         """The members in force: the newest in the log, committed or not (4.1)."""
         return self.log.configuration
+
+    @property
+    def committed_configuration(self) -> Configuration:
+        """The newest configuration that is known to be committed; one that came with a snapshot is."""
+        return self.log.configuration_at(self.commit_index)
 
     @property
     def quorum(self) -> Quorum:
@@ -136,6 +162,14 @@ class Core:
         return [member for member in self.configuration.member_ids if member != self.id]
 
     @property
+    def audience(self) -> list[int]:
+        """Whom a leader serves: its peers, and until a change is committed those that it removes.
+
+        So they learn that they take part no more, and wait for no leader.
+        """
+        return sorted({*self.peers, *self.committed_configuration.member_ids} - {self.id})
+
+    @property
     def other_voters(self) -> list[int]:
         """The other voters, sorted."""
         return [member for member in self.peers if self.quorum.includes(member)]
@@ -157,8 +191,12 @@ class Core:
         return self.hint.leader if self.hint is not None and self.now < self.hint.expires_at else 0
 
     def draw_election_timeout(self) -> float:
-        """Return a moment between T and 2T from now (5.2)."""
-        return self.now + self.settings.election_seconds * (1 + self.chance.random())
+        """Return a moment between T and 2T from now (5.2), the sooner the higher our priority."""
+        configuration = self.log.configuration
+        if self._timer_slice is None or self._timer_slice[0] is not configuration:
+            self._timer_slice = configuration, timer_slice(configuration, self.id)
+        start, width = self._timer_slice[1]
+        return self.now + self.settings.election_seconds * (1 + start + width * self.chance.random())
 
     def draw_hint_retry(self) -> float:
         """Return a moment soon from now: with a hint nobody else is waited for."""
@@ -204,8 +242,9 @@ class Core:
         self.role.deadline = deadline
 
     def _leave_leadership(self, role: Leader) -> None:
-        for token in role.reads.take_all():
-            self.work.reads.append(ReadOutcome(token, refused="this member leads no longer"))
+        for read in role.reads.take_all():
+            if read.member == self.id:
+                self.read_requests.add(read)  # Others ask again by themselves.
         for peer, progress in role.progress.items():
             self.acquaintance(peer).hear_acknowledged(self.term, progress.match_index, self.commit_index)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import attrs
 
 from raftswarm.raft.log_entry import Batch, Configuration, SnapshotMeta
@@ -29,13 +31,28 @@ class Propose:
     time_ns: int
 
 
+class Transition(Enum):
+    """How a change of the members gets from the old voters to the new (dissertation 4.1, 4.3)."""
+
+    AUTO = "auto"
+    """In a single step if that is safe, else as `IMPLICIT`. Also leaves a joint configuration for its new members."""
+    SINGLE = "single"
+    """In a single step, or not at all."""
+    IMPLICIT = "implicit"
+    """By a joint configuration, which whoever leads leaves as soon as it is committed."""
+    EXPLICIT = "explicit"
+    """By a joint configuration, which stays until its new members are proposed once more."""
+
+
 @attrs.frozen
 class ProposeConfiguration:
-    """Change the members, if leading: one voter at a time (4.1), refused while another change is uncommitted."""
+    """Change the members, if leading (4.1, 4.3): refused while another change is uncommitted."""
 
     token: int
     configuration: Configuration
+    """The voters and learners that are wished."""
     time_ns: int
+    transition: Transition = Transition.AUTO
 
 
 @attrs.frozen
@@ -50,6 +67,8 @@ class TransferLeadership:
     """Hand over to that voter (3.10); 0 lets the leader choose the one with the best log."""
 
     to: int = 0
+    token: int = 0
+    """Comes back in `Ready.transfers` when it has gone well or badly; 0 if nobody waits for that."""
 
 
 @attrs.frozen
@@ -63,20 +82,27 @@ class Written:
 
 @attrs.frozen
 class SnapshotSaved:
-    """The state machine's state up to `snapshot.index` is durable; the log may be cut behind it, but for `keep`."""
+    """The state machine's state up to `snapshot.index` is durable; the log may be cut behind it."""
 
     snapshot: SnapshotMeta
     keep_entries: int = 0
-    """How many entries before the snapshot stay in memory and on disk for slow followers."""
+    """How many entries before the snapshot stay, for whoever falls behind next."""
+    keep_bytes: int = 0
+    """How much more stays for a follower that is alive and lacks it; who lacks more gets the snapshot."""
 
 
 @attrs.frozen
 class SnapshotSent:
-    """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`."""
+    """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`.
+
+    `index` is the snapshot's.
+    """
 
     to: int
     index: int
     delivered: bool
+    can_go_on: bool = False
+    """It broke off, and that very snapshot is at hand still; otherwise another transfer takes the newest."""
 
 
 @attrs.frozen

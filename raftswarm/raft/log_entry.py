@@ -40,35 +40,53 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
+def _nobody() -> tuple[MemberInfo, ...]:
+    return ()
+
+
+class MemberInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A participant as the configuration lists it."""
 
     id: int
     """Random positive 63-bit integer, never reused."""
-    address: str = ""
+    # What a factory makes is always written: configurations that say nothing newer keep their bytes.
+    address: str = msgspec.field(default_factory=str)
     """Where the other members dial it, ``host:port``."""
-    name: str = ""
+    name: str = msgspec.field(default_factory=str)
     """The node id in a swarm; free text when embedded."""
+    promote: bool = False
+    """Of a learner: the leader makes it a voter as soon as it has caught up (4.2.1)."""
+    priority: int = 0
+    """Among voters with equally good logs a higher one leads rather; not negative."""
 
 
-class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+class Configuration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who takes part (section 4 of the dissertation); tuples are sorted by id, so equal sets are equal values."""
 
-    voters: tuple[MemberInfo, ...] = ()
-    learners: tuple[MemberInfo, ...] = ()
-    outgoing: tuple[MemberInfo, ...] = ()
+    voters: tuple[MemberInfo, ...] = msgspec.field(default_factory=_nobody)
+    learners: tuple[MemberInfo, ...] = msgspec.field(default_factory=_nobody)
+    outgoing: tuple[MemberInfo, ...] = msgspec.field(default_factory=_nobody)
     """The old voters while a joint change is under way (4.3); empty otherwise."""
+    learners_next: tuple[MemberInfo, ...] = ()
+    """Old voters that become learners when the joint configuration is left: until then they vote in `outgoing`."""
+    auto_leave: bool = False
+    """Of a joint configuration: whoever leads leaves it as soon as it is committed; otherwise only when asked."""
 
     def member(self, member_id: int) -> MemberInfo | None:
-        """Return the entry of that member, whatever its part."""
-        for info in (*self.voters, *self.learners, *self.outgoing):
+        """Return the entry of that member, whatever its part; the newest if it has several."""
+        for info in (*self.voters, *self.learners, *self.learners_next, *self.outgoing):
             if info.id == member_id:
                 return info
         return None
 
     @property
+    def is_joint(self) -> bool:
+        """Tell whether decisions need a majority of the old voters as well (4.3)."""
+        return bool(self.outgoing)
+
+    @property
     def member_ids(self) -> tuple[int, ...]:
-        """All participants, sorted."""
+        """All participants, sorted; `learners_next` are among `outgoing`."""
         return tuple(sorted({info.id for info in (*self.voters, *self.learners, *self.outgoing)}))
 
 

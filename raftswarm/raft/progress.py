@@ -22,6 +22,14 @@ class Stage(Enum):
     SNAPSHOT = "snapshot"
 
 
+@attrs.frozen
+class Round:
+    """A learner is to get the log as it was when this began (4.2.1)."""
+
+    last_index: int
+    began_at: float
+
+
 @attrs.define(eq=False, kw_only=True)
 class Progress:
     """One follower or learner, as its leader sees it."""
@@ -44,8 +52,12 @@ class Progress:
     """When it last moved on, or began to have something to answer."""
     snapshot: SnapshotMeta | None = None
     """What is on its way to it, in stage SNAPSHOT."""
+    broken_off: SnapshotMeta | None = None
+    """Of which it may hold a part: its transfer ended too early."""
     delivered_at: float | None = None
     """When that arrived there: now it has to install it."""
+    round: Round | None = None
+    """Of a learner that is to become a voter: what it has to get next."""
     in_flight_bytes: int = 0
     _in_flight: deque[tuple[int, int]] = attrs.field(factory=deque)
     """Last index and bytes of each message with entries that is not acknowledged."""
@@ -73,6 +85,8 @@ class Progress:
         if match_index > self.match_index:
             self.match_index = match_index
             self.moved_at = now
+        if self.broken_off is not None and match_index >= self.broken_off.index:
+            self.broken_off = None
         self.next_index = max(self.next_index, match_index + 1)
         while self._in_flight and self._in_flight[0][0] <= match_index:
             self.in_flight_bytes -= self._in_flight.popleft()[1]
@@ -95,6 +109,11 @@ class Progress:
         self.probe()
         self.stage = Stage.SNAPSHOT
         self.snapshot = snapshot
+
+    def break_off(self) -> None:
+        """The transfer of its snapshot ended too early; it goes on when the follower is heard from."""
+        self.broken_off = self.snapshot
+        self.probe(paused=True)
 
     def is_stalled(self, now: float, patience_seconds: float) -> bool:
         """Tell whether what was sent has been unanswered for so long that it was probably lost."""

@@ -6,7 +6,9 @@ in `send_entries`, so that everything a turn brought shares its messages.
 
 from __future__ import annotations
 
-from raftswarm.raft import reads, snapshots, transfer
+from math import inf
+
+from raftswarm.raft import reads, snapshots, succession, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
 from raftswarm.raft.log_entry import Entry, EntryKind
@@ -24,8 +26,9 @@ def lead(core: Core) -> None:
     tail = log.entries(core.commit_index + 1, log.last_index)
     role = Leader(
         deadline=core.now + core.settings.heartbeat_seconds,
+        began_at=core.now,
         first_index=log.last_index + 1,
-        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.peers},
+        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
         uncommitted_bytes=sum(map(weigh, tail)),
     )
@@ -51,13 +54,22 @@ def propose(core: Core, event: Propose) -> None:
     core.work.proposals.append(ProposalOutcome(event.token, index=entry.index, term=entry.term))
 
 
+def proposal_room(core: Core) -> float:
+    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way."""
+    match core.role:
+        case Leader(uncommitted_bytes=waiting, transfer=None) if waiting:
+            return core.settings.uncommitted_bytes - waiting
+        case _:
+            return inf
+
+
 def why_not_append(core: Core, size: int) -> str:
     """Return why a proposal of that size cannot be taken now; empty when it can."""
     match core.role:
         case Leader(transfer=transfer) if transfer is not None:
             return f"leadership is being handed to member {transfer.to}; retry in a moment"
         case Leader(uncommitted_bytes=waiting):
-            if waiting and waiting + size > core.settings.uncommitted_bytes:
+            if size > proposal_room(core):
                 return f"{waiting} bytes wait to be committed; retry when some are"
             return ""
         case _:
@@ -82,6 +94,17 @@ def append(
     log.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
+
+
+def follow_configuration(core: Core, role: Leader) -> None:
+    """Serve the members that are new, forget those that are gone for good."""
+    next_index = core.log.last_index + 1
+    role.progress = {
+        peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.audience
+    }
+    succession.rank(core, role)
+    if role.transfer is not None and role.transfer.to not in core.other_voters:
+        role.transfer = None
 
 
 # What a leader sends.
@@ -144,11 +167,12 @@ def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_
 
 def pass_time(core: Core, role: Leader) -> None:
     """A heartbeat is due."""
-    if is_cut_off(core, role):
+    if core.settings.check_quorum and is_cut_off(core, role):
         core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
         return
     transfer.give_up_if_late(core, role)
-    rank_successors(core, role)
+    succession.rank(core, role)
+    succession.hand_over_if_better(core, role)
     role.deadline = core.now + core.settings.heartbeat_seconds
     send_heartbeats(core, role)
 
@@ -161,13 +185,9 @@ def is_cut_off(core: Core, role: Leader) -> bool:
     return heard_at is not None and core.now - heard_at >= core.settings.election_seconds
 
 
-def rank_successors(core: Core, role: Leader) -> None:
-    """Order the other voters by their logs: so they campaign after a hint that we have stopped."""
-    role.successors = tuple(sorted(core.other_voters, key=lambda peer: (-role.progress[peer].match_index, peer)))
-
-
 def send_heartbeats(core: Core, role: Leader) -> None:
     """Tell everybody that we lead; the round confirms reads (6.4)."""
+    reads.begin_round(core, role)
     for peer, progress in role.progress.items():
         core.send(
             Heartbeat(
@@ -179,6 +199,7 @@ def send_heartbeats(core: Core, role: Leader) -> None:
                 round=role.reads.newest_round,
             )
         )
+    reads.confirm(core, role)  # A single voter waits for nobody.
 
 
 # What is heard of followers.
@@ -270,9 +291,13 @@ def advance_commit(core: Core, role: Leader) -> None:
     index = core.quorum.reached(durable_at)
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
         return
+    decides_change = core.commit_index < core.log.configuration_index <= index
     role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
     core.commit_to(index)
-    if core.log.configuration_index <= index and not core.is_voter:
-        send_entries(core, role)
-        transfer.hand_over_at_once(core, role)
-        core.step_down("the change that removes it is committed (4.2.2)")
+    if decides_change:
+        send_entries(core, role)  # Those that it removes hear of it now, or never.
+        if core.is_voter:
+            follow_configuration(core, role)
+        else:
+            transfer.hand_over_at_once(core, role)
+            core.step_down("the change that removes it is committed (4.2.2)")

@@ -19,8 +19,6 @@ class Follower:
     """When to ask for pre-votes, if no leader is heard from before."""
     leader: int = 0
     """0 when unknown."""
-    heard_at: float = -inf
-    """When the leader was last heard from."""
     successors: tuple[int, ...] = ()
     """In which order the leader wants voters to campaign when it has stopped."""
 
@@ -62,6 +60,7 @@ class Leader:
 
     deadline: float
     """When the next heartbeat is due."""
+    began_at: float
     first_index: int
     """The blank entry that began this term."""
     progress: dict[int, Progress]
@@ -70,7 +69,15 @@ class Leader:
     """Other voters, best log first."""
     uncommitted_bytes: int
     reads: ReadQueue = attrs.field(factory=ReadQueue)
+    lease_from: float = -inf
+    """When the newest heartbeats left that a quorum has answered."""
+    gave_up_lease: bool = False
+    """It told somebody to campaign in spite of all promises: there is no lease in this term any more."""
     transfer: Transfer | None = None
+    offered_at: float = -inf
+    """When it last wished by itself to hand over."""
+    failed_heirs: dict[int, float] = attrs.field(factory=dict)
+    """Who did not take over in time, and when that was."""
 
 
 Role = Follower | PreCandidate | Candidate | Leader
@@ -79,6 +86,6 @@ Role = Follower | PreCandidate | Candidate | Leader
 ROLE_CHANGES: Final[dict[type[Role], tuple[type[Role], ...]]] = {
     Follower: (Follower, PreCandidate, Candidate),
     PreCandidate: (PreCandidate, Follower, Candidate),
-    Candidate: (PreCandidate, Follower, Leader),
+    Candidate: (Candidate, PreCandidate, Follower, Leader),
     Leader: (Follower,),
 }

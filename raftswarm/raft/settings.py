@@ -12,6 +12,10 @@ class RaftSettings:
     heartbeat_seconds: float = 0.1
     election_seconds: float = 1.0
     """T: a follower waits [T, 2T) for its leader; a leader steps down after T without a quorum."""
+    pre_vote: bool = True
+    """Ask whether an election could be won before a term is spent on it (9.6)."""
+    check_quorum: bool = True
+    """A leader steps down when it hears of no quorum (6.2), and who hears a leader votes for no other (4.2.3)."""
     hint_rank_seconds: float = 0.01
     """With a hint that the leader stopped, a member waits this long per place in the successor order …"""
     hint_spread_seconds: float = 0.005
@@ -24,4 +28,12 @@ class RaftSettings:
     append_message_bytes: int = 256 * 1024
     """Entries are packed into a message up to here; one entry may exceed it."""
     uncommitted_bytes: int = 64 * 1024 * 1024
-    """Proposals are refused while the leader's uncommitted tail is longer than this."""
+    """Proposals wait while the leader's uncommitted tail is longer than this."""
+    slow_disk_seconds: float = 0.5
+    """A leader whose write has taken so long, while a quorum of others has it, hands over: far longer than a sync takes
+    on a disk in order, and shorter than anybody waits for a leader that is gone."""
+    lease_reads: bool = False
+    """A leader answers reads without asking a quorum while its lease runs. All members must be set alike, since voters
+    promise what the lease counts on (docs/raft.md)."""
+    clock_drift: float = attrs.field(default=0.1, validator=attrs.validators.ge(0.0))
+    """What leases count on: no member's monotonic clock goes faster than another's by more than this share."""

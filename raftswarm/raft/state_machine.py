@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -54,5 +55,40 @@ class StateMachine(Protocol):
         ...
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replace the state by a picture's."""
+        """Replace the state by a picture's, in one piece, where `apply` runs; reading the chunks does not block."""
         ...
+
+
+@runtime_checkable
+class RestoredAside(StateMachine, Protocol):
+    """A machine whose state may be too large to be built in one piece where `apply` runs."""
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+        """Build a picture's state beside the present one; the returned call puts it in its place, quickly.
+
+        Runs in another thread than `apply` and all else, so it must touch nothing of the present state. Chunks come
+        from the disk as they are asked for.
+        """
+        ...
+
+
+@runtime_checkable
+class Queryable(StateMachine, Protocol):
+    """A state machine that can be asked, too."""
+
+    def query(self, question: bytes) -> object:
+        """Answer from the state as it is; must change nothing. `Rejected` goes to whoever asks."""
+        ...
+
+
+def prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:
+    """Read a snapshot, off the loop; return what puts it in the machine's place, on the loop."""
+    if isinstance(machine, RestoredAside):
+        return machine.prepare_restore(chunks)
+    read = deque(chunks)
+
+    def handed_over() -> Iterator[bytes]:
+        while read:
+            yield read.popleft()  # Nobody else holds it: bytes that were taken in are free.
+
+    return lambda: machine.restore(handed_over())

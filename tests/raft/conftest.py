@@ -18,12 +18,21 @@ from raftswarm.raft.events import (
     Receive,
     SnapshotSaved,
     TimePassed,
+    Transition,
     Written,
 )
 from raftswarm.raft.log_entry import Batch, Configuration, Entry, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, PreVoteReply, VoteReply
-from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, Ready, SnapshotTransfer, Write
+from raftswarm.raft.ready import (
+    Leadership,
+    ProposalOutcome,
+    ReadOutcome,
+    Ready,
+    SnapshotTransfer,
+    TransferOutcome,
+    Write,
+)
 from raftswarm.raft.settings import RaftSettings
 
 Kind = TypeVar("Kind")
@@ -77,6 +86,7 @@ class Bench:
     proposals: list[ProposalOutcome] = attrs.field(factory=list)
     reads: list[ReadOutcome] = attrs.field(factory=list)
     transfers: list[SnapshotTransfer] = attrs.field(factory=list)
+    transfer_outcomes: list[TransferOutcome] = attrs.field(factory=list)
     leaderships: list[Leadership] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
 
@@ -90,6 +100,7 @@ class Bench:
         self.proposals += ready.proposals
         self.reads += ready.reads
         self.transfers += ready.snapshots_to_send
+        self.transfer_outcomes += ready.transfers
         self.notes += ready.notes
         if ready.leadership is not None:
             self.leaderships.append(ready.leadership)
@@ -129,16 +140,16 @@ class Bench:
         """Commands come in as one batch."""
         return self.step(Propose(len(self.proposals) + 1, Batch(len(commands), b"".join(commands)), time_ns))
 
-    def change_members(self, configuration: Configuration) -> ProposalOutcome:
+    def change_members(self, configuration: Configuration, transition: Transition = Transition.AUTO) -> ProposalOutcome:
         """Ask for a change of the members."""
-        self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0))
+        self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0, transition))
         return self.proposals[-1]
 
-    def save_snapshot(self, *, keep_entries: int = 0) -> SnapshotMeta:
+    def save_snapshot(self, *, keep_entries: int = 0, keep_bytes: int = 0) -> SnapshotMeta:
         """Save the state that everything applied so far gives."""
         snapshot = self.member.describe_snapshot(self.member.applied_index)
         self.disk.snapshot = snapshot
-        self.step(SnapshotSaved(snapshot, keep_entries))
+        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes))
         return snapshot
 
     def take(self, kind: type[Kind]) -> list[Kind]:
@@ -148,17 +159,21 @@ class Bench:
 
     def lead(self, *supporters: int) -> None:
         """Win an election with these votes, and commit the blank entry."""
+        self.win(*supporters)
+        for peer in supporters:
+            self.acknowledge(peer)
+        assert self.member.is_leader, self.notes
+        assert self.member.commit_index == self.member.last_index
+        self.sent.clear()
+
+    def win(self, *supporters: int) -> None:
+        """Win an election with these votes; nobody has the blank entry yet."""
         self.time_out()
         term = self.member.term + 1
         self.receive(*(PreVoteReply(sender=peer, to=self.id, term=term, granted=True) for peer in supporters))
         self.write()
         self.receive(*(VoteReply(sender=peer, to=self.id, term=term, granted=True) for peer in supporters))
         self.write()
-        for peer in supporters:
-            self.acknowledge(peer)
-        assert self.member.is_leader, self.notes
-        assert self.member.commit_index == self.member.last_index
-        self.sent.clear()
 
     def follow(self, leader: int, *, term: int, successors: tuple[int, ...] = ()) -> None:
         """Hear a leader that agrees with this member's log."""

@@ -20,6 +20,7 @@ from raftswarm.raft.messages import (
     VoteReply,
 )
 from raftswarm.raft.roles import Candidate, Follower, PreCandidate
+from raftswarm.raft.settings import RaftSettings
 
 if TYPE_CHECKING:
     from tests.raft.conftest import MakeBench, MakeCluster
@@ -509,3 +510,29 @@ def test_what_is_for_somebody_else_is_dropped_with_a_note(make_bench: MakeBench)
 
     assert bench.member.term == 0
     assert "it is for member 3" in bench.notes[-1]
+
+
+def test_without_pre_votes_a_timeout_begins_a_term(make_bench: MakeBench) -> None:
+    bench = make_bench(settings=RaftSettings(pre_vote=False))
+
+    bench.time_out()
+    bench.write()
+    bench.time_out()
+    bench.write()
+
+    assert isinstance(bench.member.role, Candidate)
+    assert bench.member.term == 2
+    assert [request.term for request in bench.take(RequestVote)] == [1, 1, 2, 2]
+
+
+def test_without_check_quorum_nobody_is_sticky_and_a_leader_stays(make_bench: MakeBench) -> None:
+    bench = make_bench(settings=RaftSettings(check_quorum=False))
+    bench.lead(2)
+
+    bench.wait(60)
+
+    assert bench.member.is_leader
+    request = RequestVote(sender=3, to=1, term=5, last_index=9, last_term=4)
+    bench.receive(request)
+    bench.write()
+    assert bench.take(VoteReply)[-1].granted
