@@ -166,9 +166,11 @@ def run_world(
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_every_recipe_is_linearizable_under_faults(seed: int) -> None:
-    for verdict in run_world(seed, SECONDS).values():
+    verdicts = run_world(seed, SECONDS).values()
+
+    for verdict in verdicts:
         assert verdict.outcome is Outcome.LINEARIZABLE, f"seed {seed}: {verdict}"
-        assert verdict.operations > 0
+    assert sum(verdict.operations for verdict in verdicts) > 5, "a history in which nothing happened tells nothing"
 
 
 # Bugs, planted to see that such histories are refuted.
@@ -198,7 +200,7 @@ class StubbornCaller(Caller):
 
 
 class ForgetfulMachine(RecipeMachine):
-    """Its snapshots leave out that elements were taken since the queue was last empty."""
+    """Now and then an element that was taken is back."""
 
     def apply(self, command: bytes, context: Context) -> object:
         result = super().apply(command, context)

@@ -9,7 +9,15 @@ import msgspec
 from raftswarm.errors import Rejected
 from raftswarm.raft.state_machine import Context
 from raftswarm.recipes.handles import ReplicatedObject
-from raftswarm.recipes.requests import Key, Request, check_key, pack, pack_or_nothing, unpack
+from raftswarm.recipes.requests import (
+    Key,
+    Request,
+    check_key,
+    pack,
+    pack_or_nothing,
+    unpack,
+    unpack_or_nothing,
+)
 
 
 class SetItem(Request, frozen=True, tag=1):
@@ -78,30 +86,35 @@ class DictState(msgspec.Struct, array_like=True, tag="dict"):
             case DeleteItem():
                 answer = self.entries.pop(command.key, None) is not None
             case CompareAndSetItem():
-                if command.value:
-                    unpack(command.value)
-                answer = self.entries.get(command.key, b"") == command.expected
-                if answer and command.value:
-                    self.entries[command.key] = command.value
-                elif answer:
-                    self.entries.pop(command.key, None)
+                answer = self._compare_and_set(command)
         self.fence = max(self.fence, command.fence)
         return answer
+
+    def _compare_and_set(self, command: CompareAndSetItem) -> bool:
+        """Compare values, not bytes: the entries of a map may come in any order."""
+        unpack_or_nothing(command.value)
+        if unpack_or_nothing(self.entries.get(command.key, b"")) != unpack_or_nothing(command.expected):
+            return False
+        if command.value:
+            self.entries[command.key] = command.value
+        else:
+            self.entries.pop(command.key, None)
+        return True
 
     def query(self, question: GetItem | ListItems, time_ns: int) -> object:
         """Look at one entry or all."""
         del time_ns
         if isinstance(question, ListItems):
             return [(key, unpack(value)) for key, value in self.entries.items()]
-        value = self.entries.get(question.key)
-        return None if value is None else unpack(value)
+        return unpack_or_nothing(self.entries.get(question.key, b""))
 
 
 class ReplicatedDict(ReplicatedObject):
     """A dict that all members of a cluster agree on.
 
-    Keys are str or int. Values are what msgpack can say, and come back as msgpack does: a tuple as a list. None
-    stands for no entry. Entries are listed in the order in which they were first set.
+    Keys are str or int. Values are msgpack values (bool, int, float, str, bytes, lists and dicts of them), and come
+    back as msgpack does: a tuple as a list. None stands for no entry. Entries are listed in the order in which they
+    were first set.
 
     Every change takes `fence`, the token of a lock under which it is made: once the dict has seen a higher one, the
     change is refused with Rejected. So who has lost the lock without noticing cannot undo what the next holder did.
@@ -122,7 +135,7 @@ class ReplicatedDict(ReplicatedObject):
     async def compare_and_set(self, key: Key, expected: object, value: object, *, fence: int = 0) -> bool:
         """Set an entry if its value is the expected one; tell whether it was. None stands for no entry, in both places.
 
-        Values are equal if their bytes are: 1 and 1.0 differ.
+        Values are equal as Python has it: 1 and 1.0 are.
         """
         command = CompareAndSetItem(self.name, check_key(key), pack_or_nothing(expected), pack_or_nothing(value), fence)
         return bool(await self._change(command))

@@ -175,7 +175,8 @@ class ReplicatedLock(ReplicatedObject):
                 failure = error
             finally:
                 nursery.cancel_scope.cancel()
-                await self._give_back(lease)
+                if not lease.is_lost:
+                    await self._give_back(lease)
         if failure is not None:
             raise failure
         if lease.is_lost:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from raftswarm.errors import InvalidSpec, RaftSwarmError, Rejected
+from raftswarm.wire.values import decode_value, encode_value
 
 MARK: Final = 0xC1
 """No msgpack value begins with it."""
@@ -35,7 +36,7 @@ class Request(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 def encode_request(request: Request) -> bytes:
     """Return the bytes of a command or question; InvalidSpec for what msgpack cannot say."""
     try:
-        return bytes((MARK, VERSION)) + _ENCODER.encode(request)
+        return bytes((MARK, VERSION)) + msgspec.msgpack.encode(request)
     except (OverflowError, ValueError) as error:  # More than 64 bits, or half a character.
         raise InvalidSpec(f"a request does not encode: {error}") from error
 
@@ -57,13 +58,13 @@ def decode_request(data: bytes, decoder: msgspec.msgpack.Decoder[Any]) -> Reques
 
 
 def pack(value: object) -> bytes:
-    """Return a value's bytes, the same for equal values; InvalidSpec for what msgpack cannot say."""
+    """Return a value's bytes; InvalidSpec if it is not one that travels (`wire.values`)."""
     if value is None:
         raise InvalidSpec("None stands for nothing, and is no value to keep")
     try:
-        return _ENCODER.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidSpec(f"{type(value).__name__} is not a msgpack value: {error}") from error
+        return encode_value(value)
+    except TypeError as error:
+        raise InvalidSpec(str(error)) from error
 
 
 def pack_or_nothing(value: object) -> bytes:
@@ -74,9 +75,14 @@ def pack_or_nothing(value: object) -> bytes:
 def unpack(packed: bytes) -> object:
     """Return the value, newly made: whoever gets it may change it. Rejected if these are not a value's bytes."""
     try:
-        return msgspec.msgpack.decode(packed)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError, TypeError) as error:
+        return decode_value(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError) as error:
         raise Rejected(f"a value does not decode: {error}") from error
+
+
+def unpack_or_nothing(packed: bytes) -> object:
+    """Return the value; None for no bytes."""
+    return unpack(packed) if packed else None
 
 
 def check_key(key: object) -> Key:
@@ -93,6 +99,3 @@ def check_name(name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= MAX_NAME_BYTES:
         raise InvalidSpec(f"{name!r} cannot be a name: names have 1 to {MAX_NAME_BYTES} bytes")
     return name
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")

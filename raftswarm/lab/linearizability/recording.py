@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import attrs
 
-from raftswarm.errors import NotLeader, Overloaded, PayloadTooLarge
+from raftswarm.errors import NotLeader, Overloaded, PayloadTooLarge, Rejected
 from raftswarm.lab.linearizability.operations import Operation
 
 T = TypeVar("T", bound=Hashable)
 
-NOTHING_HAPPENED = (NotLeader, Overloaded, PayloadTooLarge)
+NOTHING_HAPPENED = (NotLeader, Overloaded, PayloadTooLarge, Rejected)
 
 
 class Recording:
@@ -39,8 +39,8 @@ class Recording:
     ) -> T:
         """Await the call and take down what came of it. Errors are raised on.
 
-        A call that failed for NotLeader, Overloaded or PayloadTooLarge did not happen, and leaves no trace; any other
-        error, and cancellation, leaves its outcome unknown.
+        A call that failed for NotLeader, Overloaded, PayloadTooLarge or Rejected changed nothing, and leaves no trace;
+        any other error, and cancellation, leaves its outcome unknown.
         """
         asked = Operation(client=client, kind=kind, argument=argument, key=key, invoked=self._next_event())
         self._operations[asked.invoked] = asked
