@@ -17,6 +17,7 @@ from raftswarm.raft.log_entry import Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from tests.receiving import receive
 
 SEGMENT_BYTES = 2048
 
@@ -98,7 +99,7 @@ def plan_snapshot(kind: str, size: int, before: Remembered) -> tuple[Act, Rememb
             )
         case "receive":
             snapshot = SnapshotMeta(index=before.last_index + 1 + size, term=term)
-            return lambda storage: storage.receive_snapshot(snapshot, [b"never installed"]), before
+            return lambda storage: receive(storage, snapshot, [b"never installed"]), before
         case _:
             return lambda storage: storage.compact(before.snapshot.index + 1 - size % 4), before
 
@@ -118,7 +119,7 @@ def make_entries(first: int, count: int, term: int) -> tuple[Entry, ...]:
 
 
 def receive_and_install(storage: MemberStorage, snapshot: SnapshotMeta, state: bytes) -> None:
-    storage.receive_snapshot(snapshot, [state])
+    receive(storage, snapshot, [state])
     storage.install(snapshot)
 
 

@@ -3,6 +3,7 @@
 * RaftSwarmError
     * NotLeader             retry with the leader it names
     * OutcomeUnknown        it may have happened; retry what is idempotent, or look first
+    * TransferFailed        leadership is not where it was to go; look who leads, and retry if it matters
     * PayloadTooLarge       the caller's mistake; split it
     * Overloaded            too much is in flight; wait and retry
     * Rejected              the state machine refused the command; nothing changed
@@ -19,6 +20,7 @@
         * LinkClosed        the other side went away
         * ConnectionRefused nothing listens there: a hint that the process stopped
         * NotAuthentic      the other side is not who it has to be
+        * SnapshotDamaged   a snapshot did not arrive as it was sent; it is sent anew
     * InvalidToken          a join token that is malformed, or of another cluster
     * RequestRefused        a manager, or this node, said no; `code` says of what kind, in gRPC's words
 """
@@ -52,6 +54,14 @@ class NotLeader(RaftSwarmError):
 @attrs.frozen(slots=False)
 class OutcomeUnknown(RaftSwarmError):
     """The answer was lost (leadership lost, shutdown, cancelled): the command may or may not be applied later."""
+
+
+@attrs.frozen(slots=False)
+class TransferFailed(RaftSwarmError):
+    """Leadership was not handed over as asked; nothing is lost by that, and `str()` says why."""
+
+    leader: int | None = None
+    """The member that leads, as far as this one knows."""
 
 
 @attrs.frozen(slots=False)
@@ -132,6 +142,11 @@ class ConnectionRefused(LinkError):
 @attrs.frozen(slots=False)
 class NotAuthentic(LinkError):
     """The other side's certificate is missing, wrong, expired, revoked or of another cluster."""
+
+
+@attrs.frozen(slots=False)
+class SnapshotDamaged(LinkError):
+    """A piece of a snapshot is damaged, out of order or of another one; nothing of that transfer is kept."""
 
 
 @attrs.frozen(slots=False)

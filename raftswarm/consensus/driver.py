@@ -7,8 +7,9 @@ timer that fires late lets the sockets be read before it counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import TypeVar
 
 import attrs
 import trio
@@ -16,27 +17,30 @@ import trio
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.consensus.waiting import TaskWaiter
 from raftswarm.consensus.watched import Watched
+from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
     PeerConnected,
     PeerStopped,
     PeerUnreachable,
     Receive,
-    SnapshotSent,
-    TransferLeadership,
     Transition,
 )
-from raftswarm.raft.log_entry import Configuration, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage
-from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.member_links import MemberLinks
+from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
-from raftswarm.world.network import Network
+from raftswarm.world.jobs import run_job
+from raftswarm.world.network import Link, Network
+
+T = TypeVar("T")
 
 logger = logging.getLogger("raftswarm.raft")
 
@@ -83,8 +87,8 @@ class Driver:
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
-        self._storage = storage
         self.settings = settings or RaftSettings()
+        self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
         self._wake = trio.Event()
         self._failure: BaseException | None = None
@@ -96,7 +100,7 @@ class Driver:
             machine=machine,
             surroundings=self,
             wall_clock=world.wall_clock,
-            compaction=compaction or CompactionPolicy(),
+            compaction=self._compaction,
             snapshot=recovered.snapshot,
         )
 
@@ -129,7 +133,12 @@ class Driver:
         return results
 
     async def read_barrier(self) -> None:
-        """Return when reads of the local state machine are linearizable (6.4). Leader only: NotLeader elsewhere."""
+        """Return when reads of the local state machine are linearizable, on any member (6.4).
+
+        Raises:
+            NotLeader: no leader has answered for three election timeouts, or this member has stopped.
+            Overloaded: too many reads wait already.
+        """
         waiter = TaskWaiter()
         self.replica.read_barrier(waiter)
         await waiter.wait()
@@ -154,14 +163,25 @@ class Driver:
         await waiter.wait()
 
     async def transfer_leadership(self, to: int = 0) -> None:
-        """Hand leadership to another voter (3.10); return when it leads, at once if we do not or there is no other.
+        """Hand leadership to that voter, or to the best if it is 0 (3.10); return when it is seen to lead.
 
-        This member may be needed to elect the other one, so do not stop it earlier.
+        New commands are refused meanwhile, for one election timeout at most. This member may be needed to elect the
+        other one, so do not stop it earlier.
+
+        Raises:
+            TransferFailed: this member does not lead, there is no such voter, or it did not take over in time.
         """
-        if not self.leadership.value.is_leader or len(self.configuration.value.voters) < 2:
-            return
-        self.replica.offer(TransferLeadership(to))
-        await self.leadership.wait_until(lambda now: now.leader not in (0, self.member_id))
+        waiter = TaskWaiter()
+        self.replica.transfer_leadership(to, waiter)
+        await waiter.wait()
+
+    async def hand_over(self) -> None:
+        """Before a clean stop: let somebody else lead, if we do and somebody can."""
+        if self.leadership.value.is_leader and len(self.configuration.value.voters) > 1:
+            try:
+                await self.transfer_leadership()
+            except RaftSwarmError as error:
+                logger.info("member %d stops without handing over: %s", self.member_id, error)
 
     async def wait_gained(self) -> None:
         """Return when this member leads and has applied all that came before."""
@@ -213,19 +233,30 @@ class Driver:
         """Send, or lose, a message."""
         self.links.post(message)
 
-    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
-        """Stream the newest snapshot beside everything else."""
+    def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """Stream a snapshot beside everything else."""
         assert self._nursery is not None, "a member hands out work only while it runs"
-        self._nursery.start_soon(self._stream_snapshot, transfer)
+        self._nursery.start_soon(self._stream_snapshot, to, outgoing)
 
-    async def _stream_snapshot(self, transfer: SnapshotTransfer) -> None:
-        newest = self._storage.read_snapshot()
-        if newest is None:
-            self.replica.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
+    async def _stream_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        pace = Pace(self._compaction.send_bytes_per_second)
+
+        async def may_send(size: int) -> None:
+            await pace.wait(size)
+            await self.links.wait_room()
+
+        async def stream(link: Link) -> None:
+            await send_snapshot(link, outgoing, self._run_job, may_send)
+
+        try:
+            await self.links.send_snapshot(to, stream)
+        except StorageError as error:
+            self.replica.fail(error)
             return
-        snapshot, chunks = newest
-        delivered = await self.links.send_snapshot(transfer.to, snapshot, chunks)
-        self.replica.offer(SnapshotSent(transfer.to, snapshot.index, delivered))
+        self.replica.snapshot_sent(to, outgoing)
+
+    async def _run_job(self, job: Callable[[], T]) -> T:
+        return await run_job(self._runner, job)
 
     def leadership_changed(self, leadership: Leadership) -> None:
         """Tell whoever watches."""
@@ -271,7 +302,11 @@ class Driver:
         """Messages to the peer were lost."""
         self.replica.offer(PeerUnreachable(peer))
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """A snapshot's data is complete; the `InstallSnapshot` that refers to it follows."""
-        logger.info("member %d: received a snapshot of index %d from %d", self.member_id, snapshot.index, peer)
-        self.replica.receive_snapshot(snapshot, chunks)
+    async def receive_snapshot(self, peer: int, link: Link) -> None:
+        """A snapshot comes; the `InstallSnapshot` that refers to it follows when all of it is here."""
+        try:
+            await receive_snapshot(link, self.replica.receive_snapshot(), self._run_job, self.replica.snapshot_received)
+        except DiskFailed as error:
+            logger.warning("member %d: the snapshot from member %d is put off: %s", self.member_id, peer, error)
+        else:
+            logger.info("member %d: received a snapshot from %d", self.member_id, peer)

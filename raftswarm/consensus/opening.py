@@ -86,7 +86,7 @@ async def open_member(
                     helpers.start_soon(driver.run)
                     yield driver
                     with trio.move_on_after(driver.settings.election_seconds):
-                        await driver.transfer_leadership()
+                        await driver.hand_over()
             finally:
                 runner.submit(storage.close, lambda _: None)
     finally:

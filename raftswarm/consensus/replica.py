@@ -7,12 +7,13 @@ The one big idea: everything between "events wait" and "work is handed out" is p
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import attrs
 import msgspec
 
+from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
 from raftswarm.errors import (
     InvalidSpec,
     NotLeader,
@@ -21,6 +22,8 @@ from raftswarm.errors import (
     PayloadTooLarge,
     RaftSwarmError,
     Rejected,
+    StorageError,
+    TransferFailed,
 )
 from raftswarm.raft.events import (
     Event,
@@ -29,7 +32,9 @@ from raftswarm.raft.events import (
     ReadBarrier,
     Receive,
     SnapshotSaved,
+    SnapshotSent,
     TimePassed,
+    TransferLeadership,
     Transition,
     Written,
 )
@@ -37,18 +42,42 @@ from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMe
 from raftswarm.raft.member import Member
 from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
-from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, Ready, SnapshotTransfer, Write
-from raftswarm.raft.state_machine import Context, StateMachine
+from raftswarm.raft.ready import (
+    Leadership,
+    ProposalOutcome,
+    ReadOutcome,
+    Ready,
+    SnapshotTransfer,
+    TransferOutcome,
+    Write,
+)
+from raftswarm.raft.state_machine import Context, RestoredAside, StateMachine
 from raftswarm.storage.member_storage import MemberStorage
-from raftswarm.wire.batch import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_COMMAND_BYTES, decode_batch, encode_batch
+from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
+from raftswarm.wire.batch import (
+    LENGTH_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_COMMANDS,
+    MAX_COMMAND_BYTES,
+    decode_batch,
+    encode_batch,
+)
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 
+__all__ = ["CompactionPolicy", "Replica", "Surroundings", "Waiter"]
+
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_COMMANDS = 65_536
+MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_WAITING_EVENTS = 65_536
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
+APPLIED_AT_ONCE = 512
+"""Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
+APPLIED_BYTES_AT_ONCE = 1024 * 1024
+MAX_ENTRIES_TO_APPLY = 64
+"""No new proposals are taken to the log while so many entries wait to be applied here."""
 
 
 _Job = Callable[[], object]
@@ -59,7 +88,7 @@ class Waiter(Protocol):
     """Whoever waits for an outcome; told exactly once."""
 
     def complete(self, result: object) -> None:
-        """Succeed with the state machine's result, the configuration's index or the read index."""
+        """Succeed with the state machine's result, the configuration's or the read's index, or the new leader."""
         ...
 
     def fail(self, error: RaftSwarmError) -> None:
@@ -74,8 +103,8 @@ class Surroundings(Protocol):
         """Send, or lose, a message."""
         ...
 
-    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
-        """Stream the newest snapshot to a peer, then offer `SnapshotSent`."""
+    def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """Stream it to a peer, then tell `snapshot_sent`."""
         ...
 
     def leadership_changed(self, leadership: Leadership) -> None:
@@ -99,16 +128,6 @@ class Surroundings(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
-class CompactionPolicy:
-    """When to take a snapshot, and what to keep behind it."""
-
-    snapshot_every_commands: int = 10_000
-    snapshot_every_bytes: int = 64 * 1024 * 1024
-    keep_entries: int = 500
-    """LogEntriesForSlowFollowers."""
-
-
 @attrs.frozen
 class _Appended:
     """Proposals that are in the log and wait to be committed."""
@@ -119,33 +138,32 @@ class _Appended:
 
 
 @attrs.define(eq=False)
-class _Applied:
-    """How far the state machine is, and what a snapshot of it would say."""
+class _Applying:
+    """An entry with commands, in the middle of being applied."""
 
-    snapshot: SnapshotMeta
-    bytes_since_snapshot: int = 0
-    commands_at_snapshot: int = 0
+    entry: Entry
+    commands: Sequence[bytes]
+    waiters: Sequence[Waiter]
+    position: int = 0
 
-    def advance(self, entry: Entry) -> None:
-        configuration = self.snapshot.configuration
-        if entry.kind is EntryKind.CONFIGURATION:
-            configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
-        self.snapshot = SnapshotMeta(
-            index=entry.index,
-            term=entry.term,
-            commands=entry.first_command + entry.command_count - 1,
-            time_ns=entry.time_ns,
-            configuration=configuration,
-        )
-        self.bytes_since_snapshot += len(entry.data)
+    def fail_rest(self, error: RaftSwarmError) -> None:
+        for waiter in self.waiters[self.position :]:
+            waiter.fail(error)
 
-    def is_snapshot_due(self, policy: CompactionPolicy) -> bool:
-        commands = self.snapshot.commands - self.commands_at_snapshot
-        return commands >= policy.snapshot_every_commands or self.bytes_since_snapshot >= policy.snapshot_every_bytes
 
-    def snapshot_begins(self) -> None:
-        self.bytes_since_snapshot = 0
-        self.commands_at_snapshot = self.snapshot.commands
+@attrs.define(eq=False)
+class _Budget:
+    """What is left of a turn."""
+
+    commands: int = APPLIED_AT_ONCE
+    size_bytes: int = APPLIED_BYTES_AT_ONCE
+
+    def spend(self, size_bytes: int) -> None:
+        self.commands -= 1
+        self.size_bytes -= size_bytes
+
+    def __bool__(self) -> bool:
+        return self.commands > 0 and self.size_bytes > 0
 
 
 class Replica:
@@ -174,18 +192,31 @@ class Replica:
 
         self._events: deque[Event] = deque()
         self._commands: deque[tuple[bytes, Waiter]] = deque()
+        """Commands that wait for a turn, or for room in the leader's uncommitted tail."""
+        self._waiting_bytes = 0
         self._next_token = 1
         self._asked: dict[int, Sequence[Waiter]] = {}
-        """Waiters of proposals and reads that the member has not answered yet, by token."""
+        """Waiters of proposals, reads and transfers that the member has not answered yet, by token."""
         self._appended: deque[_Appended] = deque()
         self._reads: deque[tuple[int, Waiter]] = deque()
-        """Reads that wait for their index to be applied; indexes never fall."""
+        """Reads that wait for their index to be applied; all of it is committed here."""
 
-        self._applied = _Applied(snapshot, commands_at_snapshot=snapshot.commands)
+        self._applied = snapshot
+        """How far the state machine is, and what a snapshot of it would say."""
         self._to_apply: deque[Entry] = deque()
+        self._applying: _Applying | None = None
         self._installing = False
-        self._saving_snapshot = False
+        self._saver = SnapshotSaver(
+            compaction,
+            storage,
+            self._submit,
+            newest=snapshot,
+            saved=self._snapshot_saved,
+            note=surroundings.note,
+        )
         self._received_snapshot: SnapshotMeta | None = None
+        self._broken_off: dict[int, OutgoingSnapshot] = {}
+        """By peer: what may be gone on with. Its file stays readable as long as it is held."""
         self._writes_in_flight = 0
         self._mark_due = float("inf")
         self._leadership = Leadership(term=0, leader=0, is_leader=False)
@@ -201,7 +232,7 @@ class Replica:
     @property
     def applied(self) -> SnapshotMeta:
         """How far the state machine is."""
-        return self._applied.snapshot
+        return self._applied
 
     # Things to come in. None of these works at once: `turn` does.
 
@@ -220,15 +251,21 @@ class Replica:
         self._surroundings.wake()
 
     def propose(self, command: bytes, waiter: Waiter) -> None:
-        """Queue a command; what waits when the turn comes travels as one batch."""
+        """Queue a command; what waits when the turn comes travels as one batch.
+
+        While too much is uncommitted the queue fills up, and whoever proposes waits; only a full queue refuses.
+        """
+        waiting = self._waiting_bytes
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
         elif len(command) > MAX_COMMAND_BYTES:
             waiter.fail(PayloadTooLarge(f"a command of {len(command)} bytes; the most is {MAX_COMMAND_BYTES}"))
-        elif len(self._commands) >= MAX_WAITING_COMMANDS:
-            waiter.fail(Overloaded(f"{MAX_WAITING_COMMANDS} commands wait already; retry later"))
+        elif len(self._commands) >= MAX_WAITING_COMMANDS or (waiting and waiting + len(command) > MAX_WAITING_BYTES):
+            count = len(self._commands)
+            waiter.fail(Overloaded(f"{count} commands of {waiting} bytes wait already; retry when some are answered"))
         else:
             self._commands.append((command, waiter))
+            self._waiting_bytes += len(command)
             self._surroundings.wake()
 
     def change_configuration(
@@ -238,21 +275,41 @@ class Replica:
         if refused := why_not_target(configuration):
             waiter.fail(InvalidSpec(refused))
             return
-        token = self._expect([waiter])
-        self.offer(ProposeConfiguration(token, configuration, self._wall_clock.now_ns(), transition))
+        time_ns = self._wall_clock.now_ns()
+        self._ask(waiter, lambda token: ProposeConfiguration(token, configuration, time_ns, transition))
 
     def read_barrier(self, waiter: Waiter) -> None:
-        """Complete when a local read is linearizable."""
-        self.offer(ReadBarrier(self._expect([waiter])))
+        """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""
+        self._ask(waiter, ReadBarrier)
 
-    def receive_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """Keep a snapshot that came over the bulk lane; the `InstallSnapshot` that follows refers to it."""
+    def transfer_leadership(self, to: int, waiter: Waiter) -> None:
+        """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
+        self._ask(waiter, lambda token: TransferLeadership(to, token))
 
-        def keep() -> None:
-            self._storage.receive_snapshot(snapshot, chunks)
+    def _ask(self, waiter: Waiter, event_of: Callable[[int], Event]) -> None:
+        if self._stopped:
+            waiter.fail(NotLeader("this member has stopped"))
+        else:
+            self.offer(event_of(self._expect([waiter])))
 
+    def receive_snapshot(self) -> IncomingSnapshot:
+        """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""
+        return IncomingSnapshot(self._storage)
+
+    def snapshot_received(self, snapshot: SnapshotMeta) -> None:
+        """A snapshot's data is here, durably: the `InstallSnapshot` that follows refers to it."""
         self._received_snapshot = snapshot
-        self._submit(keep)
+
+    def snapshot_sent(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """A stream has ended, because all of it arrived or before that."""
+        if not outgoing.arrived and self._leadership.is_leader:
+            self._broken_off[to] = outgoing
+        self.offer(SnapshotSent(to, outgoing.offer.snapshot.index, outgoing.arrived))
+
+    def fail(self, error: BaseException) -> None:
+        """Stop this member: its own state is in doubt."""
+        self.shut_down()
+        self._surroundings.failed(error)
 
     def shut_down(self) -> None:
         """Fail every waiter and take in nothing more."""
@@ -262,6 +319,7 @@ class Replica:
         for _, waiter in self._commands:
             waiter.fail(NotLeader("this member is stopping"))
         self._commands.clear()
+        self._waiting_bytes = 0
         self._fail_unfinished("this member is stopping")
         self._events.clear()
 
@@ -271,32 +329,52 @@ class Replica:
         """Take in what waits, do the work, and return when to call again at the latest."""
         if self._stopped:
             return float("inf")
-        while self._events:
-            self._member.step(self._events.popleft(), now)
-        if self._writes_in_flight < MAX_WRITES_IN_FLIGHT:
+        self._take_in_events(now)
+        if self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY:
             self._propose_what_waits(now)
         self._member.step(TimePassed(), now)
         self._carry_out(self._member.take_ready(), now)
+        if self._is_behind:
+            self._surroundings.wake()
+        deadline = self._member.next_deadline
+        if self._may_save:
+            deadline = min(deadline, self._saver.due_at(self._applied))
         if self._writes_in_flight:
-            return self._member.next_deadline
+            return deadline
         if now >= self._mark_due:
             self._mark_due = float("inf")
             self._submit(self._storage.mark)
-        return min(self._member.next_deadline, self._mark_due)
+        return min(deadline, self._mark_due)
+
+    def _take_in_events(self, now: float) -> None:
+        was_saved = False
+        while self._events:
+            event = self._events.popleft()
+            self._member.step(event, now)
+            was_saved = was_saved or isinstance(event, SnapshotSaved)
+        if was_saved:
+            first_index = self._member.first_index
+            self._submit(lambda: self._storage.compact(first_index))
 
     def _propose_what_waits(self, now: float) -> None:
         while self._commands:
             commands: list[bytes] = []
             waiters: list[Waiter] = []
             size = 0
+            room = self._member.proposal_room
             while self._commands and len(commands) < MAX_BATCH_COMMANDS:
                 command, waiter = self._commands[0]
+                if size + len(command) + LENGTH_BYTES * (len(commands) + 1) > room:
+                    break
                 if commands and size + len(command) > MAX_BATCH_BYTES:
                     break
                 size += len(command)
                 commands.append(command)
                 waiters.append(waiter)
                 self._commands.popleft()
+            if not commands:
+                return  # The tail is full: what is committed makes room.
+            self._waiting_bytes -= size
             token = self._expect(waiters)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
 
@@ -313,27 +391,36 @@ class Replica:
         for outcome in ready.proposals:
             self._proposal_answered(outcome)
         self._to_apply.extend(ready.committed)
-        self._apply()
+        self._apply(now)
         for read in ready.reads:
             self._read_answered(read)
+        self._answer_reads()
+        for ended in ready.transfers:
+            self._transfer_ended(ended)
         for transfer in ready.snapshots_to_send:
-            self._surroundings.send_snapshot(transfer)
+            self._send_snapshot(transfer)
         if ready.leadership is not None:
             self._leadership = ready.leadership
             self._fail_of_earlier_terms()
+            if not ready.leadership.is_leader:
+                self._broken_off.clear()
         self._announce()
-        self._save_snapshot_if_due()
 
     # The disk.
 
-    def _submit(self, job: _Job, then: _Then | None = None) -> None:
+    def _submit(
+        self, job: _Job, then: _Then | None = None, otherwise: Callable[[StorageError], object] | None = None
+    ) -> None:
         def done(error: BaseException | None) -> None:
             if self._stopped:
                 return
-            if error is not None:
-                self._fail(error)
-            elif then is not None:
-                then()
+            if error is None:
+                if then is not None:
+                    then()
+            elif otherwise is not None and isinstance(error, StorageError):
+                otherwise(error)
+            else:
+                self.fail(error)
 
         self._runner.submit(job, done)
 
@@ -348,7 +435,7 @@ class Replica:
 
     def _install(self, snapshot: SnapshotMeta, write: Write) -> None:
         """Put a received snapshot in the place of log and state; what is committed waits until it is there."""
-        chunks: list[bytes] = []
+        restore: list[Callable[[], object]] = []
 
         def install() -> None:
             self._storage.install(snapshot)
@@ -356,72 +443,126 @@ class Replica:
             newest = self._storage.read_snapshot()
             assert newest is not None, "a snapshot was just installed"
             assert newest[0] == snapshot, "the installed snapshot is the newest"
-            chunks.extend(newest[1])
+            restore.append(_prepare_restore(self._machine, newest[1]))
 
         def installed() -> None:
             self._writes_in_flight -= 1
             self._installing = False
-            self._machine.restore(chunks)
-            self._applied = _Applied(snapshot, commands_at_snapshot=snapshot.commands)
+            restore[0]()
+            self._applied = snapshot
+            self._saver.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
         self._writes_in_flight += 1
         self._installing = True
         self._to_apply.clear()
+        if self._applying is not None:
+            self._applying.fail_rest(OutcomeUnknown("a snapshot took the place of what was being applied"))
+            self._applying = None
         self._submit(install, installed)
 
-    def _save_snapshot_if_due(self) -> None:
-        if self._saving_snapshot or self._installing or not self._applied.is_snapshot_due(self._compaction):
-            return
-        snapshot = self._applied.snapshot
-        capture = self._machine.capture()
-        keep = self._compaction.keep_entries
+    def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
+        policy = self._compaction
+        self.offer(SnapshotSaved(snapshot, policy.keep_entries, policy.keep_bytes_for_followers))
 
-        def saved() -> None:
-            self._saving_snapshot = False
-            self.offer(SnapshotSaved(snapshot, keep))
-            self._submit(lambda: self._storage.compact(snapshot.index - keep + 1))
+    def _send_snapshot(self, transfer: SnapshotTransfer) -> None:
+        """Go on with what broke off, or open the newest; which is not what was asked for if one was just saved."""
+        opened: list[OutgoingSnapshot] = []
 
-        self._saving_snapshot = True
-        self._applied.snapshot_begins()
-        self._submit(lambda: self._storage.save_snapshot(snapshot, capture.chunks()), saved)
+        def open_newest() -> None:
+            newest = self._storage.open_snapshot()
+            if newest is not None:
+                opened.append(OutgoingSnapshot(*newest))
+
+        def send() -> None:
+            if opened and opened[0].offer.snapshot == transfer.snapshot:
+                self._surroundings.send_snapshot(transfer.to, opened[0])
+            else:
+                self.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
+
+        broken_off = self._broken_off.pop(transfer.to, None)
+        if broken_off is not None and broken_off.offer.snapshot == transfer.snapshot:
+            self._surroundings.send_snapshot(transfer.to, broken_off)
+        else:
+            self._submit(open_newest, send)
 
     # The state machine.
 
-    def _apply(self) -> None:
-        while self._to_apply and not self._installing and not self._stopped:
-            entry = self._to_apply.popleft()
-            waiters = self._waiters_of(entry)
-            match entry.kind:
-                case EntryKind.COMMANDS:
-                    self._apply_commands(entry, waiters)
-                case EntryKind.CONFIGURATION:
-                    for waiter in waiters:
-                        waiter.complete(entry.index)
-                case EntryKind.BLANK:
-                    pass
-            if not self._stopped:
-                self._applied.advance(entry)
-                self._answer_reads()
+    @property
+    def _is_behind(self) -> bool:
+        """Tell whether something waits to be applied that can be."""
+        return bool(self._applying or self._to_apply) and not self._installing and not self._stopped
 
-    def _apply_commands(self, entry: Entry, waiters: Sequence[Waiter]) -> None:
-        for position, command in enumerate(decode_batch(entry.command_count, entry.data)):
-            number = entry.first_command + position
+    def _apply(self, now: float) -> None:
+        """Apply what is committed, as much as one turn may."""
+        budget = _Budget()
+        while self._is_behind and budget:
+            if self._applying is None:
+                self._applying = self._begin_entry(self._to_apply.popleft())
+            entry = self._applying.entry
+            if self._apply_commands(self._applying, budget):
+                self._applying = None
+                self._advance(entry)
+                self._answer_reads()
+            self._save_snapshot_if_due(now)
+        self._save_snapshot_if_due(now)
+
+    def _begin_entry(self, entry: Entry) -> _Applying:
+        waiters = self._waiters_of(entry)
+        if entry.kind is EntryKind.COMMANDS:
+            return _Applying(entry, tuple(decode_batch(entry.command_count, entry.data)), waiters)
+        for waiter in waiters:
+            waiter.complete(entry.index)
+        return _Applying(entry, (), ())
+
+    def _apply_commands(self, applying: _Applying, budget: _Budget) -> bool:
+        """Apply commands of an entry; True when all of them are."""
+        entry, waiters = applying.entry, applying.waiters
+        while applying.position < len(applying.commands):
+            if not budget:
+                return False
+            command = applying.commands[applying.position]
+            number = entry.first_command + applying.position
             context = Context(command_number=number, time_ns=entry.time_ns, index=entry.index, term=entry.term)
+            budget.spend(len(command))
             try:
                 result = self._machine.apply(command, context)
             except Rejected as rejected:
                 if waiters:
-                    waiters[position].fail(rejected)
-                continue
+                    waiters[applying.position].fail(rejected)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
                 error.add_note(f"while applying command {number} (entry {entry.index}, term {entry.term})")
-                for waiter in waiters[position:]:
-                    waiter.fail(OutcomeUnknown(f"the state machine failed at command {number}"))
-                self._fail(error)
-                return
-            if waiters:
-                waiters[position].complete(result)
+                applying.fail_rest(OutcomeUnknown(f"the state machine failed at command {number}"))
+                self._applying = None
+                self.fail(error)
+                return False
+            else:
+                if waiters:
+                    waiters[applying.position].complete(result)
+            applying.position += 1
+        return True
+
+    def _advance(self, entry: Entry) -> None:
+        configuration = self._applied.configuration
+        if entry.kind is EntryKind.CONFIGURATION:
+            configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
+        self._applied = SnapshotMeta(
+            index=entry.index,
+            term=entry.term,
+            commands=entry.first_command + entry.command_count - 1,
+            time_ns=entry.time_ns,
+            configuration=configuration,
+        )
+        self._saver.applied(len(entry.data))
+
+    @property
+    def _may_save(self) -> bool:
+        """Tell whether the state is one of the log's: between entries."""
+        return self._applying is None and not self._installing and not self._stopped
+
+    def _save_snapshot_if_due(self, now: float) -> None:
+        if self._may_save and now >= self._saver.due_at(self._applied):
+            self._saver.save(self._applied, self._machine.capture(), now)
 
     def _waiters_of(self, entry: Entry) -> Sequence[Waiter]:
         """Return who proposed this entry here; those of entries that were replaced at their index learn that."""
@@ -450,7 +591,7 @@ class Replica:
         else:
             self._appended.append(_Appended(outcome.index, outcome.term, waiters))
 
-    def _refusal(self, outcome: ProposalOutcome) -> RaftSwarmError:
+    def _refusal(self, outcome: ProposalOutcome | ReadOutcome) -> RaftSwarmError:
         """Sent to the wrong member, or refused by the leader itself: too much in flight, a change at a bad moment."""
         if outcome.leader == self._member.id:
             return Overloaded(outcome.refused)
@@ -459,20 +600,34 @@ class Replica:
     def _read_answered(self, outcome: ReadOutcome) -> None:
         for waiter in self._asked.pop(outcome.token):
             if outcome.refused:
-                waiter.fail(NotLeader(outcome.refused, outcome.leader or None))
+                waiter.fail(self._refusal(outcome))
             else:
                 self._reads.append((outcome.index, waiter))
-        self._answer_reads()
+
+    def _transfer_ended(self, outcome: TransferOutcome) -> None:
+        for waiter in self._asked.pop(outcome.token):
+            if outcome.failed:
+                waiter.fail(TransferFailed(outcome.failed, outcome.leader or None))
+            else:
+                waiter.complete(outcome.leader)
 
     def _answer_reads(self) -> None:
-        while self._reads and self._reads[0][0] <= self._applied.snapshot.index:
+        while self._reads and self._reads[0][0] <= self._applied.index:
             index, waiter = self._reads.popleft()
             waiter.complete(index)
 
     def _fail_of_earlier_terms(self) -> None:
-        """Answer proposals of a leadership that has ended: they may still be committed by the next leader."""
-        while self._appended and not (self._leadership.is_leader and self._appended[0].term == self._leadership.term):
-            for waiter in self._appended.popleft().waiters:
+        """Answer proposals of a leadership that has ended: they may still be committed by the next leader.
+
+        Those that are committed already are answered when they are applied.
+        """
+        leadership, committed = self._leadership, self._member.commit_index
+        appended, self._appended = self._appended, deque()
+        for proposals in appended:
+            if proposals.index <= committed or (leadership.is_leader and proposals.term == leadership.term):
+                self._appended.append(proposals)
+                continue
+            for waiter in proposals.waiters:
                 waiter.fail(OutcomeUnknown("leadership was lost while it was being committed"))
 
     def _fail_unfinished(self, reason: str) -> None:
@@ -480,6 +635,9 @@ class Replica:
             for waiter in waiters:
                 waiter.fail(OutcomeUnknown(reason))
         self._asked.clear()
+        if self._applying is not None:
+            self._applying.fail_rest(OutcomeUnknown(reason))
+            self._applying = None
         while self._appended:
             for waiter in self._appended.popleft().waiters:
                 waiter.fail(OutcomeUnknown(reason))
@@ -489,7 +647,7 @@ class Replica:
     def _announce(self) -> None:
         """Tell of a new leader; of our own leadership only when everything before this term is applied here."""
         leadership = self._leadership
-        if leadership.is_leader and self._applied.snapshot.term < leadership.term:
+        if leadership.is_leader and self._applied.term < leadership.term:
             leadership = attrs.evolve(leadership, is_leader=False)
         if leadership != self._announced:
             self._announced = leadership
@@ -499,6 +657,15 @@ class Replica:
             self._configuration = configuration
             self._surroundings.configuration_changed(configuration)
 
-    def _fail(self, error: BaseException) -> None:
-        self.shut_down()
-        self._surroundings.failed(error)
+
+def _prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:
+    """Read a snapshot, off the loop; return what puts it in the machine's place, on the loop."""
+    if isinstance(machine, RestoredAside):
+        return machine.prepare_restore(chunks)
+    read = deque(chunks)
+
+    def handed_over() -> Iterator[bytes]:
+        while read:
+            yield read.popleft()  # Nobody else holds it: bytes that were taken in are free.
+
+    return lambda: machine.restore(handed_over())

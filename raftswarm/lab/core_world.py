@@ -6,7 +6,7 @@ tested is what ships. All of a run depends on its seed alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import Random
 
@@ -24,8 +24,9 @@ from raftswarm.lab.journal import Journal
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
-from raftswarm.raft.events import TransferLeadership
+from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
+from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
@@ -70,12 +71,11 @@ class CoreWorld:
             segment_bytes=faults.segment_bytes,
             make_machine=make_machine,
         )
-        infos = [_info(number) for number in range(1, members + 1)]
-        configuration = Configuration(voters=tuple(infos))
-        for info in infos:
-            self._build(info.id, configuration)
-        for info in infos:
-            self.start(info.id)
+        founders = range(1, members + 1)
+        for member in founders:
+            self._build(member, self.list_members(founders))
+        for member in founders:
+            self.start(member)
 
     def chance(self, purpose: str) -> Random:
         """Return a source of chance of its own, so that one part's draws do not move another's."""
@@ -249,11 +249,19 @@ class CoreWorld:
         self._ask(call, lambda process: process.replica.read_barrier(call))
         return call
 
-    def change_members(self, configuration: Configuration, *, member: int | None = None) -> Call:
+    def change_members(
+        self, configuration: Configuration, *, member: int | None = None, transition: Transition = Transition.AUTO
+    ) -> Call:
         """Ask for other members."""
         call = self._begin("change", member)
-        self._ask(call, lambda process: process.replica.change_configuration(configuration, call))
+        self._tell(f"{call.member} is asked for {_outline(configuration)} by a change {transition.value}")
+        self._ask(call, lambda process: process.replica.change_configuration(configuration, call, transition))
         return call
+
+    @staticmethod
+    def list_members(voters: Iterable[int], learners: Iterable[int] = ()) -> Configuration:
+        """Name members by their numbers, in rising order."""
+        return Configuration(voters=tuple(map(_info, voters)), learners=tuple(map(_info, learners)))
 
     def build_member(self) -> int:
         """Start a new member with an empty log, which waits to be told a configuration."""
@@ -262,16 +270,17 @@ class CoreWorld:
         self.start(member)
         return member
 
-    def add_member(self, member: int, *, learner: bool = False) -> Call:
-        """Ask the leader to add it."""
-        now = self._configuration()
-        kind = "learners" if learner else "voters"
-        listed = tuple(sorted((*getattr(now, kind), _info(member)), key=_id))
+    def add_member(self, member: int, *, learner: bool = False, promote: bool = False) -> Call:
+        """Ask the leader to add it: as a voter, or as a learner, maybe one that gets a vote when it has caught up."""
+        now = self.configuration
+        kind = "learners" if learner or promote else "voters"
+        info = msgspec.structs.replace(_info(member), promote=promote)
+        listed = tuple(sorted((*getattr(now, kind), info), key=_id))
         return self.change_members(msgspec.structs.replace(now, **{kind: listed}))
 
     def remove_member(self, member: int) -> Call:
         """Ask the leader to remove a member; its process runs on."""
-        now = self._configuration()
+        now = self.configuration
         return self.change_members(
             msgspec.structs.replace(
                 now,
@@ -282,19 +291,23 @@ class CoreWorld:
 
     def promote_member(self, member: int) -> Call:
         """Ask the leader to give a learner a vote."""
-        now = self._configuration()
-        learners = tuple(info for info in now.learners if info.id != member)
-        voters = tuple(sorted((*now.voters, _info(member)), key=_id))
-        return self.change_members(msgspec.structs.replace(now, voters=voters, learners=learners))
+        return self.change_members(promote(self.configuration, member))
 
-    def transfer_leadership(self, to: int = 0) -> None:
-        """Ask the leader, if there is one, to hand over."""
-        leader = self.leader
-        if leader is not None:
-            self._tell(f"transfer from {leader} to {to or 'the best'}")
-            self.process(leader).replica.offer(TransferLeadership(to))
+    def leave_joint(self) -> Call:
+        """Ask the leader to end a joint change."""
+        left = plan_leave(self.configuration)
+        assert isinstance(left, Configuration), left
+        return self.change_members(left)
 
-    def _configuration(self) -> Configuration:
+    def transfer_leadership(self, to: int = 0, *, member: int | None = None) -> Call:
+        """Ask a member, or the leader, to hand over."""
+        call = self._begin("transfer", member)
+        self._tell(f"transfer from {call.member} to {to or 'the best'}")
+        self._ask(call, lambda process: process.replica.transfer_leadership(to, call))
+        return call
+
+    @property
+    def configuration(self) -> Configuration:
         """What the leader believes, or else somebody."""
         member = self.leader or (self.running or [0])[0]
         return self.hosts[member].configuration if member else Configuration()
@@ -316,6 +329,12 @@ class CoreWorld:
 
 def _info(member: int) -> MemberInfo:
     return MemberInfo(id=member, address=f"member-{member}:2377", name=f"member-{member}")
+
+
+def _outline(configuration: Configuration) -> str:
+    voters = [info.id for info in configuration.voters]
+    learners = [info.id for info in configuration.learners]
+    return f"voters {voters} learners {learners}"
 
 
 def _id(info: MemberInfo) -> int:

@@ -5,6 +5,7 @@ A run in which everything goes wrong at once seldom gets far enough to go wrong 
 
 from __future__ import annotations
 
+from math import inf
 from random import Random
 
 import attrs
@@ -91,6 +92,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
             duplication=maybe(0.0, 0.5, 0.4),
             reordering=maybe(0.0, 0.5, 0.4),
             reordering_seconds=chance.choice((0.01, 0.2, 2.0)),
+            damage=maybe(0.0, 0.1, 0.3),
             bytes_per_second=chance.choice((1e4, 1e6, 1e8)),
         ),
         disk=DiskConditions(
@@ -98,7 +100,10 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         ),
         settings=_draw_settings(chance),
         compaction=CompactionPolicy(
-            snapshot_every_commands=chance.choice((3, 20, 100, 10_000)), keep_entries=chance.choice((0, 2, 20, 500))
+            snapshot_every_commands=chance.choice((3, 20, 100, 10_000)),
+            snapshot_every_seconds=chance.choice((0.5, inf, inf)),
+            keep_entries=chance.choice((0, 2, 20, 500)),
+            keep_bytes_for_followers=chance.choice((0, 1000, 1_000_000)),
         ),
         segment_bytes=chance.choice((1024, 4096, 64 * 1024)),
         crash_every=maybe(1.0, 8.0, 0.7),

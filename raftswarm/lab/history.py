@@ -11,7 +11,7 @@ from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.invariants import Violation
 from raftswarm.raft.state_machine import Context
 
-CallKind = Literal["write", "read", "change"]
+CallKind = Literal["write", "read", "change", "transfer"]
 NOTHING_HAPPENED = (NotLeader, Overloaded, PayloadTooLarge)
 
 

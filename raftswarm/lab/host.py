@@ -6,7 +6,7 @@ crash. Everything that reaches a process passes `reached_by`, so that a paused o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from math import inf, nextafter
 from random import Random
@@ -14,29 +14,34 @@ from typing import Protocol
 
 import attrs
 
+from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.history import History
 from raftswarm.lab.invariants import Invariants, Violation
-from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.network import BulkEnd, SimulatedNetwork
+from raftswarm.lab.snapshot_streams import ReceivingStream, SendingStream
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine, WitnessedMember, WitnessedStorage
-from raftswarm.raft.events import PeerConnected, PeerStopped, PeerUnreachable, Receive, SnapshotSent
+from raftswarm.raft.events import PeerConnected, PeerStopped, PeerUnreachable, Receive
 from raftswarm.raft.log_entry import Configuration, SnapshotMeta
 from raftswarm.raft.member import StartingState
 from raftswarm.raft.messages import AnyMessage
-from raftswarm.raft.ready import Leadership, SnapshotTransfer
+from raftswarm.raft.ready import Leadership
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
 CLUSTER = "lab"
+SNAPSHOT_SLICE_BYTES = 300
+"""Little, so that snapshots of small states are written in several slices."""
 EPOCH_NS = 1_700_000_000 * 10**9
 
 
@@ -139,12 +144,10 @@ class Host:
             incarnation=1,
             segment_bytes=self.parts.segment_bytes,
         )
-        snapshot = SnapshotMeta(configuration=configuration)
+        self.parts.invariants.created(self.member_id)
         if configuration.voters:
-            machine = self._make_machine()
-            storage.save_snapshot(snapshot, machine.capture().chunks())
+            WitnessedStorage(storage, self.member_id, self.parts.invariants).write(bootstrap_write(configuration))
         storage.close()
-        self.parts.invariants.created(self.member_id, snapshot)
 
     def start(self) -> MemberProcess:
         """Recover and run. `PowerLost` if the disk was told to end it in the middle."""
@@ -178,7 +181,14 @@ class Host:
         return self._open(disk, keys, entropy)[1]
 
     def _open(self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy) -> tuple[MemberStorage, Recovered]:
-        return MemberStorage.open(disk, RAFT_DIRECTORY, keys, entropy, segment_bytes=self.parts.segment_bytes)
+        return MemberStorage.open(
+            disk,
+            RAFT_DIRECTORY,
+            keys,
+            entropy,
+            segment_bytes=self.parts.segment_bytes,
+            snapshot_slice_bytes=SNAPSHOT_SLICE_BYTES,
+        )
 
     def _make_machine(self) -> WitnessedMachine:
         parts = self.parts
@@ -204,6 +214,7 @@ class MemberProcess:
         self._alive = True
         self._host = host
         self._heap = parts.heap
+        self._receiving: ReceivingStream | None = None
         self._held: list[Callable[[], object]] = []
         """What arrived while it was paused."""
         self._turn_due = False
@@ -313,16 +324,13 @@ class MemberProcess:
             trace.message(self._heap.now, message)
         self._host.parts.network.post(message)
 
-    def send_snapshot(self, transfer: SnapshotTransfer) -> None:
-        """Stream the newest snapshot."""
-        newest = self.storage.read_snapshot()
-        assert newest is not None, "the core asks for a transfer of what was saved"
-        snapshot, chunks = newest
-        ended = partial(self._snapshot_sent, transfer.to, snapshot.index)
-        self._host.parts.network.send_snapshot(self.member_id, transfer.to, snapshot, chunks, ended)
-
-    def _snapshot_sent(self, to: int, index: int, delivered: bool) -> None:
-        self.reached_by(self.replica.offer, SnapshotSent(to, index, delivered))
+    def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
+        """Stream a snapshot."""
+        stream = SendingStream(outgoing, self.runner, partial(self.replica.snapshot_sent, to, outgoing))
+        link = self._host.parts.network.open_bulk(
+            self.member_id, to, partial(self.reached_by, stream.hear), partial(self.reached_by, stream.end)
+        )
+        stream.begin(link)
 
     def leadership_changed(self, leadership: Leadership) -> None:
         """Remember who leads."""
@@ -367,7 +375,14 @@ class MemberProcess:
         """Messages to the peer were lost."""
         self.reached_by(self.replica.offer, PeerUnreachable(peer))
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """A snapshot's data is complete."""
-        self._tell(f"received a snapshot of {snapshot.index} from {peer}")
-        self.reached_by(self.replica.receive_snapshot, snapshot, list(chunks))
+    def bulk_opened(self, peer: int, end: BulkEnd) -> None:
+        """A snapshot comes, in the place of one that was coming."""
+        if self._receiving is not None:
+            self._receiving.close()
+
+        def arrived(snapshot: SnapshotMeta) -> None:
+            self._tell(f"received a snapshot of {snapshot.index} from {peer}")
+            self.replica.snapshot_received(snapshot)
+
+        stream = self._receiving = ReceivingStream(self.replica.receive_snapshot(), end, self.runner, arrived)
+        end.listen(partial(self.reached_by, stream.hear), partial(self.reached_by, stream.close))

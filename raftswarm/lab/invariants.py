@@ -4,17 +4,19 @@ Each check does constant work per event, against one global history. A `Violatio
 
 1 one leader a term. 2 leaders only append. 3 log matching. 4 leader completeness. 5 equal state at equal index.
 6 what is committed never changes. 7 what is committed is durable on a quorum. 8 term, vote, commit, applied and
-snapshot never go back. 9 snapshot <= applied <= commit <= last. 10 no message claims what is not durable. 12 members
-change one voter at a time, and one change after another.
+snapshot never go back. 9 snapshot <= applied <= commit <= last. 10 no message claims what is not durable. 11 a leader
+counts on nothing that its followers lack. 12 one change of the members after another, and each in a step that the rules
+allow. 13 who leads has the votes of a majority of old and new voters, counted one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import msgspec
 
+from raftswarm.lab.change_rules import find_wrong_step, ids_of
 from raftswarm.lab.log_image import DurableImage, LogImage
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
 from raftswarm.raft.messages import (
@@ -28,8 +30,11 @@ from raftswarm.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
+from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.storage.member_storage import Recovered
+
+NO_SNAPSHOT = SnapshotMeta()
 
 
 class Violation(AssertionError):
@@ -44,6 +49,8 @@ class MemberView:
     commit_index: int
     last_index: int
     configuration: Configuration
+    progress: Mapping[int, Progress] = attrs.Factory(dict)
+    """Of its followers, if it leads."""
 
 
 @attrs.define(eq=False)
@@ -93,7 +100,7 @@ class Invariants:
 
     # Starts.
 
-    def created(self, member: int, snapshot: SnapshotMeta) -> None:
+    def created(self, member: int, snapshot: SnapshotMeta = NO_SNAPSHOT) -> None:
         """A new identity with an empty log."""
         image = DurableImage(snapshot=snapshot, log=LogImage(snapshot.index, snapshot.term))
         self._members[member] = _Watched(image)
@@ -130,6 +137,10 @@ class Invariants:
         """From now on a crash may keep this step of the disk job under way."""
         self._members[member].unfinished.append(step)
 
+    def disk_step_undone(self, member: int) -> None:
+        """The step that began last came to nothing, and the process lives on."""
+        self._members[member].unfinished.pop()
+
     def disk_step_ends(self, member: int) -> None:
         """All steps that began are durable."""
         watched = self._members[member]
@@ -159,12 +170,15 @@ class Invariants:
             self._check_message(member, message, watched.durable, watched)
         if ready.write is not None:
             self._check_write(member, watched, ready, ready.write)
+        for peer, progress in view.progress.items():
+            self._check_follower(member, view.term, peer, progress)
         if commits:
             self._check_commit_rule(member, watched, ready, view)
         if ready.leadership is not None:
             watched.leads = ready.leadership.term if ready.leadership.is_leader else 0
             if watched.leads:
                 self._check_leads(member, watched.leads)
+                self._check_votes(member, watched.leads, view.configuration)
                 self._check_completeness(member, watched, watched.leads)
         if watched.memory.last_index != view.last_index:
             raise Violation(f"2: the log of {member} ends at {view.last_index}; its writes led from {before} elsewhere")
@@ -181,6 +195,16 @@ class Invariants:
             raise Violation(f"9: member {member} committed {view.commit_index} but its log ends at {view.last_index}")
         watched.term = view.term
         watched.commit_index = view.commit_index
+
+    def _check_follower(self, member: int, term: int, peer: int, progress: Progress) -> None:
+        """What a follower acknowledged it keeps while it is in that leader's term."""
+        if progress.next_index <= progress.match_index:
+            raise Violation(f"11: {member} is to send {peer} entry {progress.next_index}, which it has: {progress}")
+        durable = self._members[peer].durable if peer in self._members else None
+        if durable is None or durable.hard_state.term != term:
+            return
+        if progress.match_index > durable.log.last_index:
+            raise Violation(f"11: {member} counts on {progress.match_index} at {peer}, {_describe_image(durable)}")
 
     def _check_committed(self, member: int, watched: _Watched, entry: Entry, view: MemberView) -> None:
         index = entry.index
@@ -251,15 +275,16 @@ class Invariants:
             watched.configuration_indexes.pop()
 
     def _check_change(self, member: int, watched: _Watched, entry: Entry) -> None:
-        """With one voter more or less, majorities before and after overlap; with two changes at once they need not."""
+        """A majority of one configuration must meet every majority of the next; of the one after that it need not."""
         indexes = watched.configuration_indexes
         if entry.term == watched.leads:
             if indexes and indexes[-1] > watched.commit_index:
                 raise Violation(f"12: {member} appended {_name(entry)} while the one at {indexes[-1]} is uncommitted")
-            old, new = watched.configuration, msgspec.msgpack.decode(entry.data, type=Configuration)
-            changed = {info.id for info in old.voters} ^ {info.id for info in new.voters}
-            if len(changed) > 1:
-                raise Violation(f"12: {member} appended {_name(entry)}, which changes {len(changed)} voters at once")
+            if watched.memory.term_at(watched.commit_index) != watched.leads:
+                raise Violation(f"12: {member} appended {_name(entry)} before it committed anything in its term")
+            new = msgspec.msgpack.decode(entry.data, type=Configuration)
+            if wrong := find_wrong_step(watched.configuration, new):
+                raise Violation(f"12: {member} appended {_name(entry)}, which {wrong}")
         indexes.append(entry.index)
 
     def _check_matching(self, member: int, entry: Entry, previous_term: int) -> None:
@@ -278,6 +303,13 @@ class Invariants:
         leader = self._leader_of.setdefault(term, member)
         if leader != member:
             raise Violation(f"1: {leader} and {member} both lead term {term}")
+
+    def _check_votes(self, member: int, term: int, configuration: Configuration) -> None:
+        """Its own vote need not be told to anybody."""
+        for voters in (ids_of(configuration.voters), ids_of(configuration.outgoing)):
+            given = [voter for voter in voters if voter == member or self._votes.get((voter, term)) == member]
+            if voters and 2 * len(given) <= len(voters):
+                raise Violation(f"13: {member} leads term {term} with the votes of {given} of {voters}")
 
     def _check_completeness(self, member: int, watched: _Watched, term: int) -> None:
         """Having the last committed entry means having all before it, by log matching."""

@@ -88,8 +88,9 @@ class DurableImage:
         self.log = LogImage(snapshot.index, snapshot.term)
 
     def saved(self, snapshot: SnapshotMeta) -> None:
-        """An own snapshot became durable."""
-        self.snapshot = snapshot
+        """An own snapshot became durable; it counts unless a newer one was installed while it was written."""
+        if snapshot.index >= self.snapshot.index:
+            self.snapshot = snapshot
 
     def copy(self) -> DurableImage:
         """Return an independent one."""

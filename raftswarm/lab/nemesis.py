@@ -5,13 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-import msgspec
-
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.journal import REFUSED
+from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.raft.log_entry import Configuration
 
-MAX_VOTERS = 5
 MAX_RECOVERY_CALLS = 40
 
 
@@ -23,7 +21,6 @@ class Nemesis:
         self._mix = world.faults
         self._chance = world.chance("nemesis")
         self._active = True
-        self._removed: list[int] = []
         self.strikes = 0
         mix = self._mix
         for every, strike in (
@@ -35,7 +32,7 @@ class Nemesis:
             (mix.stall_every, self._stall),
             (mix.disk_failure_every, self._fail_disk),
             (mix.transfer_every, self._transfer),
-            (mix.change_every, self._change_members),
+            (mix.change_every, MemberChanges(world, self._chance).strike),
             (mix.call_every, self._call),
             (2 * mix.down_seconds, self._start),
         ):
@@ -62,7 +59,7 @@ class Nemesis:
         member = self._chance.choice(members)
         kind = self._chance.random()
         if kind < 0.2:
-            world.read(member=member)
+            world.read(member=self._chance.choice([member, *world.hosts]))  # Anybody may be read at.
         elif kind < 0.25:
             world.propose(REFUSED, member=member)
         else:
@@ -167,32 +164,6 @@ class Nemesis:
 
     def _transfer(self) -> None:
         self._world.transfer_leadership(self._chance.choice([0, *self._world.hosts]))
-
-    def _change_members(self) -> None:
-        if self._world.leader is not None:
-            self._change_once()
-            if self._chance.random() < 0.3:
-                self._change_once()  # Too early: the first is not committed yet.
-
-    def _change_once(self) -> None:
-        world = self._world
-        leader = world.leader
-        assert leader is not None, "asking does not depose it"
-        configuration = world.hosts[leader].configuration
-        voters = [info.id for info in configuration.voters]
-        waiting = [member for member in world.hosts if member not in (*configuration.member_ids, *self._removed)]
-        if configuration.learners and self._chance.random() < 0.5:
-            world.promote_member(configuration.learners[0].id)
-        elif len(voters) > 2 and self._chance.random() < 0.1:
-            # Not allowed: majorities of the two need not overlap.
-            world.change_members(msgspec.structs.replace(configuration, voters=configuration.voters[2:]))
-        elif len(voters) > 1 and self._chance.random() < 0.5:
-            self._removed.append(self._chance.choice(voters))
-            world.remove_member(self._removed[-1])
-        elif len(voters) < MAX_VOTERS:
-            # An addition that failed is tried again; an id that was removed is never used again.
-            member = waiting[0] if waiting else world.build_member()
-            world.add_member(member, learner=self._chance.random() < 0.3)
 
     # The end.
 

@@ -6,16 +6,15 @@ refuses a new one. A partition, or a machine without power, gives silence and no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from random import Random
+from typing import Protocol
 
 import attrs
 
 from raftswarm.lab.event_heap import EventHeap
-from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.messages import AnyMessage, Opening
-from raftswarm.transport.member_links import MemberEvents
 
 REDIAL_SECONDS = 0.05
 """A link that could not be opened is tried again within this time after it could be."""
@@ -37,15 +36,88 @@ class NetworkConditions:
     """Share of messages that others may overtake …"""
     reordering_seconds: float = 0.2
     """… by up to this long."""
+    damage: float = 0.0
+    """Share of a snapshot's frames in which a bit arrives wrong."""
     bytes_per_second: float = 100e6
     """For snapshots; what else is sent is small."""
+
+
+class ProcessEvents(Protocol):
+    """What a process is told; all but the last as `transport.member_links.MemberEvents` has it."""
+
+    def received(self, message: AnyMessage) -> None:
+        """A peer's message."""
+        ...
+
+    def connected(self, peer: int) -> None:
+        """A link to the peer is open."""
+        ...
+
+    def stopped(self, peer: int) -> None:
+        """The link broke and reconnecting was refused."""
+        ...
+
+    def unreachable(self, peer: int) -> None:
+        """Messages to the peer were lost."""
+        ...
+
+    def bulk_opened(self, peer: int, end: BulkEnd) -> None:
+        """The peer opened a link for a snapshot."""
+        ...
+
+
+Hear = Callable[[bytes], object]
+Broken = Callable[[], object]
+
+
+class BulkEnd:
+    """One process's end of a link for a snapshot: frames arrive in order, or it breaks."""
+
+    def __init__(self, network: SimulatedNetwork, owner: int, peer: int) -> None:
+        self.owner = owner
+        self.peer = peer
+        self.other = self
+        self.busy_until = 0.0
+        self.is_broken = False
+        self._network = network
+        self._hear: Hear = _nothing
+        self._broken: Broken = _nothing
+
+    def listen(self, hear: Hear, broken: Broken) -> None:
+        """Tell `hear` of each frame, and `broken` if the link breaks."""
+        self._hear, self._broken = hear, broken
+
+    def post(self, frame: bytes) -> None:
+        """Send a frame to the other end."""
+        if not self.is_broken:
+            self._network.post_bulk(self, frame)
+
+    def hear(self, frame: bytes) -> None:
+        """A frame arrived."""
+        self._hear(frame)
+
+    def break_off(self) -> None:
+        """The link broke, or the other end closed it."""
+        if not self.is_broken:
+            self.is_broken = True
+            self._broken()
+
+    def close(self) -> None:
+        """Say and hear nothing more; the other end notices."""
+        if not self.is_broken:
+            self.is_broken = True
+            self._network.after_delay(self.other.break_off)
+
+
+def _nothing(*_: object) -> None:
+    """Nobody listens."""
 
 
 @attrs.define(eq=False)
 class _Attached:
     """A running process."""
 
-    events: MemberEvents
+    events: ProcessEvents
     peers: tuple[int, ...] = ()
 
 
@@ -77,10 +149,11 @@ class SimulatedNetwork:
         self._attached: dict[int, _Attached] = {}
         self._links: dict[tuple[int, int], _Link] = {}
         self._without_power: dict[int, None] = {}
+        self._bulk: list[BulkEnd] = []
 
     # Processes come and go.
 
-    def attach(self, member: int, events: MemberEvents) -> None:
+    def attach(self, member: int, events: ProcessEvents) -> None:
         """A process starts: whoever wants to talk to it may connect."""
         assert member not in self._attached, "one process per member"
         self._attached[member] = _Attached(events)
@@ -93,6 +166,10 @@ class SimulatedNetwork:
     def detach(self, member: int, *, power_lost: bool) -> None:
         """The process dies: its peers notice, unless its machine died with it."""
         del self._attached[member]
+        for end in self._bulk:
+            if end.owner == member:
+                end.is_broken = True
+                self._heap.after(LOST_TRANSFER_SECONDS if power_lost else self._draw_delay(), end.other.break_off)
         if power_lost:
             self._without_power[member] = None
         for link in self._links.values():
@@ -152,35 +229,40 @@ class SimulatedNetwork:
         if self._attached.get(message.to) is receiver:
             receiver.events.received(message)
 
-    def send_snapshot(
-        self, sender: int, receiver: int, snapshot: SnapshotMeta, chunks: Iterator[bytes], done: Callable[[bool], None]
-    ) -> None:
-        """Stream a snapshot; `done` learns whether the receiver has it all."""
-        kept = list(chunks)
-        conditions = self.conditions
+    def open_bulk(self, sender: int, receiver: int, hear: Hear, broken: Broken) -> BulkEnd:
+        """Open a link for a snapshot; the receiving process is told of it. `broken` is called once if it breaks."""
         link = self._link(sender, receiver)
         process = self._attached.get(receiver)
-        lost = conditions.loss and self._chance.random() < conditions.loss
-        if not link.open or link.cut or process is None or lost:
-            self._heap.after(LOST_TRANSFER_SECONDS, done, False)
-            return
-        size = sum(len(chunk) for chunk in kept)
-        delay = self._draw_delay() + size / conditions.bytes_per_second
-        self._heap.after(delay, self._snapshot_arrives, link, process, snapshot, kept, done)
+        near, far = BulkEnd(self, sender, receiver), BulkEnd(self, receiver, sender)
+        near.other, far.other = far, near
+        near.listen(hear, broken)
+        if not link.open or link.cut or process is None:
+            self._heap.after(LOST_TRANSFER_SECONDS, near.break_off)
+            return near
+        self._bulk = [end for end in self._bulk if not end.is_broken]
+        self._bulk += (near, far)
+        process.events.bulk_opened(sender, far)
+        return near
 
-    def _snapshot_arrives(
-        self,
-        link: _Link,
-        process: _Attached,
-        snapshot: SnapshotMeta,
-        chunks: Iterable[bytes],
-        done: Callable[[bool], None],
-    ) -> None:
-        arrives = self._attached.get(link.receiver) is process and not link.cut
-        if arrives:
-            process.events.receive_snapshot(link.sender, snapshot, chunks)
-        confirmed = arrives and not self._link(link.receiver, link.sender).cut
-        self._heap.after(self._draw_delay() if confirmed else LOST_TRANSFER_SECONDS, done, confirmed)
+    def post_bulk(self, end: BulkEnd, frame: bytes) -> None:
+        """Send a frame on a link for snapshots: it arrives, damaged maybe, or the link breaks."""
+        conditions, chance = self.conditions, self._chance
+        lost = conditions.loss and chance.random() < conditions.loss
+        if conditions.damage and chance.random() < conditions.damage:
+            place = chance.randrange(len(frame))
+            frame = frame[:place] + bytes([frame[place] ^ 1 << chance.randrange(8)]) + frame[place + 1 :]
+        begins = max(self._heap.now + self._draw_delay(), end.busy_until)
+        end.busy_until = begins + len(frame) / conditions.bytes_per_second
+        self._heap.at(end.busy_until, self._bulk_arrives, end, frame, bool(lost))
+
+    def _bulk_arrives(self, end: BulkEnd, frame: bytes, lost: bool) -> None:
+        if end.is_broken or end.other.is_broken:
+            return
+        if lost or self._link(end.owner, end.peer).cut:
+            self._heap.after(LOST_TRANSFER_SECONDS, end.break_off)
+            self._heap.after(LOST_TRANSFER_SECONDS, end.other.break_off)
+        else:
+            end.other.hear(frame)
 
     # What befalls it.
 
@@ -271,6 +353,10 @@ class SimulatedNetwork:
                 self._heap.after(0.0, sender.events.unreachable, link.receiver)
         elif self._link(link.receiver, link.sender).open and not link.dialling:
             self._dial(link)
+
+    def after_delay(self, action: Callable[[], object]) -> None:
+        """Do that once a message would have arrived."""
+        self._heap.after(self._draw_delay(), action)
 
     def _draw_delay(self) -> float:
         conditions = self.conditions

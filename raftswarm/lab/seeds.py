@@ -13,6 +13,7 @@ import attrs
 
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import draw_fault_mix
+from raftswarm.lab.invariants import Violation
 from raftswarm.lab.nemesis import Nemesis
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.tracing import TraceSink
@@ -99,6 +100,7 @@ def _check_liveness(world: CoreWorld, nemesis: Nemesis) -> None:
     nemesis.heal_all()
     world.run_until(lambda: world.leader is not None, within_seconds=patience, what="a leader among all")
     _write(world, None)
+    _finish_changes(world)
     world.run_until(lambda: _converged(world), within_seconds=CONVERGE_WITHIN_SECONDS, what="agreement of all members")
     world.run_until(
         lambda: not world.history.pending, within_seconds=CONVERGE_WITHIN_SECONDS, what="an end of every call"
@@ -122,6 +124,17 @@ def _write(world: CoreWorld, core: list[int] | None) -> None:
             left -= 1
         else:
             world.run_for(0.05)
+
+
+def _finish_changes(world: CoreWorld) -> None:
+    """Learners get the vote they were promised, and what is joint is left: by itself, or when somebody asks."""
+    until = world.now + CONVERGE_WITHIN_SECONDS
+    while world.configuration.is_joint or any(info.promote for info in world.configuration.learners):
+        if world.now > until:
+            raise Violation(f"changes of the members did not end within {CONVERGE_WITHIN_SECONDS:g} s")
+        if world.configuration.is_joint and not world.configuration.auto_leave:
+            world.leave_joint()
+        world.run_for(0.1)
 
 
 def _converged(world: CoreWorld) -> bool:

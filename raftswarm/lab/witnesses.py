@@ -20,6 +20,9 @@ from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.storage.snapshot_file import SnapshotReader
+from raftswarm.storage.snapshots import Saving
+from raftswarm.wire.member_codec import SnapshotChunk, SnapshotOffer
 
 DIGEST_BYTES = 16
 
@@ -43,7 +46,7 @@ class WitnessedMember(Member):
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
         ready = super().take_ready()
-        view = MemberView(self.term, self.commit_index, self.last_index, self.configuration)
+        view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._invariants.handed_out(self.id, ready, view)
         return ready
 
@@ -52,7 +55,7 @@ class WitnessedStorage(MemberStorage):
     """Storage whose every completed call is on record; what a crash cuts short may be there or not."""
 
     def __init__(self, storage: MemberStorage, member: int, invariants: Invariants) -> None:
-        """Stands for `storage`: every public method is passed on, so nothing of the base is used."""
+        """Stands for `storage`: every public method is passed on, or made of others that are."""
         self._storage = storage
         self._member = member
         self._invariants = invariants
@@ -66,17 +69,39 @@ class WitnessedStorage(MemberStorage):
         """Append and sync."""
         self._on_record(partial(_wrote, write), partial(self._storage.write, write))
 
-    def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """Keep an own snapshot."""
-        self._on_record(partial(_saved, snapshot), partial(self._storage.save_snapshot, snapshot, chunks))
-
     def install(self, snapshot: SnapshotMeta) -> None:
         """Put a received snapshot in the place of the log."""
         self._on_record(partial(_installed, snapshot), partial(self._storage.install, snapshot))
 
-    def receive_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """Keep a received snapshot aside."""
-        self._storage.receive_snapshot(snapshot, chunks)
+    def save_slice(self, saving: Saving) -> bool:
+        """Keep a part of an own snapshot; only with the last part it counts."""
+        self._invariants.disk_step_begins(self._member, partial(_saved, saving.meta))
+        try:
+            was_last = self._storage.save_slice(saving)
+        except Exception:
+            self._invariants.disk_step_undone(self._member)
+            raise
+        if was_last:
+            self._invariants.disk_step_ends(self._member)
+        else:
+            self._invariants.disk_step_undone(self._member)
+        return was_last
+
+    def begin_receiving(self, offer: SnapshotOffer) -> int:
+        """Begin to keep a received snapshot aside."""
+        return self._storage.begin_receiving(offer)
+
+    def receive_chunk(self, offer: SnapshotOffer, chunk: SnapshotChunk) -> int:
+        """Keep a part of it."""
+        return self._storage.receive_chunk(offer, chunk)
+
+    def finish_receiving(self, offer: SnapshotOffer) -> None:
+        """Keep all of it."""
+        self._storage.finish_receiving(offer)
+
+    def open_snapshot(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
+        """Return the newest, to be sent."""
+        return self._storage.open_snapshot()
 
     def read_snapshot(self) -> tuple[SnapshotMeta, Iterator[bytes]] | None:
         """Return the newest."""

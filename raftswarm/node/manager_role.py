@@ -104,7 +104,7 @@ class ManagerRole:
 
     async def hand_over(self) -> None:
         """Before a clean stop of a leader: return when another manager leads; at once if there is none."""
-        await self.driver.transfer_leadership()
+        await self.driver.hand_over()
 
     # The members, as Raft and the swarm see them.
 

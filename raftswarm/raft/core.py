@@ -7,7 +7,6 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
-from collections import deque
 from random import Random
 
 import attrs
@@ -18,7 +17,8 @@ from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState,
 from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.quorum import Quorum
-from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer
+from raftswarm.raft.read_queue import ReadRequests
+from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
 from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message
@@ -47,6 +47,20 @@ class LeaderHint:
     expires_at: float
 
 
+@attrs.frozen(kw_only=True)
+class TransferWish:
+    """Somebody waits to hear how a transfer of leadership ends."""
+
+    token: int
+    to: int
+    is_choosy: bool
+    """Only that one will do; otherwise anybody else."""
+    term: int
+    """The term that is to end."""
+    ends_at: float
+    """When to say that it failed, if nobody is seen to lead."""
+
+
 @attrs.define(eq=False)
 class Work:
     """What the next `Ready` will hand out."""
@@ -55,6 +69,7 @@ class Work:
     install: SnapshotMeta | None = None
     proposals: list[ProposalOutcome] = attrs.field(factory=list)
     reads: list[ReadOutcome] = attrs.field(factory=list)
+    transfers: list[TransferOutcome] = attrs.field(factory=list)
     snapshots_to_send: list[SnapshotTransfer] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
 
@@ -79,6 +94,8 @@ class Core:
     hard_state_write: int = 0
     """Number of the write that makes term and vote durable."""
 
+    heard_leader_at: float
+    """When a leader of any term was last heard from."""
     hint: LeaderHint | None = None
     acquaintances: dict[int, Acquaintance] = attrs.field(factory=dict)
     met: set[int] = attrs.field(factory=set)
@@ -89,7 +106,9 @@ class Core:
     """A peer knows that this member has lost what it had durably."""
     openings_due: float
     """When to ask those again who have not answered our opening."""
-    recent_snapshots: deque[SnapshotMeta] = attrs.field(factory=lambda: deque(maxlen=8))
+    read_requests: ReadRequests
+    """Reads that wait for a leader's answer, while another leads or none."""
+    transfer_wish: TransferWish | None = None
     work: Work = attrs.field(factory=Work)
     trace: TraceSink | None = None
     """Hears of every change and message of the protocol, if there is one."""
@@ -212,8 +231,9 @@ class Core:
         self.role.deadline = deadline
 
     def _leave_leadership(self, role: Leader) -> None:
-        for token in role.reads.take_all():
-            self.work.reads.append(ReadOutcome(token, refused="this member leads no longer"))
+        for read in role.reads.take_all():
+            if read.member == self.id:
+                self.read_requests.add(read)  # Others ask again by themselves.
         for peer, progress in role.progress.items():
             self.acquaintance(peer).hear_acknowledged(self.term, progress.match_index, self.commit_index)
 

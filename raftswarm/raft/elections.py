@@ -6,7 +6,7 @@ stopped, voters campaign in the order that the leader itself last published, wit
 
 from __future__ import annotations
 
-from raftswarm.raft import replication
+from raftswarm.raft import leases, replication
 from raftswarm.raft.core import Core, LeaderHint
 from raftswarm.raft.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
 from raftswarm.raft.quorum import VoteResult
@@ -68,6 +68,7 @@ def _campaign_if_won(core: Core, role: PreCandidate) -> None:
 def campaign(core: Core, *, transfer: bool = False) -> None:
     """Begin a term and ask for votes in it (5.2). The own vote counts when it is durable, like all others."""
     assert core.may_vote
+    assert transfer or not leases.is_promised(core), "timers are longer than promises"
     core.set_hard_state(core.term + 1, voted_for=core.id)
     core.become(Candidate(deadline=core.draw_election_timeout(), votes={}))
     core.note(f"asks for votes in term {core.term}")
@@ -140,6 +141,7 @@ def answer_vote(core: Core, request: RequestVote) -> None:
         request.term == core.term
         and core.voted_for in {0, request.sender}
         and core.leader in {0, request.sender}
+        and (request.transfer or not leases.is_promised(core))  # A promise outlives the term it was given in.
         and _deserves_vote(core, request)
     )
     if granted:
@@ -157,13 +159,15 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
     """
     if not core.settings.check_quorum or (isinstance(request, RequestVote) and request.transfer):
         return False
+    if leases.is_promised(core):
+        return True
     if request.leader_hint and request.leader_hint == core.fresh_hint:
         return False
     match core.role:
         case Leader():
             return True
-        case Follower(leader=leader, heard_at=heard_at):
-            return leader != 0 and core.now - heard_at < core.settings.election_seconds
+        case Follower(leader=leader):
+            return leader != 0 and core.now - core.heard_leader_at < core.settings.election_seconds
         case _:
             return False
 
@@ -173,7 +177,9 @@ def _deserves_vote(core: Core, request: PreVote | RequestVote) -> bool:
 
 
 def hear_stopped(core: Core, peer: int) -> None:
-    """A hint: the link to that peer broke and reconnecting was refused."""
+    """A hint: the link to that peer broke and reconnecting was refused. It breaks no promise of a lease."""
+    if core.settings.lease_reads:
+        return
     match core.role:
         case Follower(leader=leader, successors=successors) if leader == peer != 0:
             order = [successor for successor in successors if successor != peer]

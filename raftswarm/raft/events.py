@@ -67,6 +67,8 @@ class TransferLeadership:
     """Hand over to that voter (3.10); 0 lets the leader choose the one with the best log."""
 
     to: int = 0
+    token: int = 0
+    """Comes back in `Ready.transfers` when it has gone well or badly; 0 if nobody waits for that."""
 
 
 @attrs.frozen
@@ -80,16 +82,21 @@ class Written:
 
 @attrs.frozen
 class SnapshotSaved:
-    """The state machine's state up to `snapshot.index` is durable; the log may be cut behind it, but for `keep`."""
+    """The state machine's state up to `snapshot.index` is durable; the log may be cut behind it."""
 
     snapshot: SnapshotMeta
     keep_entries: int = 0
-    """How many entries before the snapshot stay in memory and on disk for slow followers."""
+    """How many entries before the snapshot stay, for whoever falls behind next."""
+    keep_bytes: int = 0
+    """How much more stays for a follower that is alive and lacks it; who lacks more gets the snapshot."""
 
 
 @attrs.frozen
 class SnapshotSent:
-    """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`."""
+    """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`.
+
+    `index` is the snapshot's. If not that one could be sent, the transfer counts as ended too early.
+    """
 
     to: int
     index: int

@@ -11,6 +11,8 @@ from raftswarm.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
+    ReadIndex,
+    ReadIndexReply,
     SnapshotReply,
 )
 
@@ -28,8 +30,10 @@ def find_fault(message: AnyMessage) -> str:
             lowest = min(match_index, term, index)
         case Heartbeat(commit=commit, round=number):
             lowest = min(commit, number)
-        case HeartbeatReply(round=lowest) | SnapshotReply(match_index=lowest):
+        case HeartbeatReply(round=lowest) | SnapshotReply(match_index=lowest) | ReadIndex(number=lowest):
             pass
+        case ReadIndexReply(number=number, index=index):
+            lowest = min(number, index)
         case _:
             lowest = 0
     return "a number in it is negative" if lowest < 0 else ""

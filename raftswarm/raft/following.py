@@ -19,7 +19,7 @@ def follow(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> 
     if role.leader == 0:
         core.note(f"follows member {message.sender} in term {core.term}")
         role.leader = message.sender
-    role.heard_at = core.now
+    core.heard_leader_at = core.now
     role.deadline = core.draw_election_timeout()
     core.hint = None
     if isinstance(message, AppendEntries):

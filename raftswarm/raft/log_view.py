@@ -105,6 +105,10 @@ class LogView:
             last += 1
         return self.entries(first, last), size
 
+    def weigh_between(self, first: int, last: int) -> int:
+        """Return what held entries weigh together, both ends included."""
+        return sum(map(weigh, self.entries(first, last)))
+
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at that place; None when the log does not reach there or no longer knows."""
         if self._first_index <= index <= self.last_index:

@@ -8,6 +8,7 @@ the paper (`docs/raft.md` lists them).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from random import Random
 
 import attrs
@@ -43,6 +44,8 @@ from raftswarm.raft.messages import (
     Opening,
     PreVote,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     Regressed,
     RequestVote,
     SnapshotReply,
@@ -50,6 +53,7 @@ from raftswarm.raft.messages import (
     VoteReply,
 )
 from raftswarm.raft.progress import Progress
+from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 from raftswarm.raft.settings import RaftSettings
@@ -89,7 +93,7 @@ class Member:
         trace_start(core)
         self._announced = Leadership(term=core.term, leader=0, is_leader=False)
         if not core.may_lead:
-            core.role.deadline = float("inf")
+            core.role.deadline = inf
         elif core.quorum.is_met_by({core.id}):
             core.role.deadline = now  # Nobody else to wait for.
         else:
@@ -114,8 +118,8 @@ class Member:
                 membership.propose(core, event)
             case ReadBarrier(token):
                 reads.ask(core, token)
-            case TransferLeadership(to):
-                transfer.begin(core, to)
+            case TransferLeadership():
+                transfer.begin(core, event)
             case SnapshotSaved():
                 snapshots.save(core, event)
             case SnapshotSent():
@@ -128,6 +132,9 @@ class Member:
         core = self._core
         if isinstance(core.role, Leader):
             self._lead_on(core.role)
+        else:
+            reads.go_on(core)
+        transfer.report(core)
         write = self._take_write() if core.has_unwritten else None
         work, core.work = core.work, Work()
         first, core.applied_index = core.applied_index + 1, core.commit_index
@@ -138,6 +145,7 @@ class Member:
             committed=core.log.entries(first, core.commit_index),
             proposals=tuple(work.proposals),
             reads=tuple(work.reads),
+            transfers=tuple(work.transfers),
             snapshots_to_send=tuple(work.snapshots_to_send),
             leadership=self._take_leadership(),
             notes=tuple(work.notes),
@@ -149,7 +157,8 @@ class Member:
     @property
     def next_deadline(self) -> float:
         """When to step `TimePassed` at the latest, on the clock of `now`."""
-        return min(self._core.role.deadline, self._core.openings_due)
+        core = self._core
+        return min(core.role.deadline, core.openings_due, reads.next_due(core), transfer.next_due(core))
 
     def _hear_of_link(self, event: PeerConnected | PeerStopped | PeerUnreachable) -> None:
         core = self._core
@@ -213,7 +222,9 @@ class Member:
                 self._hear_leader(message)
             case Follower(), TimeoutNow():
                 elections.campaign_for_transfer(core, message)
-            case Leader() as role, (AppendReply() | HeartbeatReply() | SnapshotReply()):
+            case _, ReadIndexReply():
+                reads.take_answer(core, message)
+            case Leader() as role, (AppendReply() | HeartbeatReply() | SnapshotReply() | ReadIndex()):
                 self._hear_follower(role, message)
             case _:
                 pass  # Answers a question that we no longer ask.
@@ -230,7 +241,7 @@ class Member:
             case InstallSnapshot():
                 snapshots.install(core, message)
 
-    def _hear_follower(self, role: Leader, reply: AppendReply | HeartbeatReply | SnapshotReply) -> None:
+    def _hear_follower(self, role: Leader, reply: AppendReply | HeartbeatReply | SnapshotReply | ReadIndex) -> None:
         core = self._core
         progress = role.progress.get(reply.sender)
         if progress is None:
@@ -244,6 +255,8 @@ class Member:
                 replication.take_heartbeat_reply(core, role, progress, reply)
             case SnapshotReply(sender=peer, match_index=match_index):
                 replication.take_acknowledgement(core, role, progress, peer, match_index)
+            case ReadIndex():
+                reads.take_request(core, role, reply)
 
     def _pass_time(self) -> None:
         core = self._core
@@ -274,9 +287,8 @@ class Member:
     def _lead_on(self, role: Leader) -> None:
         """What all events of a turn lead to is sent once."""
         core = self._core
-        if reads.begin_round(core, role):
+        if reads.needs_round(core, role):
             replication.send_heartbeats(core, role)
-            reads.confirm(core, role)
         membership.go_on(core, role)
         replication.send_entries(core, role)
         transfer.go_on(core, role)
@@ -354,6 +366,11 @@ class Member:
         return self._core.applied_index
 
     @property
+    def proposal_room(self) -> float:
+        """How many bytes a batch may have to be taken now; infinite when this member would take or refuse any."""
+        return replication.proposal_room(self._core)
+
+    @property
     def first_index(self) -> int:
         """The oldest entry in memory."""
         return self._core.log.first_index
@@ -400,13 +417,14 @@ def _restore(start: StartingState, settings: RaftSettings, chance: Random, now: 
     """Build the state that a start begins with; what was not on disk is forgotten (Figure 2, volatile state)."""
     log = LogView(start.snapshot, start.entries)
     term = max(start.hard_state.term, log.last_term)  # A snapshot may be installed just before its term is written.
+    start_number = chance.randrange(1, 2**62)
     core = Core(
         identity=Identity(
             member_id=start.member_id,
             cluster=start.cluster,
             incarnation=start.incarnation,
             boot=start.boot,
-            start=chance.randrange(1, 2**62),
+            start=start_number,
             term=term,
             last_index=log.last_index,
             last_term=log.last_term,
@@ -423,9 +441,13 @@ def _restore(start: StartingState, settings: RaftSettings, chance: Random, now: 
         durability=Durability(durable_index=log.last_index),
         is_trusted=start.boot <= 1 and term == 0 and log.last_index == 0,
         openings_due=now + settings.heartbeat_seconds,
+        heard_leader_at=now,  # Maybe, just before this start.
+        read_requests=ReadRequests(newest=start_number),
     )
+    if core.quorum.is_met_by({core.id}):
+        core.heard_leader_at = -inf
     if term > core.term:
         core.set_hard_state(term, voted_for=0)
     if core.may_vote:
-        core.openings_due = float("inf")
+        core.openings_due = inf
     return core

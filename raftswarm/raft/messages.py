@@ -91,6 +91,20 @@ class HeartbeatReply(Message, frozen=True, kw_only=True):
     last_index: int = 0
 
 
+class ReadIndex(Message, frozen=True, kw_only=True):
+    """From which index on may my reads be served? One asks for all reads of a turn, from any member (6.4)."""
+
+    number: int
+    """Counts the requests of the sender's start, from a number drawn at random."""
+
+
+class ReadIndexReply(Message, frozen=True, kw_only=True):
+    """From `index` on; a quorum has confirmed the leader since the request came. Answers all earlier requests too."""
+
+    number: int
+    index: int
+
+
 class InstallSnapshot(Message, frozen=True, kw_only=True):
     """The snapshot's data has arrived beside this on the bulk lane, complete and checked (section 7)."""
 
@@ -144,6 +158,8 @@ AnyMessage = (
     | AppendReply
     | Heartbeat
     | HeartbeatReply
+    | ReadIndex
+    | ReadIndexReply
     | InstallSnapshot
     | SnapshotReply
     | TimeoutNow

@@ -52,6 +52,8 @@ class Progress:
     """When it last moved on, or began to have something to answer."""
     snapshot: SnapshotMeta | None = None
     """What is on its way to it, in stage SNAPSHOT."""
+    broken_off: SnapshotMeta | None = None
+    """Of which it may hold a part: its transfer ended too early."""
     delivered_at: float | None = None
     """When that arrived there: now it has to install it."""
     round: Round | None = None
@@ -83,6 +85,8 @@ class Progress:
         if match_index > self.match_index:
             self.match_index = match_index
             self.moved_at = now
+        if self.broken_off is not None and match_index >= self.broken_off.index:
+            self.broken_off = None
         self.next_index = max(self.next_index, match_index + 1)
         while self._in_flight and self._in_flight[0][0] <= match_index:
             self.in_flight_bytes -= self._in_flight.popleft()[1]
@@ -105,6 +109,11 @@ class Progress:
         self.probe()
         self.stage = Stage.SNAPSHOT
         self.snapshot = snapshot
+
+    def break_off(self) -> None:
+        """The transfer of its snapshot ended too early; it goes on when the follower is heard from."""
+        self.broken_off = self.snapshot
+        self.probe(paused=True)
 
     def is_stalled(self, now: float, patience_seconds: float) -> bool:
         """Tell whether what was sent has been unanswered for so long that it was probably lost."""

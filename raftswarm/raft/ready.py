@@ -42,6 +42,17 @@ class ReadOutcome:
     leader: int = 0
 
 
+@attrs.frozen
+class TransferOutcome:
+    """How a wish to hand leadership over has ended."""
+
+    token: int
+    leader: int = 0
+    """Who leads now, as far as this member knows; 0 if unknown."""
+    failed: str = ""
+    """Why it is not who was wished for; empty when it is."""
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One write to the log; all of it is durable, or none of what follows counts."""
 
@@ -59,7 +70,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 @attrs.frozen
 class SnapshotTransfer:
-    """Stream the newest saved snapshot to that peer, then step `SnapshotSent`."""
+    """Stream that snapshot to that peer, then step `SnapshotSent`. It is the newest, or one that broke off before."""
 
     to: int
     snapshot: SnapshotMeta
@@ -79,6 +90,7 @@ class Ready:
     """Apply these, in order; may run before `write` is durable here (a quorum has them)."""
     proposals: tuple[ProposalOutcome, ...] = ()
     reads: tuple[ReadOutcome, ...] = ()
+    transfers: tuple[TransferOutcome, ...] = ()
     snapshots_to_send: tuple[SnapshotTransfer, ...] = ()
     leadership: Leadership | None = None
     """Set when it changed."""
@@ -95,6 +107,7 @@ class Ready:
                 self.committed,
                 self.proposals,
                 self.reads,
+                self.transfers,
                 self.snapshots_to_send,
                 self.leadership,
                 self.notes,

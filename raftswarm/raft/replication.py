@@ -6,6 +6,8 @@ in `send_entries`, so that everything a turn brought shares its messages.
 
 from __future__ import annotations
 
+from math import inf
+
 from raftswarm.raft import reads, snapshots, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
@@ -51,13 +53,22 @@ def propose(core: Core, event: Propose) -> None:
     core.work.proposals.append(ProposalOutcome(event.token, index=entry.index, term=entry.term))
 
 
+def proposal_room(core: Core) -> float:
+    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way."""
+    match core.role:
+        case Leader(uncommitted_bytes=waiting, transfer=None) if waiting:
+            return core.settings.uncommitted_bytes - waiting
+        case _:
+            return inf
+
+
 def why_not_append(core: Core, size: int) -> str:
     """Return why a proposal of that size cannot be taken now; empty when it can."""
     match core.role:
         case Leader(transfer=transfer) if transfer is not None:
             return f"leadership is being handed to member {transfer.to}; retry in a moment"
         case Leader(uncommitted_bytes=waiting):
-            if waiting and waiting + size > core.settings.uncommitted_bytes:
+            if size > proposal_room(core):
                 return f"{waiting} bytes wait to be committed; retry when some are"
             return ""
         case _:
@@ -168,6 +179,7 @@ def rank_successors(core: Core, role: Leader) -> None:
 
 def send_heartbeats(core: Core, role: Leader) -> None:
     """Tell everybody that we lead; the round confirms reads (6.4)."""
+    reads.begin_round(core, role)
     for peer, progress in role.progress.items():
         core.send(
             Heartbeat(
@@ -179,6 +191,7 @@ def send_heartbeats(core: Core, role: Leader) -> None:
                 round=role.reads.newest_round,
             )
         )
+    reads.confirm(core, role)  # A single voter waits for nobody.
 
 
 # What is heard of followers.

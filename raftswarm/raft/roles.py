@@ -19,8 +19,6 @@ class Follower:
     """When to ask for pre-votes, if no leader is heard from before."""
     leader: int = 0
     """0 when unknown."""
-    heard_at: float = -inf
-    """When the leader was last heard from."""
     successors: tuple[int, ...] = ()
     """In which order the leader wants voters to campaign when it has stopped."""
 
@@ -70,6 +68,10 @@ class Leader:
     """Other voters, best log first."""
     uncommitted_bytes: int
     reads: ReadQueue = attrs.field(factory=ReadQueue)
+    lease_from: float = -inf
+    """When the newest heartbeats left that a quorum has answered."""
+    gave_up_lease: bool = False
+    """It told somebody to campaign in spite of all promises: there is no lease in this term any more."""
     transfer: Transfer | None = None
 
 

@@ -28,4 +28,9 @@ class RaftSettings:
     append_message_bytes: int = 256 * 1024
     """Entries are packed into a message up to here; one entry may exceed it."""
     uncommitted_bytes: int = 64 * 1024 * 1024
-    """Proposals are refused while the leader's uncommitted tail is longer than this."""
+    """Proposals wait while the leader's uncommitted tail is longer than this."""
+    lease_reads: bool = False
+    """A leader answers reads without asking a quorum while its lease runs. All members must be set alike, since voters
+    promise what the lease counts on (docs/raft.md)."""
+    clock_drift: float = attrs.field(default=0.1, validator=attrs.validators.ge(0.0))
+    """What leases count on: no member's monotonic clock goes faster than another's by more than this share."""

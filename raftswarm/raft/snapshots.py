@@ -6,7 +6,7 @@ from raftswarm.raft.core import Core
 from raftswarm.raft.events import SnapshotSaved, SnapshotSent
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.messages import InstallSnapshot, SnapshotReply
-from raftswarm.raft.progress import Progress, Stage
+from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import SnapshotTransfer
 from raftswarm.raft.roles import Leader
 
@@ -17,35 +17,62 @@ INSTALL_PATIENCE_TIMEOUTS = 10
 def save(core: Core, event: SnapshotSaved) -> None:
     """Our own state is saved: the log may be cut behind it."""
     assert event.snapshot.index <= core.applied_index, "only what was applied can be in a snapshot"
-    core.log.compact(event.snapshot, event.keep_entries)
-    core.recent_snapshots.append(event.snapshot)
+    core.log.compact(event.snapshot, max(event.keep_entries, _count_needed(core, event)))
+
+
+def _count_needed(core: Core, event: SnapshotSaved) -> int:
+    """Count the entries before the snapshot that followers who are alive still need, unless they are too many bytes."""
+    role, last = core.role, event.snapshot.index
+    followers = role.progress.values() if isinstance(role, Leader) else ()
+    needed = (_first_needed(progress) for progress in followers if _is_alive(core, progress))
+    kept_from = [
+        first
+        for first in needed
+        if core.log.first_index <= first <= last and core.log.weigh_between(first, last) <= event.keep_bytes
+    ]
+    return last + 1 - min(kept_from, default=last + 1)
+
+
+def _first_needed(progress: Progress) -> int:
+    """Return the first entry that a follower lacks: behind the snapshot that it is being sent, if it is sent one."""
+    snapshot = progress.snapshot or progress.broken_off
+    return max(progress.match_index, snapshot.index if snapshot is not None else 0) + 1
+
+
+def _is_alive(core: Core, progress: Progress) -> bool:
+    return core.now - progress.heard_at < core.settings.election_seconds
 
 
 # The leader's side.
 
 
 def begin_transfer(core: Core, peer: int, progress: Progress) -> None:
-    """The entries that a follower needs are compacted: ask for the newest snapshot to be streamed to it."""
-    if core.now - progress.heard_at >= core.settings.election_seconds:
+    """The entries that a follower needs are compacted: ask for the newest snapshot to be streamed to it.
+
+    If a transfer broke off, for that one again, as long as the log goes on from there: most of it may have arrived.
+    """
+    if not _is_alive(core, progress):
         return  # Nobody seems to be there; its first answer brings us back here.
-    progress.await_snapshot(core.log.snapshot)
-    core.work.snapshots_to_send.append(SnapshotTransfer(peer, core.log.snapshot))
-    core.note(f"member {peer} needs the snapshot up to entry {core.log.snapshot.index}")
+    snapshot = core.log.snapshot
+    if progress.broken_off is not None and core.log.first_index <= progress.broken_off.index + 1:
+        snapshot = progress.broken_off
+    progress.await_snapshot(snapshot)
+    core.work.snapshots_to_send.append(SnapshotTransfer(peer, snapshot))
+    core.note(f"member {peer} needs the snapshot up to entry {snapshot.index}")
 
 
 def end_transfer(core: Core, event: SnapshotSent) -> None:
-    """The data is there: let it be installed. Or it got lost: begin again when the follower is heard from."""
+    """The data is there: let it be installed. Or the transfer broke off: go on when the follower is heard from."""
     role = core.role
     progress = role.progress.get(event.to) if isinstance(role, Leader) else None
-    if progress is None or progress.stage is not Stage.SNAPSHOT:
+    if progress is None or progress.snapshot is None or progress.snapshot.index != event.index:
         return
-    streamed = _find_snapshot(core, progress, event.index)
-    if not event.delivered or streamed is None:
-        progress.probe(paused=True)
-        return
-    progress.snapshot = streamed
-    progress.delivered_at = core.now
-    _send_install(core, event.to, streamed)
+    if event.delivered:
+        progress.broken_off = None
+        progress.delivered_at = core.now
+        _send_install(core, event.to, progress.snapshot)
+    else:
+        progress.break_off()
 
 
 def remind(core: Core, peer: int, progress: Progress) -> None:
@@ -56,12 +83,6 @@ def remind(core: Core, peer: int, progress: Progress) -> None:
         progress.probe()
     else:
         _send_install(core, peer, progress.snapshot)
-
-
-def _find_snapshot(core: Core, progress: Progress, index: int) -> SnapshotMeta | None:
-    """Return what was streamed: the newest when the stream began, so maybe a newer one than was asked for."""
-    known = (core.log.snapshot, progress.snapshot, *core.recent_snapshots)
-    return next((snapshot for snapshot in known if snapshot is not None and snapshot.index == index), None)
 
 
 def _send_install(core: Core, peer: int, snapshot: SnapshotMeta) -> None:
@@ -97,4 +118,3 @@ def _replace_log(core: Core, snapshot: SnapshotMeta) -> None:
     core.note(f"installs the leader's snapshot up to entry {snapshot.index}")
     core.replace_log(snapshot)
     core.work.install = snapshot
-    core.recent_snapshots.append(snapshot)

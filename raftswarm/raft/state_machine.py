@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Protocol, runtime_checkable
 
 import attrs
 
@@ -54,5 +54,18 @@ class StateMachine(Protocol):
         ...
 
     def restore(self, chunks: Iterable[bytes]) -> None:
-        """Replace the state by a picture's."""
+        """Replace the state by a picture's, in one piece, where `apply` runs; reading the chunks does not block."""
+        ...
+
+
+@runtime_checkable
+class RestoredAside(StateMachine, Protocol):
+    """A machine whose state may be too large to be built in one piece where `apply` runs."""
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+        """Build a picture's state beside the present one; the returned call puts it in its place, quickly.
+
+        Runs in another thread than `apply` and all else, so it must touch nothing of the present state. Chunks come
+        from the disk as they are asked for.
+        """
         ...

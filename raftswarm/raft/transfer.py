@@ -1,25 +1,43 @@
-"""Leadership transfer: bring one voter up to date, take nothing new meanwhile, tell it to campaign (3.10)."""
+"""Leadership transfer: bring one voter up to date, take nothing new meanwhile, tell it to campaign (3.10).
+
+The one big idea: a wish outlives the leadership that it ends. Whoever asked is told once how it went: when the heir is
+seen to lead, when another is, or when it is too late for either.
+"""
 
 from __future__ import annotations
 
+from math import inf
+
 import attrs
 
-from raftswarm.raft.core import Core
+from raftswarm.raft.core import Core, TransferWish
+from raftswarm.raft.events import TransferLeadership
 from raftswarm.raft.messages import TimeoutNow
+from raftswarm.raft.ready import TransferOutcome
 from raftswarm.raft.roles import Leader, Transfer
 
 
-def begin(core: Core, to: int) -> None:
+def begin(core: Core, event: TransferLeadership) -> None:
     """Hand over to that voter, or to the one with the best log; a second wish replaces the first."""
     role = core.role
     if not isinstance(role, Leader):
-        core.note("cannot hand over leadership: this member does not lead")
+        _tell(core, event.token, "this member does not lead")
         return
-    target = to or _best_successor(core, role)
+    target = event.to or best_successor(core, role)
     if target not in core.other_voters:
-        core.note(f"cannot hand over leadership to member {to}: it is not another voter" if to else "no other voter")
+        _tell(core, event.token, f"member {target} is not another voter" if target else "there is no other voter")
         return
-    role.transfer = Transfer(target, core.now + core.settings.election_seconds)
+    if core.transfer_wish is not None:
+        _end_wish(core, core.transfer_wish, "a later wish took its place")
+    gives_up_at = core.now + core.settings.election_seconds
+    core.transfer_wish = TransferWish(
+        token=event.token,
+        to=target,
+        is_choosy=bool(event.to),
+        term=core.term,
+        ends_at=gives_up_at + core.settings.election_seconds,
+    )
+    role.transfer = Transfer(target, gives_up_at)
 
 
 def go_on(core: Core, role: Leader) -> None:
@@ -28,25 +46,26 @@ def go_on(core: Core, role: Leader) -> None:
     if transfer is None or transfer.is_told or transfer.to not in role.progress:
         return
     if role.progress[transfer.to].match_index == core.log.last_index:
-        _send_timeout_now(core, transfer.to)
+        _send_timeout_now(core, role, transfer.to)
         role.transfer = attrs.evolve(transfer, is_told=True)
 
 
 def give_up_if_late(core: Core, role: Leader) -> None:
     """Lead on when the target has not taken over within an election timeout."""
     if role.transfer is not None and core.now >= role.transfer.gives_up_at:
-        core.note(f"member {role.transfer.to} did not take over in time: leads on")
         role.transfer = None
 
 
 def hand_over_at_once(core: Core, role: Leader) -> None:
     """A leader that was removed leaves no gap behind it."""
-    target = _best_successor(core, role)
+    target = best_successor(core, role)
     if target:
-        _send_timeout_now(core, target)
+        _send_timeout_now(core, role, target)
 
 
-def _best_successor(core: Core, role: Leader) -> int:
+def best_successor(core: Core, role: Leader) -> int:
+    """Return the voter to hand over to: one that answers, with the best log; 0 if there is none."""
+
     def fitness(peer: int) -> tuple[bool, int, int]:
         progress = role.progress[peer]
         is_there = core.now - progress.heard_at < core.settings.election_seconds
@@ -55,5 +74,47 @@ def _best_successor(core: Core, role: Leader) -> int:
     return max(core.other_voters, key=fitness, default=0)
 
 
-def _send_timeout_now(core: Core, to: int) -> None:
+def _send_timeout_now(core: Core, role: Leader, to: int) -> None:
+    # It may arrive at any time from now on, and voters then forget their promises: no lease in this term any more.
+    role.gave_up_lease = True
     core.send(TimeoutNow(sender=core.id, to=to, term=core.term, boot=core.boot))
+
+
+# How it went.
+
+
+def report(core: Core) -> None:
+    """Tell whoever wished for a transfer how it has ended, if it has."""
+    wish = core.transfer_wish
+    if wish is None:
+        return
+    match core.role:
+        case Leader(transfer=transfer) if core.term == wish.term:
+            if transfer is None:
+                is_voter = wish.to in core.other_voters
+                why = "did not take over in time" if is_voter else "is not another voter any more"
+                _end_wish(core, wish, f"member {wish.to} {why}; this member leads on")
+        case _ if core.leader == wish.to or (core.leader not in {0, core.id} and not wish.is_choosy):
+            _end_wish(core, wish)
+        case _ if core.leader:
+            _end_wish(core, wish, f"member {core.leader} leads instead of member {wish.to}")
+        case _ if core.now >= wish.ends_at:
+            _end_wish(core, wish, "leadership was given up, and nobody is known to lead yet")
+
+
+def next_due(core: Core) -> float:
+    """When to look at how a transfer went, if nothing is heard before."""
+    wish = core.transfer_wish
+    return inf if wish is None or isinstance(core.role, Leader) else wish.ends_at
+
+
+def _end_wish(core: Core, wish: TransferWish, failed: str = "") -> None:
+    _tell(core, wish.token, failed)
+    core.transfer_wish = None
+
+
+def _tell(core: Core, token: int, failed: str) -> None:
+    if failed:
+        core.note(f"leadership is not handed over: {failed}")
+    if token:
+        core.work.transfers.append(TransferOutcome(token, core.leader, failed))

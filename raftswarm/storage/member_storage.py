@@ -1,7 +1,8 @@
 """What one member keeps on disk: boot number, term and vote, log, newest snapshot (docs/formats.md).
 
-All of it is synchronous and runs as jobs of one `DiskRunner`, in order; only `read_snapshot` may be called beside them.
-After the disk has failed once nothing more is written: what a failed sync left behind nobody knows.
+All of it is synchronous and runs as jobs of one `DiskRunner`, in order. After a write to the log has failed once,
+nothing more is written: what a failed sync left behind nobody knows. A snapshot that could not be written is thrown
+away, and may be tried again: nothing counted on it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES, Log
 from raftswarm.storage.replay import WAY_BACK, Position, Replayed, replay
 from raftswarm.storage.segment import MAX_CLUSTER_BYTES, segment_number
-from raftswarm.storage.snapshots import SavedSnapshot, Snapshots
+from raftswarm.storage.snapshot_file import SnapshotFile, SnapshotReader
+from raftswarm.storage.snapshots import SLICE_BYTES, Saving, Snapshots
+from raftswarm.wire.member_codec import SnapshotChunk, SnapshotOffer
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk
 
@@ -93,13 +96,14 @@ class MemberStorage:
         entropy: Entropy,
         *,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        snapshot_slice_bytes: int = SLICE_BYTES,
     ) -> tuple[MemberStorage, Recovered]:
         """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
         log_place, snapshots_place = _places(disk, directory, keys, entropy)
         with disk_errors(f"could not recover {directory}"):
             replayed = replay(disk, log_place.directory, keys.data_key)
             began = replayed.segments[0].header
-            snapshots = Snapshots(snapshots_place)
+            snapshots = Snapshots(snapshots_place, snapshot_slice_bytes)
             snapshots.recover(began)
             _check_joint(replayed, snapshots.newest, directory)
             snapshots.verify()
@@ -128,14 +132,35 @@ class MemberStorage:
 
     def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
         """Write our own state machine's snapshot aside, sync, rename."""
-        with self._writing("save a snapshot"):
-            assert snapshot.index <= self._log.last_index, "what a snapshot covers was written to the log before it"
-            self._snapshots.save(snapshot, chunks, self._log.end)
+        saving = Saving(snapshot, iter(chunks))
+        while not self.save_slice(saving):
+            pass
 
-    def receive_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """The same for one that came from the leader: kept aside until `install`."""
-        with self._writing("keep a received snapshot"):
-            self._snapshots.receive(snapshot, chunks)
+    def save_slice(self, saving: Saving) -> bool:
+        """Do a part of that, about 1 MiB; True when it was the last. After DiskFailed nothing of it is left."""
+        with self._writing_aside("save a snapshot"):
+            assert saving.meta.index <= self._log.last_index, "what a snapshot covers was written to the log before it"
+            return self._snapshots.save_slice(saving, self._log.end)
+
+    def begin_receiving(self, offer: SnapshotOffer) -> int:
+        """Return how many chunks of a leader's snapshot are here already; one of an unequal offer is given up."""
+        with self._receiving():
+            return self._snapshots.begin_receiving(offer)
+
+    def receive_chunk(self, offer: SnapshotOffer, chunk: SnapshotChunk) -> int:
+        """Write the next chunk aside, and return how many are here.
+
+        Raises:
+            SnapshotDamaged: it is damaged, or not the next of this snapshot; nothing of the transfer is kept.
+            DiskFailed: it could not be written; likewise.
+        """
+        with self._receiving():
+            return self._snapshots.receive_chunk(offer, chunk)
+
+    def finish_receiving(self, offer: SnapshotOffer) -> None:
+        """Keep the whole aside until `install`, durably; SnapshotDamaged if it is not what was offered."""
+        with self._receiving():
+            self._snapshots.finish_receiving(offer)
 
     def install(self, snapshot: SnapshotMeta) -> None:
         """Make the received snapshot the newest and begin a log that follows it."""
@@ -145,9 +170,14 @@ class MemberStorage:
             self._snapshots.installed(received)
 
     def read_snapshot(self) -> tuple[SnapshotMeta, Iterator[bytes]] | None:
-        """The newest saved snapshot's plain chunks, each at most 256 KiB; None when there is none."""
+        """The newest snapshot's plain chunks, each at most 256 KiB; None when there is none."""
+        newest = self.open_snapshot()
+        return None if newest is None else (newest[0].snapshot, newest[1])
+
+    def open_snapshot(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
+        """The same, to be offered to another member; whoever holds the reader can read it until it is closed."""
         with disk_errors("could not read the newest snapshot"):
-            return self._snapshots.read()
+            return self._snapshots.open()
 
     def compact(self, first_index: int) -> None:
         """Remove segments that hold only entries before `first_index`, and none that the newest snapshot lacks."""
@@ -167,14 +197,28 @@ class MemberStorage:
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[None]:
+        try:
+            with self._writing_aside(doing):
+                yield
+        except DiskFailed as failure:
+            self._failure = self._failure or failure
+            raise
+
+    @contextmanager
+    def _writing_aside(self, doing: str) -> Iterator[None]:
         assert not self._is_closed, "nothing is written after close"
         if self._failure is not None:
             raise DiskFailed(f"could not {doing}: the disk failed before ({self._failure}); restart this member")
+        with disk_errors(f"could not {doing}"):
+            yield
+
+    @contextmanager
+    def _receiving(self) -> Iterator[None]:
         try:
-            with disk_errors(f"could not {doing}"):
+            with self._writing_aside("keep a received snapshot"):
                 yield
-        except DiskFailed as failure:
-            self._failure = failure
+        except DiskFailed:
+            self._snapshots.stop_receiving()
             raise
 
 
@@ -187,7 +231,7 @@ def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tupl
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 
 
-def _check_joint(replayed: Replayed, newest: SavedSnapshot | None, directory: str) -> None:
+def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str) -> None:
     """Check that log and snapshot belong together and that nothing is missing between them."""
     snapshot, position = (SnapshotMeta(), Position()) if newest is None else (newest.meta, newest.position)
     if replayed.base_index > snapshot.index:

@@ -7,8 +7,9 @@ state, and the objects are immutable, so what it holds never changes under it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -174,7 +175,14 @@ class Store:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the tables by a picture's; watchers see what is different (SWARM 3.2)."""
-        old, new = self._tables, read_tables(chunks)
+        self.prepare_restore(chunks)()
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], None]:
+        """Build a picture's tables beside the present ones, in any thread; the returned call does the rest."""
+        return partial(self._replace_tables, read_tables(chunks))
+
+    def _replace_tables(self, new: dict[type[Object], Table[Any]]) -> None:
+        old = self._tables
         newest = max(table.changed_at for table in new.values())
         self._tables = new
         self._by_kind = {table.kind.name: table for table in new.values()}

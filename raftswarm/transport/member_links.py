@@ -8,8 +8,9 @@ if that is refused, the process at the other end has stopped, and the member hea
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from random import Random
 from typing import Final, Protocol
 
@@ -18,10 +19,9 @@ import trio
 
 from raftswarm.ca.identity import MANAGER
 from raftswarm.errors import ConnectionRefused, LinkClosed, LinkError, NotAuthentic, RaftSwarmError
-from raftswarm.raft.log_entry import Configuration, MemberInfo, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, InstallSnapshot, SnapshotReply
 from raftswarm.transport.redial import Backoff
-from raftswarm.transport.snapshot_transfer import confirm_snapshot, receive_snapshot, send_snapshot
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.greetings import Lane, decode_purpose, encode_purpose
 from raftswarm.wire.member_codec import (
@@ -60,8 +60,8 @@ class MemberEvents(Protocol):
         """Messages to the peer were lost."""
         ...
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        """A complete, checked snapshot arrived; an `InstallSnapshot` from that peer follows."""
+    async def receive_snapshot(self, peer: int, link: Link) -> None:
+        """Serve a bulk link on which that peer sends a snapshot. Cancelled when somebody begins another one."""
         ...
 
 
@@ -155,21 +155,28 @@ class MemberLinks:
         self._tell_loss(peer)
         return False
 
-    async def send_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterator[bytes]) -> bool:
-        """Stream on the bulk lane in checksummed chunks; True when the peer has confirmed the whole."""
+    async def send_snapshot(self, peer: int, stream: Callable[[Link], Awaitable[None]]) -> None:
+        """Let `stream` speak on a bulk link to the peer; what ends it too early is logged."""
         known = self._peers.get(peer)
         if known is None or not known.known:
-            return False
+            return
         try:
             link = await self._dial(known.info, Lane.BULK)
             try:
-                await send_snapshot(link, snapshot, chunks)
+                await stream(link)
             finally:
                 await link.aclose()
         except LinkError as error:
-            logger.warning("snapshot of index %d for member %d: %s", snapshot.index, peer, error)
-            return False
-        return True
+            logger.warning("member %d, snapshot for member %d: %s", self._member_id, peer, error)
+
+    async def wait_room(self) -> None:
+        """Return when what is queued for the peers on the lanes of messages is short: bulk data goes last."""
+        for peer in list(self._peers.values()):
+            for lane in MESSAGE_LANES:
+                link = peer.link(lane)
+                if link is not None:
+                    with contextlib.suppress(LinkClosed):
+                        await link.wait_room()
 
     async def accept(self, link: Link, lane: Lane) -> None:
         """Serve an incoming link whose first frame named a lane of members."""
@@ -247,9 +254,7 @@ class MemberLinks:
         self._incoming_snapshot.cancel()  # Whoever begins a new one has given up the old one, or leads in its stead.
         with trio.CancelScope() as scope:
             self._incoming_snapshot = scope
-            assembly = await receive_snapshot(link)
-            self._events.receive_snapshot(sender, assembly.snapshot, assembly.chunks)
-            await confirm_snapshot(link)
+            await self._events.receive_snapshot(sender, link)
 
     # Both.
 

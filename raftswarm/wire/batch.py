@@ -11,6 +11,9 @@ MAX_BATCH_BYTES = 256 * 1024
 MAX_BATCH_COMMANDS = 4096
 MAX_COMMAND_BYTES = 1536 * 1024
 
+LENGTH_BYTES = 4
+"""Of each command in the table."""
+
 
 def encode_batch(commands: Sequence[bytes]) -> Batch:
     """Join the commands behind their lengths (unsigned 32-bit, little-endian)."""
@@ -20,7 +23,7 @@ def encode_batch(commands: Sequence[bytes]) -> Batch:
 
 def decode_batch(command_count: int, data: bytes) -> Iterator[bytes]:
     """Yield the commands; ValueError when the table and the bytes disagree."""
-    table_size = 4 * command_count
+    table_size = LENGTH_BYTES * command_count
     if len(data) < table_size:
         raise ValueError("batch is shorter than its table of lengths")
     lengths = struct.unpack_from(f"<{command_count}I", data)

@@ -5,7 +5,6 @@ Numbers that no member could have meant (negative, above 63 bits) stop here, so 
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from typing import Final
 
@@ -27,31 +26,38 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True):
     to: int
 
 
-class SnapshotBegins(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What is coming."""
+class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What the sender has. Equal offers are of equal bytes: where one broke off, another goes on."""
 
     snapshot: SnapshotMeta
+    chunks: int
+    size_bytes: int
+    """Of all chunks together."""
+    digest: bytes
+    """SHA-256 over the chunks in order, each behind its length (32 bits, big-endian)."""
+
+
+class SnapshotWanted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The receiver's answer to an offer: send it from this chunk on."""
+
+    number: int
+    """Counted from 1."""
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One piece, with its own checksum."""
+    """One piece, of at most 256 KiB, with its own checksum."""
 
+    number: int
     data: bytes
     crc: int
-
-
-class SnapshotEnds(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """That was all of it."""
-
-    digest: bytes
-    """SHA-256 of all the data."""
+    """Of the offer's digest, the number (64 bits, big-endian) and the data."""
 
 
 class SnapshotArrived(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The receiver's answer: it is complete and checked."""
+    """The receiver's answer to an offer or to the last chunk: it is complete, checked and on disk."""
 
 
-SnapshotPart = SnapshotBegins | SnapshotChunk | SnapshotEnds | SnapshotArrived
+SnapshotPart = SnapshotOffer | SnapshotWanted | SnapshotChunk | SnapshotArrived
 
 _messages: Codec[AnyMessage] = Codec(AnyMessage)
 _introductions: Codec[Introduction] = Codec(Introduction)
@@ -97,31 +103,15 @@ def _check_numbers(value: object) -> None:
             pass
 
 
-def cut_chunk(data: bytes) -> SnapshotChunk:
+def cut_chunk(offer: SnapshotOffer, number: int, data: bytes) -> SnapshotChunk:
     """Make a piece of a snapshot."""
-    return SnapshotChunk(data=data, crc=zlib.crc32(data))
+    return SnapshotChunk(number=number, data=data, crc=_checksum(offer, number, data))
 
 
-class SnapshotAssembly:
-    """The receiving side: takes the parts in order and vouches for the whole."""
+def is_intact(offer: SnapshotOffer, chunk: SnapshotChunk) -> bool:
+    """Tell whether a piece belongs to what was offered and is as it was sent."""
+    return chunk.crc == _checksum(offer, chunk.number, chunk.data)
 
-    def __init__(self, begins: SnapshotBegins, max_bytes: int) -> None:
-        self.snapshot = begins.snapshot
-        self.chunks: list[bytes] = []
-        self._digest = hashlib.sha256()
-        self._room_bytes = max_bytes
 
-    def add(self, chunk: SnapshotChunk) -> None:
-        """Take the next piece; WireError if it is damaged or too much."""
-        self._room_bytes -= len(chunk.data)
-        if self._room_bytes < 0:
-            raise WireError(f"the snapshot of index {self.snapshot.index} is larger than this member accepts")
-        if zlib.crc32(chunk.data) != chunk.crc:
-            raise WireError(f"piece {len(self.chunks)} of the snapshot of index {self.snapshot.index} is damaged")
-        self._digest.update(chunk.data)
-        self.chunks.append(chunk.data)
-
-    def finish(self, ends: SnapshotEnds) -> None:
-        """WireError unless all of it is there."""
-        if self._digest.digest() != ends.digest:
-            raise WireError(f"the snapshot of index {self.snapshot.index} arrived incomplete")
+def _checksum(offer: SnapshotOffer, number: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(offer.digest + number.to_bytes(8, "big")))

@@ -236,7 +236,8 @@ def test_a_member_that_was_cut_off_does_not_disturb_when_it_returns() -> None:
 
 def test_a_follower_far_behind_catches_up_by_a_snapshot() -> None:
     trace = Trace(enabled=True)
-    world = CoreWorld(10, compaction=CompactionPolicy(snapshot_every_commands=5, keep_entries=2), trace=trace)
+    policy = CompactionPolicy(snapshot_every_commands=5, keep_entries=2, keep_bytes_for_followers=0)
+    world = CoreWorld(10, compaction=policy, trace=trace)
     lead(world)
     behind = followers(world)[0]
     world.crash(behind)

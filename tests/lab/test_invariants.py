@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import attrs
 import msgspec
 import pytest
 
@@ -12,6 +13,7 @@ from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, Heartbeat, RequestVote, VoteReply
+from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.storage.member_storage import Recovered
 
@@ -28,6 +30,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.invariants = Invariants()
+        self.configuration = VOTERS
         self.views: dict[int, MemberView] = {}
         for member in (ALICE, BOB, CAROL):
             self.invariants.created(member, SnapshotMeta(configuration=VOTERS))
@@ -60,7 +63,7 @@ class Cluster:
             term=view.term if term is None else term,
             commit_index=view.commit_index if commit is None else commit,
             last_index=ready.write.last_index if ready.write else view.last_index,
-            configuration=VOTERS,
+            configuration=self.configuration,
         )
         self.invariants.handed_out(member, ready, self.views[member])
 
@@ -88,7 +91,17 @@ class Cluster:
         image = self.invariants.durable(member)
         self.sync(member, msgspec.structs.replace(write, last_index=image.log.last_index))
 
-    def lead(self, member: int, term: int) -> None:
+    def lead(self, member: int, term: int, supporter: int | None = None) -> None:
+        """Lead a term with one vote more, which makes a majority."""
+        self.give_vote(supporter or (CAROL if member == BOB else BOB), term, member)
+        self.take_over(member, term)
+
+    def give_vote(self, voter: int, term: int, candidate: int) -> None:
+        self.vote(voter, term, candidate)
+        reply = VoteReply(sender=voter, to=candidate, term=term, granted=True)
+        self.hand_out(voter, Ready(messages=(reply,)), term=term)
+
+    def take_over(self, member: int, term: int) -> None:
         self.vote(member, term, member)
         self.hand_out(member, Ready(leadership=Leadership(term, member, is_leader=True)), term=term)
 
@@ -198,12 +211,13 @@ def test_4_an_entry_of_an_earlier_term_is_committed_with_one_of_the_own() -> Non
 
 def test_4_a_leader_of_an_earlier_term_need_not_have_it() -> None:
     cluster = Cluster()
+    cluster.give_vote(BOB, 2, CAROL)
     cluster.store(ALICE, entry(1, 3))
     cluster.store(BOB, entry(1, 3))
     cluster.lead(ALICE, 3)
     cluster.commit(ALICE, entry(1, 3))
 
-    cluster.lead(CAROL, 2)
+    cluster.take_over(CAROL, 2)
 
 
 def test_5_different_states_after_the_same_command_are_found() -> None:
@@ -362,28 +376,92 @@ def test_10_a_commit_that_nobody_reported_is_found() -> None:
     violates(10, lambda: cluster.send(ALICE, message))
 
 
-def change(index: int, term: int, *voters: int) -> Entry:
-    configuration = Configuration(voters=tuple(MemberInfo(id=member) for member in voters))
+def test_11_an_acknowledgement_that_the_follower_never_gave_is_found() -> None:
+    cluster = Cluster()
+    cluster.lead(ALICE, 1, BOB)
+    cluster.store(BOB, entry(1, 1))
+    view = cluster.views[ALICE]
+
+    def count_on(match_index: int) -> None:
+        progress = {BOB: Progress(next_index=3, heard_at=0.0, match_index=match_index)}
+        cluster.invariants.handed_out(ALICE, Ready(), attrs.evolve(view, progress=progress))
+
+    count_on(1)
+    violates(11, lambda: count_on(2))
+
+
+def test_11_an_entry_that_is_sent_again_after_it_was_acknowledged_is_found() -> None:
+    cluster = Cluster()
+    cluster.lead(ALICE, 1)
+    progress = {BOB: Progress(next_index=1, heard_at=0.0, match_index=1)}
+    view = attrs.evolve(cluster.views[ALICE], progress=progress)
+
+    violates(11, lambda: cluster.invariants.handed_out(ALICE, Ready(), view))
+
+
+def change(index: int, configuration: Configuration) -> Entry:
     data = msgspec.msgpack.encode(configuration)
-    return Entry(index=index, term=term, kind=EntryKind.CONFIGURATION, first_command=1, data=data)
+    return Entry(index=index, term=1, kind=EntryKind.CONFIGURATION, first_command=1, data=data)
+
+
+def members(*voters: int, outgoing: Sequence[int] = (), auto_leave: bool = False) -> Configuration:
+    return Configuration(voters=infos(voters), outgoing=infos(outgoing), auto_leave=auto_leave)
+
+
+def infos(ids: Sequence[int]) -> tuple[MemberInfo, ...]:
+    return tuple(MemberInfo(id=member) for member in ids)
+
+
+def leading() -> Cluster:
+    """Alice leads term 1 and has committed in it."""
+    cluster = Cluster()
+    cluster.lead(ALICE, 1)
+    for member in (ALICE, BOB):
+        cluster.store(member, entry(1, 1))
+    cluster.commit(ALICE, entry(1, 1))
+    return cluster
 
 
 def test_12_two_voters_at_once_are_found() -> None:
-    cluster = Cluster()
-    cluster.lead(ALICE, 1)
+    cluster = leading()
 
-    violates(12, lambda: cluster.append(ALICE, change(1, 1, ALICE)))
+    violates(12, lambda: cluster.append(ALICE, change(2, members(ALICE))))
 
 
 def test_12_a_change_before_the_last_is_committed_is_found() -> None:
+    cluster = leading()
+    cluster.append(ALICE, change(2, members(ALICE, BOB)))
+
+    violates(12, lambda: cluster.append(ALICE, change(3, members(ALICE, BOB, CAROL))))
+
+
+def test_12_a_change_before_anything_is_committed_in_the_term_is_found() -> None:
     cluster = Cluster()
     cluster.lead(ALICE, 1)
-    cluster.append(ALICE, change(1, 1, ALICE, BOB))
 
-    violates(12, lambda: cluster.append(ALICE, change(2, 1, ALICE, BOB, CAROL)))
+    violates(12, lambda: cluster.append(ALICE, change(1, members(ALICE, BOB))))
 
 
 def test_12_a_follower_takes_what_its_leader_was_allowed_to_append() -> None:
     cluster = Cluster()
 
-    cluster.append(BOB, change(1, 1, ALICE, BOB), change(2, 1, ALICE))
+    cluster.append(BOB, change(1, members(ALICE, BOB)), change(2, members(ALICE)))
+
+
+def test_13_a_leader_without_a_majority_of_votes_is_found() -> None:
+    cluster = Cluster()
+
+    violates(13, lambda: cluster.take_over(ALICE, 1))
+
+
+def test_13_a_leader_without_a_majority_of_the_old_voters_is_found() -> None:
+    cluster = Cluster()
+    cluster.configuration = members(ALICE, 4, 5, outgoing=[ALICE, BOB, CAROL])
+    for voter in (4, 5):
+        cluster.invariants.created(voter, SnapshotMeta(configuration=VOTERS))
+        cluster.start(voter)
+        cluster.give_vote(voter, 1, ALICE)
+
+    violates(13, lambda: cluster.take_over(ALICE, 1))
+    cluster.give_vote(BOB, 1, ALICE)
+    cluster.take_over(ALICE, 1)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from random import Random
 
 import attrs
 
 from raftswarm.lab.event_heap import EventHeap
-from raftswarm.lab.network import NetworkConditions, SimulatedNetwork
-from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.lab.network import BulkEnd, NetworkConditions, SimulatedNetwork
 from raftswarm.raft.messages import AnyMessage, Heartbeat, Opening
 
 A, B, C = 1, 2, 3
@@ -21,6 +19,7 @@ class Listener:
 
     told: list[str] = attrs.Factory(list)
     terms: list[int] = attrs.Factory(list)
+    frames: list[bytes] = attrs.Factory(list)
 
     def received(self, message: AnyMessage) -> None:
         self.terms.append(message.term)
@@ -34,8 +33,13 @@ class Listener:
     def unreachable(self, peer: int) -> None:
         self.told.append(f"unreachable {peer}")
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        self.told.append(f"snapshot {snapshot.index} from {peer}: {b''.join(chunks)!r}")
+    def bulk_opened(self, peer: int, end: BulkEnd) -> None:
+        def hear(frame: bytes) -> None:
+            self.frames.append(frame)
+            end.post(b"thanks")
+
+        del peer
+        end.listen(hear, lambda: self.told.append("broken"))
 
 
 class Mesh:
@@ -231,24 +235,70 @@ def test_who_is_spoken_to_may_answer_before_it_knows_the_speaker() -> None:
     assert mesh.at[A].terms == [2]
 
 
-def test_a_snapshot_arrives_whole_and_is_confirmed() -> None:
-    mesh = Mesh(A, B)
-    confirmed: list[bool] = []
+class Caller:
+    """The end that opened a link for a snapshot."""
 
-    mesh.network.send_snapshot(A, B, SnapshotMeta(index=7), iter([b"ab", b"c"]), confirmed.append)
+    def __init__(self, mesh: Mesh) -> None:
+        self.frames: list[bytes] = []
+        self.broken = 0
+        self.link = mesh.network.open_bulk(A, B, self.frames.append, self.breaks)
+
+    def breaks(self) -> None:
+        self.broken += 1
+
+
+def test_frames_of_a_snapshot_arrive_in_order_and_are_answered() -> None:
+    mesh = Mesh(A, B)
+    caller = Caller(mesh)
+
+    for frame in (b"one", b"two", b"three"):
+        caller.link.post(frame)
     mesh.wait()
 
-    assert mesh.at[B].told[-1] == "snapshot 7 from 1: b'abc'"
-    assert confirmed == [True]
+    assert mesh.at[B].frames == [b"one", b"two", b"three"]
+    assert caller.frames == [b"thanks"] * 3
+    assert not caller.broken
 
 
-def test_a_snapshot_that_a_cut_swallowed_counts_as_lost() -> None:
+def test_a_cut_breaks_a_link_for_a_snapshot_at_both_ends() -> None:
     mesh = Mesh(A, B)
-    confirmed: list[bool] = []
+    caller = Caller(mesh)
+    caller.link.post(b"before")
+    mesh.wait()
     mesh.network.cut(A, B)
 
-    mesh.network.send_snapshot(A, B, SnapshotMeta(index=7), iter([b"abc"]), confirmed.append)
+    caller.link.post(b"behind")
     mesh.wait(5.0)
 
-    assert mesh.at[B].told == ["connected 1"]
-    assert confirmed == [False]
+    assert mesh.at[B].frames == [b"before"]
+    assert (caller.broken, mesh.at[B].told[-1]) == (1, "broken")
+
+
+def test_who_dies_breaks_its_links_for_snapshots() -> None:
+    mesh = Mesh(A, B)
+    caller = Caller(mesh)
+
+    mesh.network.detach(B, power_lost=False)
+    mesh.wait()
+
+    assert caller.broken == 1
+
+
+def test_a_link_for_a_snapshot_that_cannot_be_opened_breaks() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.cut(A, B)
+
+    caller = Caller(mesh)
+    mesh.wait(5.0)
+
+    assert caller.broken == 1
+
+
+def test_damage_changes_a_single_bit() -> None:
+    mesh = Mesh(A, B, conditions=NetworkConditions(damage=1.0))
+
+    Caller(mesh).link.post(bytes(4))
+    mesh.wait()
+
+    (frame,) = mesh.at[B].frames
+    assert int.from_bytes(frame, "big").bit_count() == 1

@@ -18,6 +18,7 @@ from raftswarm.raft.ready import Write
 from raftswarm.raft.state_machine import Context
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from tests.receiving import receive
 
 ALICE = 1
 BOOTSTRAP = SnapshotMeta(configuration=Configuration(voters=(MemberInfo(id=ALICE),)))
@@ -71,7 +72,7 @@ class Machine:
                 storage.compact(index - self.chance.choice((0, 3)) + 1)
             case 3:
                 snapshot = SnapshotMeta(index=log.last_index + self.chance.randint(1, 9), term=self._term)
-                storage.receive_snapshot(snapshot, [b"received"])
+                receive(storage, snapshot, [b"received"])
                 if self.chance.random() < 0.8:
                     storage.install(snapshot)
                     storage.write(Write(number=1, last_index=snapshot.index, last_term=snapshot.term))

@@ -24,7 +24,15 @@ from raftswarm.raft.events import (
 from raftswarm.raft.log_entry import Batch, Configuration, Entry, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, PreVoteReply, VoteReply
-from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, Ready, SnapshotTransfer, Write
+from raftswarm.raft.ready import (
+    Leadership,
+    ProposalOutcome,
+    ReadOutcome,
+    Ready,
+    SnapshotTransfer,
+    TransferOutcome,
+    Write,
+)
 from raftswarm.raft.settings import RaftSettings
 
 Kind = TypeVar("Kind")
@@ -78,6 +86,7 @@ class Bench:
     proposals: list[ProposalOutcome] = attrs.field(factory=list)
     reads: list[ReadOutcome] = attrs.field(factory=list)
     transfers: list[SnapshotTransfer] = attrs.field(factory=list)
+    transfer_outcomes: list[TransferOutcome] = attrs.field(factory=list)
     leaderships: list[Leadership] = attrs.field(factory=list)
     notes: list[str] = attrs.field(factory=list)
 
@@ -91,6 +100,7 @@ class Bench:
         self.proposals += ready.proposals
         self.reads += ready.reads
         self.transfers += ready.snapshots_to_send
+        self.transfer_outcomes += ready.transfers
         self.notes += ready.notes
         if ready.leadership is not None:
             self.leaderships.append(ready.leadership)
@@ -135,11 +145,11 @@ class Bench:
         self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0, transition))
         return self.proposals[-1]
 
-    def save_snapshot(self, *, keep_entries: int = 0) -> SnapshotMeta:
+    def save_snapshot(self, *, keep_entries: int = 0, keep_bytes: int = 0) -> SnapshotMeta:
         """Save the state that everything applied so far gives."""
         snapshot = self.member.describe_snapshot(self.member.applied_index)
         self.disk.snapshot = snapshot
-        self.step(SnapshotSaved(snapshot, keep_entries))
+        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes))
         return snapshot
 
     def take(self, kind: type[Kind]) -> list[Kind]:

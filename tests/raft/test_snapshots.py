@@ -99,17 +99,48 @@ def test_a_failed_transfer_begins_again_when_the_follower_is_heard_from(make_ben
     assert len(bench.transfers) == 2
 
 
-def test_a_newer_snapshot_than_asked_for_is_named_by_what_was_streamed(make_bench: MakeBench) -> None:
+def test_news_of_another_snapshot_than_the_one_that_is_sent_is_ignored(make_bench: MakeBench) -> None:
     bench = make_bench()
-    lead_with_a_compacted_log(bench)
+    snapshot = lead_with_a_compacted_log(bench)
+
+    bench.step(SnapshotSent(CAROL, snapshot.index - 1, delivered=True))
+
+    assert bench.take(InstallSnapshot) == []
+    assert bench.member.progress[CAROL].stage is Stage.SNAPSHOT
+
+
+def test_a_transfer_that_broke_off_goes_on_although_there_is_a_newer_snapshot(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    snapshot = lead_with_a_compacted_log(bench)
+    commit_more(bench)
+    bench.save_snapshot(keep_bytes=1000)
+
+    break_off_and_hear(bench, snapshot)
+
+    assert [transfer.snapshot for transfer in bench.transfers] == [snapshot, snapshot]
+
+
+def test_a_transfer_that_broke_off_is_void_when_the_log_no_longer_goes_on_from_there(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    snapshot = lead_with_a_compacted_log(bench)
+    commit_more(bench)
+    newer = bench.save_snapshot()
+
+    break_off_and_hear(bench, snapshot)
+
+    assert [transfer.snapshot for transfer in bench.transfers] == [snapshot, newer]
+
+
+def commit_more(bench: Bench) -> None:
     bench.propose(b"y")
     bench.write()
     bench.acknowledge(BOB)
-    newer = bench.save_snapshot()
 
-    bench.step(SnapshotSent(CAROL, newer.index, delivered=True))
 
-    assert [message.snapshot for message in bench.take(InstallSnapshot)] == [newer]
+def break_off_and_hear(bench: Bench, snapshot: SnapshotMeta) -> None:
+    bench.step(SnapshotSent(CAROL, snapshot.index, delivered=False))
+    bench.wait(0.1)
+    bench.receive(HeartbeatReply(sender=CAROL, to=ALICE, term=1))
 
 
 def test_nothing_is_streamed_to_a_silent_follower(make_bench: MakeBench) -> None:
@@ -142,6 +173,48 @@ def test_kept_entries_spare_a_slow_follower_the_snapshot(make_bench: MakeBench) 
     bench.step()
 
     assert [message.previous_index for message in bench.take(AppendEntries) if message.to == CAROL] == [1]
+
+
+def compact_behind_a_slow_follower(bench: Bench, *, keep_bytes: int) -> int:
+    """Carol follows, and has not answered for entries 2 and 3; return the first entry that is left."""
+    bench.lead(BOB, CAROL)
+    for _ in range(2):
+        bench.propose(bytes(100))
+        bench.write()
+        bench.acknowledge(BOB)
+    bench.save_snapshot(keep_bytes=keep_bytes)
+    return bench.member.first_index
+
+
+def test_what_a_follower_that_answers_still_lacks_is_kept(make_bench: MakeBench) -> None:
+    assert compact_behind_a_slow_follower(make_bench(), keep_bytes=1000) == 2
+
+
+def test_no_more_is_kept_for_a_slow_follower_than_the_bound(make_bench: MakeBench) -> None:
+    assert compact_behind_a_slow_follower(make_bench(), keep_bytes=200) == 4
+
+
+def test_a_dead_follower_holds_nothing_back(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB, CAROL)
+    for _ in range(15):
+        bench.wait(0.1)
+        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1))
+    commit_more(bench)
+
+    snapshot = bench.save_snapshot(keep_bytes=1000)
+
+    assert bench.member.first_index == snapshot.index + 1
+
+
+def test_what_follows_the_snapshot_that_is_being_sent_is_kept(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    snapshot = lead_with_a_compacted_log(bench)
+    commit_more(bench)
+
+    bench.save_snapshot(keep_bytes=1000)
+
+    assert bench.member.first_index == snapshot.index + 1
 
 
 # The follower's side.

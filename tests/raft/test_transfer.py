@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raftswarm.raft.events import TransferLeadership
-from raftswarm.raft.messages import HeartbeatReply, TimeoutNow
+from raftswarm.raft.messages import AppendEntries, HeartbeatReply, RequestVote, TimeoutNow
+from raftswarm.raft.ready import TransferOutcome
 
 if TYPE_CHECKING:
-    from tests.raft.conftest import MakeBench, MakeCluster
+    from tests.raft.conftest import Bench, MakeBench, MakeCluster
 
 ALICE, BOB, CAROL = 1, 2, 3
 
@@ -66,6 +67,7 @@ def test_after_t_it_leads_on(make_bench: MakeBench) -> None:
 
     assert bench.proposals[-1].refused == ""
     assert any("did not take over in time" in note for note in bench.notes)
+    assert bench.member.is_leader
 
 
 def test_it_goes_to_voters_only(make_cluster: MakeCluster) -> None:
@@ -95,3 +97,95 @@ def test_a_cluster_changes_its_leader_without_a_timeout(make_cluster: MakeCluste
 
     assert [bench.member.leader for bench in cluster.benches.values()] == [CAROL, CAROL, CAROL]
     assert cluster.now == start
+
+
+# How it went.
+
+
+def wait_in_contact(bench: Bench, seconds: float) -> None:
+    """Let time pass at a leader that Bob follows."""
+    until = bench.now + seconds
+    while bench.now < until and bench.member.is_leader:
+        bench.time_out()
+        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=bench.member.term))
+
+
+def test_the_heir_leads_and_who_asked_is_told(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(ALICE, BOB, CAROL)
+    cluster.elect(ALICE)
+
+    cluster[ALICE].step(TransferLeadership(CAROL, token=7))
+    cluster.settle()
+
+    assert cluster[ALICE].transfer_outcomes == [TransferOutcome(7, leader=CAROL)]
+
+
+def test_an_heir_that_does_not_take_over_in_time_is_named(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.step(TransferLeadership(CAROL, token=7))
+
+    wait_in_contact(bench, 1.2)
+
+    (outcome,) = bench.transfer_outcomes
+    assert (outcome.token, outcome.leader) == (7, ALICE)
+    assert "member 3 did not take over in time" in outcome.failed
+
+
+def test_another_than_the_heir_leads(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.step(TransferLeadership(CAROL, token=7))
+
+    bench.follow(BOB, term=2)
+
+    assert bench.transfer_outcomes == [TransferOutcome(7, BOB, "member 2 leads instead of member 3")]
+
+
+def test_anybody_will_do_if_nobody_was_named(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(CAROL)
+    bench.step(TransferLeadership(token=7))
+    assert [message.to for message in bench.take(TimeoutNow)] == [CAROL]
+
+    bench.follow(BOB, term=2)
+
+    assert bench.transfer_outcomes == [TransferOutcome(7, BOB)]
+
+
+def test_it_fails_when_nobody_is_seen_to_lead(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.step(TransferLeadership(BOB, token=7))
+    start = bench.now
+    bench.receive(RequestVote(sender=BOB, to=ALICE, term=2, last_index=1, last_term=1, transfer=True))
+
+    bench.time_out_until(lambda: bool(bench.transfer_outcomes))
+
+    assert bench.now - start <= 2.0
+    assert "nobody is known to lead" in bench.transfer_outcomes[0].failed
+
+
+def test_a_later_wish_takes_the_place_of_an_earlier(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+
+    bench.step(TransferLeadership(CAROL, token=7), TransferLeadership(BOB, token=8))
+    bench.receive(AppendEntries(sender=BOB, to=ALICE, term=2, previous_index=1, previous_term=1))
+
+    assert [(o.token, o.failed) for o in bench.transfer_outcomes] == [(7, "a later wish took its place"), (8, "")]
+
+
+def test_a_wish_that_cannot_be_met_fails_at_once(make_bench: MakeBench) -> None:
+    follower, single, leader = make_bench(), make_bench([ALICE]), make_bench()
+    follower.follow(BOB, term=1)
+    single.lead()
+    leader.lead(BOB)
+
+    follower.step(TransferLeadership(CAROL, token=7))
+    single.step(TransferLeadership(token=7))
+    leader.step(TransferLeadership(ALICE, token=7))
+
+    assert follower.transfer_outcomes == [TransferOutcome(7, BOB, "this member does not lead")]
+    assert single.transfer_outcomes == [TransferOutcome(7, ALICE, "there is no other voter")]
+    assert leader.transfer_outcomes == [TransferOutcome(7, ALICE, "member 1 is not another voter")]

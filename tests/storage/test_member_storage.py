@@ -12,6 +12,7 @@ from raftswarm.raft.log_entry import Configuration, HardState, MemberInfo, Snaps
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from tests.receiving import receive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import MemoryDisk, SeededEntropy
@@ -165,7 +166,7 @@ def test_a_received_snapshot_is_nothing_until_it_is_installed(reopen: Reopen, ma
     storage, _ = reopen()
     storage.write(make_write(1))
 
-    storage.receive_snapshot(SnapshotMeta(index=50, term=2), [b"leader's"])
+    receive(storage, SnapshotMeta(index=50, term=2), [b"leader's"])
     storage, recovered = reopen()
 
     assert recovered.snapshot == SnapshotMeta()
@@ -177,7 +178,7 @@ def test_an_installed_snapshot_takes_the_place_of_the_log(reopen: Reopen, make_w
     storage, _ = reopen()
     storage.write(make_write(*range(1, 60), hard_state=HardState(term=1, voted_for=3)))
     snapshot = SnapshotMeta(index=50, term=2)
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
 
     storage.install(snapshot)
     storage.write(make_write(51, term=2))
@@ -193,10 +194,10 @@ def test_an_installed_snapshot_takes_the_place_of_the_log(reopen: Reopen, make_w
 def test_a_snapshot_received_again_after_its_installation_changes_nothing(reopen: Reopen) -> None:
     storage, _ = reopen()
     snapshot = SnapshotMeta(index=50, term=2)
-    storage.receive_snapshot(snapshot, [b"leader's"])
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
     storage.install(snapshot)
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
 
     assert reopen()[1].snapshot == snapshot
 
@@ -207,7 +208,7 @@ def test_a_received_snapshot_may_still_be_installed_after_an_older_one_of_ours_w
     storage, _ = reopen()
     storage.write(make_write(1, 2))
     snapshot = SnapshotMeta(index=50, term=2)
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
     storage.save_snapshot(SnapshotMeta(index=1, term=1), [b"ours"])
 
     storage.install(snapshot)
@@ -219,9 +220,9 @@ def test_another_snapshot_in_the_place_of_the_installed_one_is_refused(reopen: R
     storage, _ = reopen()
     snapshot = SnapshotMeta(index=50, term=2)
     path = f"{RAFT}/snapshots/{50:020d}.received"
-    storage.receive_snapshot(snapshot, [b"another"])
+    receive(storage, snapshot, [b"another"])
     other = bytes(disk.names[path].seen)
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
     storage.install(snapshot)
     disk.names[path].seen[:] = other
 
@@ -241,7 +242,7 @@ def test_a_snapshot_that_contradicts_the_log_is_refused(reopen: Reopen, make_wri
 def test_an_installed_snapshot_outlives_compaction_and_starts(reopen: Reopen, make_write: MakeWrite) -> None:
     storage, _ = reopen()
     snapshot = SnapshotMeta(index=50, term=2)
-    storage.receive_snapshot(snapshot, [b"leader's"])
+    receive(storage, snapshot, [b"leader's"])
     storage.install(snapshot)
     storage, _ = reopen()
     storage.write(make_write(51, term=2))
@@ -323,7 +324,7 @@ def test_nothing_that_was_proposed_is_on_the_disk_in_the_clear(
     storage, _ = reopen()
     snapshot = SnapshotMeta(index=9, term=1, configuration=Configuration(voters=(MemberInfo(id=1, name="MARKER"),)))
     storage.write(make_write(1))
-    storage.receive_snapshot(snapshot, [b"MARKER" * 10])
+    receive(storage, snapshot, [b"MARKER" * 10])
     storage.install(snapshot)
     storage.close()
 

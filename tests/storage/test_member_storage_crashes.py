@@ -14,6 +14,7 @@ from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from tests.receiving import receive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import MemoryDisk, SeededEntropy
@@ -60,7 +61,7 @@ def plan_life(make_write: MakeWrite) -> list[tuple[Callable[[Storage], object], 
         (lambda to: to.save_snapshot(OURS, [b"o", b"urs"]), Seen(following, OURS, b"ours", own[40:])),
         (lambda to: to.compact(38), Seen(following, OURS, b"ours", own[40:])),
         (lambda to: to.write(shorter), Seen(following, OURS, b"ours", shortened)),
-        (lambda to: to.receive_snapshot(RECEIVED, [b"leader's"]), Seen(following, OURS, b"ours", shortened)),
+        (lambda to: receive(to, RECEIVED, [b"leader's"]), Seen(following, OURS, b"ours", shortened)),
         (lambda to: to.install(RECEIVED), Seen(following, RECEIVED, b"leader's")),
         (lambda to: to.write(after_install), Seen(HardState(term=4), RECEIVED, b"leader's", after_install.entries)),
         (lambda to: to.compact(71), Seen(HardState(term=4), RECEIVED, b"leader's", after_install.entries)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,9 @@ from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.storage.files import Place
 from raftswarm.storage.replay import Position
 from raftswarm.storage.segment import Follows, SegmentHeader
-from raftswarm.storage.snapshots import CHUNK_BYTES, Snapshots
+from raftswarm.storage.snapshot_file import CHUNK_BYTES
+from raftswarm.storage.snapshots import Saving, Snapshots
+from tests.receiving import receive
 
 if TYPE_CHECKING:
     from tests.storage.conftest import MemoryDisk, SeededEntropy
@@ -35,21 +38,28 @@ def place(disk: MemoryDisk, entropy: SeededEntropy) -> Place:
     return Place(disk, "snapshots", b"k" * 32, entropy)
 
 
+def save(snapshots: Snapshots, meta: SnapshotMeta, chunks: Iterable[bytes]) -> None:
+    saving = Saving(meta, iter(chunks))
+    while not snapshots.save_slice(saving, Position()):
+        pass
+
+
 def read(place: Place) -> tuple[SnapshotMeta, list[bytes]] | None:
     snapshots = Snapshots(place)
     snapshots.recover(NOTHING_INSTALLED)
-    found = snapshots.read()
-    return None if found is None else (found[0], list(found[1]))
+    snapshots.verify()
+    found = snapshots.open()
+    return None if found is None else (found[0].snapshot, list(found[1]))
 
 
 def test_chunks_come_back_as_they_went_in(place: Place) -> None:
-    Snapshots(place).save(META, [b"a", b"bc"], Position())
+    save(Snapshots(place), META, [b"a", b"bc"])
 
     assert read(place) == (META, [b"a", b"bc"])
 
 
 def test_an_empty_state_is_a_state(place: Place) -> None:
-    Snapshots(place).save(META, [b""], Position())
+    save(Snapshots(place), META, [b""])
 
     assert read(place) == (META, [])
 
@@ -57,7 +67,7 @@ def test_an_empty_state_is_a_state(place: Place) -> None:
 def test_long_chunks_are_cut(place: Place) -> None:
     state = bytes(range(256)) * 3000
 
-    Snapshots(place).save(META, [state], Position())
+    save(Snapshots(place), META, [state])
 
     found = read(place)
     assert found is not None
@@ -68,7 +78,7 @@ def test_long_chunks_are_cut(place: Place) -> None:
 def test_no_two_snapshots_share_a_key(place: Place, disk: MemoryDisk) -> None:
     salts: set[bytes] = set()
     for _ in range(3):
-        Snapshots(place).save(META, [], Position())
+        save(Snapshots(place), META, [])
         salts.add(disk.image()[f"snapshots/{7:020d}.saved"][64:96])
 
     assert len(salts) == 3
@@ -76,9 +86,9 @@ def test_no_two_snapshots_share_a_key(place: Place, disk: MemoryDisk) -> None:
 
 def test_the_newest_one_counts_and_older_ones_go(place: Place, disk: MemoryDisk) -> None:
     snapshots = Snapshots(place)
-    snapshots.save(META, [b"7"], Position())
-    snapshots.save(SnapshotMeta(index=11, term=2), [b"11"], Position())
-    snapshots.save(SnapshotMeta(index=9, term=2), [b"9"], Position())
+    save(snapshots, META, [b"7"])
+    save(snapshots, SnapshotMeta(index=11, term=2), [b"11"])
+    save(snapshots, SnapshotMeta(index=9, term=2), [b"9"])
 
     assert len(disk.list("snapshots")) == 1
     assert read(place) == (SnapshotMeta(index=11, term=2), [b"11"])
@@ -87,7 +97,7 @@ def test_the_newest_one_counts_and_older_ones_go(place: Place, disk: MemoryDisk)
 def test_a_file_that_is_not_ours_is_left_alone(place: Place, disk: MemoryDisk) -> None:
     disk.open("snapshots/notes.txt", create=True).close()
 
-    Snapshots(place).save(META, [b"7"], Position())
+    save(Snapshots(place), META, [b"7"])
 
     assert "notes.txt" in disk.list("snapshots")
 
@@ -97,10 +107,10 @@ def test_a_state_machine_that_fails_leaves_the_old_snapshot(place: Place) -> Non
         raise ZeroDivisionError
 
     snapshots = Snapshots(place)
-    snapshots.save(META, [b"7"], Position())
+    save(snapshots, META, [b"7"])
 
     with pytest.raises(ZeroDivisionError):
-        snapshots.save(SnapshotMeta(index=9, term=2), (chunks() for _ in range(1)), Position())  # type: ignore[misc] # It never yields.
+        save(snapshots, SnapshotMeta(index=9, term=2), (chunks() for _ in range(1)))  # type: ignore[misc] # It never yields.
 
     assert read(place) == (META, [b"7"])
 
@@ -109,13 +119,13 @@ def test_received_ones_do_not_pile_up(place: Place, disk: MemoryDisk) -> None:
     snapshots = Snapshots(place)
 
     for index in range(1, 10):
-        snapshots.receive(SnapshotMeta(index=index, term=2), [b"state"])
+        receive(snapshots, SnapshotMeta(index=index, term=2), [b"state"])
 
     assert disk.list("snapshots") == [f"{index:020d}.received" for index in (8, 9)]
 
 
 def test_any_flipped_bit_and_any_cut_is_noticed(place: Place, disk: MemoryDisk) -> None:
-    Snapshots(place).save(META, [b"one chunk", b"and another"], Position())
+    save(Snapshots(place), META, [b"one chunk", b"and another"])
     path = f"snapshots/{7:020d}.saved"
     content = disk.image()[path]
 
@@ -131,7 +141,7 @@ def test_any_flipped_bit_and_any_cut_is_noticed(place: Place, disk: MemoryDisk) 
 
 
 def test_something_behind_the_end_is_noticed(place: Place, disk: MemoryDisk) -> None:
-    Snapshots(place).save(META, [b"state"], Position())
+    save(Snapshots(place), META, [b"state"])
     disk.names[f"snapshots/{7:020d}.saved"].seen.append(0)
 
     with pytest.raises(CorruptLog, match="something stands behind the last chunk"):
@@ -139,10 +149,10 @@ def test_something_behind_the_end_is_noticed(place: Place, disk: MemoryDisk) -> 
 
 
 def test_a_chunk_of_another_snapshot_is_noticed(place: Place, disk: MemoryDisk) -> None:
-    Snapshots(place).save(META, [b"state"], Position())
+    save(Snapshots(place), META, [b"state"])
     path = f"snapshots/{7:020d}.saved"
     first = bytes(disk.names[path].seen)
-    Snapshots(place).save(META, [b"state"], Position())
+    save(Snapshots(place), META, [b"state"])
     second = disk.names[path].seen
 
     second[-26 - 21 :] = first[-26 - 21 :]
@@ -152,7 +162,7 @@ def test_a_chunk_of_another_snapshot_is_noticed(place: Place, disk: MemoryDisk) 
 
 
 def test_a_snapshot_under_another_ones_name_is_noticed(place: Place, disk: MemoryDisk) -> None:
-    Snapshots(place).save(META, [b"state"], Position())
+    save(Snapshots(place), META, [b"state"])
     disk.rename(f"snapshots/{7:020d}.saved", f"snapshots/{8:020d}.saved")
 
     with pytest.raises(CorruptLog, match="another snapshot than its name says"):

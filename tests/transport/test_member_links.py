@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable
 from random import Random
 
 import attrs
@@ -12,7 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from raftswarm.ca import MANAGER, WORKER, Credentials, Identity
 from raftswarm.errors import LinkClosed
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, Heartbeat
 from raftswarm.transport.member_links import Lane, MemberLinks, route_link
 from raftswarm.transport.memory import MemoryCable
@@ -20,12 +21,8 @@ from raftswarm.transport.plain import open_plain_network
 from raftswarm.wire.greetings import encode_purpose
 from raftswarm.wire.member_codec import (
     Introduction,
-    SnapshotBegins,
-    SnapshotChunk,
-    SnapshotEnds,
     encode_introduction,
     encode_message,
-    encode_snapshot_part,
 )
 from raftswarm.world.clock import WallClock
 from raftswarm.world.network import Link, Network
@@ -40,7 +37,7 @@ class NotedEvents:
 
     messages: list[AnyMessage] = attrs.field(factory=list)
     told: list[tuple[str, int]] = attrs.field(factory=list)
-    snapshots: list[tuple[int, SnapshotMeta, bytes]] = attrs.field(factory=list)
+    bulk: list[tuple[int, bytes]] = attrs.field(factory=list)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     def received(self, message: AnyMessage) -> None:
@@ -63,8 +60,9 @@ class NotedEvents:
         while (what, peer) not in self.told:
             await self._news.park()
 
-    def receive_snapshot(self, peer: int, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
-        self.snapshots.append((peer, snapshot, b"".join(chunks)))
+    async def receive_snapshot(self, peer: int, link: Link) -> None:
+        while (frame := await link.receive()) != b"the end":
+            self.bulk.append((peer, frame))
 
 
 def configuration(*members: int, names: dict[int, str] = NAMES) -> Configuration:
@@ -490,16 +488,21 @@ async def test_who_says_nothing_on_a_new_link_is_hung_up_on(cluster: Cluster, au
         await expect_hang_up(link)
 
 
-SNAPSHOT = SnapshotMeta(index=7, term=2, commands=70)
+async def post_twice(link: Link) -> None:
+    for frame in (b"one", b"two", b"the end"):
+        link.post(frame)
+    with contextlib.suppress(LinkClosed):
+        await link.receive()
 
 
-async def test_a_snapshot_arrives_whole_before_its_sender_is_told(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_a_snapshot_has_a_link_of_its_own(cluster: Cluster, autojump_clock: MockClock) -> None:
     alice = await cluster.start(ALICE, ALICE, BOB)
     bob = await cluster.start(BOB, ALICE, BOB)
-    pieces = [bytes([number]) * 300_000 for number in range(5)]
 
-    assert await alice.links.send_snapshot(BOB, SNAPSHOT, iter(pieces))
-    assert bob.events.snapshots == [(ALICE, SNAPSHOT, b"".join(pieces))]
+    await alice.links.send_snapshot(BOB, post_twice)
+
+    assert bob.events.bulk == [(ALICE, b"one"), (ALICE, b"two")]
+    assert bob.events.messages == []
 
 
 async def test_a_new_snapshot_takes_the_place_of_one_that_stands_still(
@@ -509,64 +512,43 @@ async def test_a_new_snapshot_takes_the_place_of_one_that_stands_still(
     old = await cluster.plug(CAROL).connect("127.0.0.1:2377")
     old.post(encode_purpose(Lane.BULK))
     old.post(encode_introduction(Introduction(sender=CAROL, to=ALICE)))
-    old.post(encode_snapshot_part(SnapshotBegins(snapshot=SNAPSHOT)))
     await wait_all_tasks_blocked()
     bob = await cluster.start(BOB, ALICE, BOB)
 
-    assert await bob.links.send_snapshot(ALICE, SNAPSHOT, iter([b"new"]))
+    await bob.links.send_snapshot(ALICE, post_twice)
+
     before = trio.current_time()
     await expect_hang_up(old)
     assert trio.current_time() == before
-    assert alice.events.snapshots == [(BOB, SNAPSHOT, b"new")]
+    assert alice.events.bulk == [(BOB, b"one"), (BOB, b"two")]
 
 
-async def test_an_empty_snapshot_is_a_snapshot(cluster: Cluster, autojump_clock: MockClock) -> None:
+async def test_a_snapshot_for_whoever_is_not_there_is_not_sent(cluster: Cluster, autojump_clock: MockClock) -> None:
     alice = await cluster.start(ALICE, ALICE, BOB)
-    bob = await cluster.start(BOB, ALICE, BOB)
 
-    assert await alice.links.send_snapshot(BOB, SNAPSHOT, iter(()))
-    assert bob.events.snapshots == [(ALICE, SNAPSHOT, b"")]
+    async def never(_: Link) -> None:
+        raise AssertionError("there is nobody to stream to")
+
+    await alice.links.send_snapshot(99, never)
+    await alice.links.send_snapshot(BOB, never)
 
 
-async def test_a_snapshot_for_whoever_is_not_there_or_dies_meanwhile_is_not_delivered(
-    cluster: Cluster, autojump_clock: MockClock
-) -> None:
+async def test_bulk_data_waits_while_messages_do(cluster: Cluster, autojump_clock: MockClock) -> None:
     alice = await cluster.start(ALICE, ALICE, BOB)
-    assert not await alice.links.send_snapshot(99, SNAPSHOT, iter(()))
-    assert not await alice.links.send_snapshot(BOB, SNAPSHOT, iter(()))
-    bob = await cluster.start(BOB, ALICE, BOB)
+    await cluster.start(BOB, ALICE, BOB)
+    await trio.sleep(1)
+    entry = Entry(index=1, term=1, kind=EntryKind.COMMANDS, first_command=1, command_count=1, data=bytes(1024 * 1024))
+    append = AppendEntries(sender=ALICE, to=BOB, term=1, previous_index=0, previous_term=0, entries=(entry,))
 
-    def die_half_way() -> Iterator[bytes]:
-        yield b"x" * 100
-        cluster.kill(BOB, bob)
-        yield b"y" * 100
+    with trio.move_on_after(10) as nothing_queued:
+        await alice.links.wait_room()
+    while alice.links.post(append):
+        pass
+    with trio.move_on_after(0) as crowded:
+        await alice.links.wait_room()
 
-    assert not await alice.links.send_snapshot(BOB, SNAPSHOT, die_half_way())
-    assert bob.events.snapshots == []
-
-
-@pytest.mark.parametrize(
-    "parts",
-    [
-        [SnapshotChunk(data=b"x", crc=0)],
-        [SnapshotBegins(snapshot=SNAPSHOT), SnapshotChunk(data=b"x", crc=0)],
-        [SnapshotBegins(snapshot=SNAPSHOT), SnapshotEnds(digest=b"")],
-        [SnapshotBegins(snapshot=SNAPSHOT), SnapshotBegins(snapshot=SNAPSHOT)],
-    ],
-    ids=["no beginning", "damaged", "incomplete", "begins twice"],
-)
-async def test_a_snapshot_that_is_not_whole_is_not_taken(
-    cluster: Cluster, autojump_clock: MockClock, parts: list[SnapshotBegins | SnapshotChunk | SnapshotEnds]
-) -> None:
-    alice = await cluster.start(ALICE, ALICE, BOB)
-    link = await cluster.plug(BOB).connect("127.0.0.1:2377")
-    link.post(encode_purpose(Lane.BULK))
-    link.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
-    for part in parts:
-        link.post(encode_snapshot_part(part))
-
-    await expect_hang_up(link)
-    assert alice.events.snapshots == []
+    assert not nothing_queued.cancelled_caught
+    assert crowded.cancelled_caught
 
 
 async def test_on_real_sockets_a_stopped_process_is_noticed_in_milliseconds(nursery: trio.Nursery) -> None:

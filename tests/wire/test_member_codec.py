@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import get_args
 
 import msgspec
@@ -19,6 +18,8 @@ from raftswarm.raft.messages import (
     Opening,
     PreVote,
     PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
     Regressed,
     RequestVote,
     SnapshotReply,
@@ -30,9 +31,8 @@ from raftswarm.wire.member_codec import (
     MAX_NUMBER,
     Introduction,
     SnapshotArrived,
-    SnapshotAssembly,
-    SnapshotBegins,
-    SnapshotEnds,
+    SnapshotOffer,
+    SnapshotWanted,
     cut_chunk,
     decode_introduction,
     decode_message,
@@ -40,6 +40,7 @@ from raftswarm.wire.member_codec import (
     encode_introduction,
     encode_message,
     encode_snapshot_part,
+    is_intact,
 )
 
 ENTRY = Entry(index=5, term=2, kind=EntryKind.COMMANDS, first_command=9, command_count=2, time_ns=7, data=b"ab")
@@ -57,6 +58,8 @@ MESSAGES: list[AnyMessage] = [
     AppendReply(sender=1, to=2, term=3, success=False, match_index=4, conflict_term=5, conflict_index=6),
     Heartbeat(sender=1, to=2, term=3, commit=4, round=5),
     HeartbeatReply(sender=1, to=2, term=3, round=5, last_index=6),
+    ReadIndex(sender=1, to=2, term=3, number=4),
+    ReadIndexReply(sender=1, to=2, term=3, number=4, index=5),
     InstallSnapshot(sender=1, to=2, term=3, snapshot=SNAPSHOT),
     SnapshotReply(sender=1, to=2, term=3, installed=True, match_index=4),
     TimeoutNow(sender=1, to=2, term=3),
@@ -104,27 +107,18 @@ def test_what_is_no_message_is_a_wire_error(frame: bytes) -> None:
         decode_message(frame)
 
 
+OFFER = SnapshotOffer(snapshot=SNAPSHOT, chunks=2, size_bytes=6, digest=b"d" * 32)
+
+
 def test_a_snapshots_parts_survive_their_bytes() -> None:
-    for part in (SnapshotBegins(snapshot=SNAPSHOT), cut_chunk(b"x"), SnapshotEnds(digest=b"d"), SnapshotArrived()):
+    for part in (OFFER, SnapshotWanted(number=2), cut_chunk(OFFER, 1, b"abc"), SnapshotArrived()):
         assert decode_snapshot_part(encode_snapshot_part(part)) == part
 
 
-def test_a_snapshot_is_assembled_from_whole_pieces_only() -> None:
-    assembly = SnapshotAssembly(SnapshotBegins(snapshot=SNAPSHOT), max_bytes=10)
-    assembly.add(cut_chunk(b"abc"))
-    assembly.add(cut_chunk(b"def"))
+def test_a_piece_of_a_snapshot_is_intact_only_as_it_was_cut() -> None:
+    chunk = cut_chunk(OFFER, 1, b"abc")
 
-    with pytest.raises(WireError, match=r"piece 2 .* damaged"):
-        assembly.add(msgspec.structs.replace(cut_chunk(b"x"), data=b"y"))
-    with pytest.raises(WireError, match="incomplete"):
-        assembly.finish(SnapshotEnds(digest=hashlib.sha256(b"abc").digest()))
-    assembly.finish(SnapshotEnds(digest=hashlib.sha256(b"abcdef").digest()))
-    assert assembly.chunks == [b"abc", b"def"]
-
-
-def test_a_snapshot_larger_than_accepted_is_refused() -> None:
-    assembly = SnapshotAssembly(SnapshotBegins(snapshot=SNAPSHOT), max_bytes=10)
-    assembly.add(cut_chunk(b"x" * 10))
-
-    with pytest.raises(WireError, match="larger than"):
-        assembly.add(cut_chunk(b"x"))
+    assert is_intact(OFFER, chunk)
+    assert not is_intact(OFFER, msgspec.structs.replace(chunk, data=b"abd"))
+    assert not is_intact(OFFER, msgspec.structs.replace(chunk, number=2))
+    assert not is_intact(msgspec.structs.replace(OFFER, digest=b"e" * 32), chunk)

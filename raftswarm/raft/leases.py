@@ -1,0 +1,29 @@
+"""Leases: while no voter may elect another, a leader answers reads without asking anybody (6.4.1; opt-in).
+
+The one big idea: whoever heard a leader gives no vote for T, and that promise is the leader's lease. It is counted
+from when the leader *sent* what a quorum has answered, and shortened by how much faster a voter's clock may run. For
+that the promise has to hold whatever happens meanwhile: it outlives terms, restarts and hints (docs/raft.md, "Leases").
+"""
+
+from __future__ import annotations
+
+from raftswarm.raft.core import Core
+from raftswarm.raft.roles import Leader
+
+
+def holds(core: Core, role: Leader) -> bool:
+    """Tell whether nobody else can lead at this moment."""
+    settings = core.settings
+    lease_seconds = settings.election_seconds / (1 + settings.clock_drift)
+    return settings.lease_reads and not role.gave_up_lease and core.now < role.lease_from + lease_seconds
+
+
+def renew(core: Core, role: Leader, began_at: float) -> None:
+    """A quorum has answered heartbeats that left at that moment: each of them promises T from later than that."""
+    assert began_at <= core.now, "what was answered has been sent"
+    role.lease_from = max(role.lease_from, began_at)
+
+
+def is_promised(core: Core) -> bool:
+    """Tell whether this voter heard a leader within T, or may have before it was started, and so votes for nobody."""
+    return core.settings.lease_reads and core.now < core.heard_leader_at + core.settings.election_seconds

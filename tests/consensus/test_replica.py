@@ -1,0 +1,151 @@
+"""What a replica does with proposals and reads that cannot be answered at once, in the simulated world."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftswarm.consensus import replica
+from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, TransferFailed
+from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.history import Call
+from raftswarm.raft.settings import RaftSettings
+
+T = 1.0
+"""The election timeout of the default settings."""
+
+
+def lead(world: CoreWorld) -> int:
+    world.run_until(lambda: world.leader is not None, within_seconds=4 * T, what="a first leader")
+    assert world.leader is not None
+    world.run_for(T)
+    return world.leader
+
+
+def finish(world: CoreWorld, *calls: Call) -> None:
+    world.run_until(lambda: all(call.ended_at is not None for call in calls), within_seconds=10 * T, what="answers")
+
+
+def test_commands_wait_while_the_uncommitted_tail_is_full() -> None:
+    world = CoreWorld(1, settings=RaftSettings(uncommitted_bytes=2000))
+    leader = lead(world)
+
+    calls = [world.propose(bytes(500), member=leader) for _ in range(50)]
+    finish(world, *calls)
+
+    assert [call.error for call in calls] == [None] * 50
+
+
+def test_a_command_longer_than_the_tail_may_be_goes_alone() -> None:
+    world = CoreWorld(2, settings=RaftSettings(uncommitted_bytes=10))
+    leader = lead(world)
+
+    calls = [world.propose(bytes(500), member=leader) for _ in range(3)]
+    finish(world, *calls)
+
+    assert [call.error for call in calls] == [None] * 3
+
+
+@pytest.mark.parametrize(("count", "size"), [(10, 10_000), (10_000, 50)], ids=["commands", "bytes"])
+def test_only_a_full_queue_refuses(monkeypatch: pytest.MonkeyPatch, count: int, size: int) -> None:
+    monkeypatch.setattr(replica, "MAX_WAITING_COMMANDS", count)
+    monkeypatch.setattr(replica, "MAX_WAITING_BYTES", size)
+    world = CoreWorld(3)
+    leader = lead(world)
+
+    calls = [world.propose(b"", member=leader) for _ in range(12)]
+    finish(world, *calls)
+
+    refused = [call.error for call in calls if call.error is not None]
+    assert refused
+    assert all(isinstance(error, Overloaded) for error in refused)
+    assert str(refused[0]).endswith("wait already; retry when some are answered")
+
+
+def test_what_waits_at_a_leader_that_is_deposed_did_not_happen() -> None:
+    world = CoreWorld(4, settings=RaftSettings(uncommitted_bytes=1000))
+    old = lead(world)
+    world.isolate(old)
+
+    appended = world.propose(bytes(600), member=old)
+    world.run_for(T / 10)
+
+    waiting = [world.propose(bytes(600), member=old) for _ in range(4)]
+    finish(world, appended, *waiting)
+
+    assert isinstance(appended.error, OutcomeUnknown)
+    assert [type(call.error) for call in waiting] == [NotLeader] * 4
+
+
+def test_any_member_may_be_read_at() -> None:
+    world = CoreWorld(5)
+    lead(world)
+    write = world.propose(b"one")
+    finish(world, write)
+
+    reads = [world.read(member=member) for member in world.hosts]
+    finish(world, *reads)
+
+    assert [read.error for read in reads] == [None] * 3
+
+
+def test_a_read_at_a_member_that_is_cut_off_ends() -> None:
+    world = CoreWorld(6)
+    leader = lead(world)
+    alone = next(member for member in world.hosts if member != leader)
+    world.isolate(alone)
+
+    read = world.read(member=alone)
+    finish(world, read)
+
+    assert isinstance(read.error, NotLeader)
+
+
+def test_a_read_outlives_its_leader() -> None:
+    world = CoreWorld(7)
+    leader = lead(world)
+    follower = next(member for member in world.hosts if member != leader)
+    world.crash(leader, power_lost=True)
+
+    read = world.read(member=follower)
+    finish(world, read)
+
+    assert read.error is None
+
+
+def test_who_asks_for_a_transfer_learns_who_leads() -> None:
+    world = CoreWorld(8)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+
+    wish = world.transfer_leadership(heir)
+    finish(world, wish)
+
+    assert (wish.error, wish.result) == (None, heir)
+
+
+def test_a_transfer_to_who_is_away_fails_in_time() -> None:
+    world = CoreWorld(9)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+    world.crash(heir)
+
+    wish = world.transfer_leadership(heir)
+    finish(world, wish)
+
+    assert isinstance(wish.error, TransferFailed)
+    assert wish.error.leader == leader
+    assert wish.ended_at is not None
+    assert wish.ended_at - wish.invoked_at < 1.2 * T
+
+
+def test_a_stopped_replica_leaves_nobody_waiting() -> None:
+    world = CoreWorld(10)
+    leader = lead(world)
+    stopped = world.process(leader).replica
+    stopped.shut_down()
+    calls = [world.history.begin("read", leader), world.history.begin("transfer", leader)]
+
+    stopped.read_barrier(calls[0])
+    stopped.transfer_leadership(0, calls[1])
+
+    assert [type(call.error) for call in calls] == [NotLeader, NotLeader]
