@@ -54,9 +54,7 @@ def run_seeds(
     return failed
 
 
-def run_seed(
-    seed: int, seconds: float, *, trace: Trace | None = None, events: TraceSink | None = None
-) -> SeedOutcome:
+def run_seed(seed: int, seconds: float, *, trace: Trace | None = None, events: TraceSink | None = None) -> SeedOutcome:
     """Run one world through all phases. A failure is in the outcome, with the simulated time as a note.
 
     `trace` collects lines for people; `events` hears of every state change (docs/formats.md).

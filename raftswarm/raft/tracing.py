@@ -8,11 +8,11 @@ openings change nothing that a specification of Raft knows, and are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from raftswarm.raft.log_entry import Configuration, MemberInfo
+from raftswarm.raft.log_entry import MemberInfo
 from raftswarm.raft.messages import (
     AnyMessage,
     AppendEntries,
@@ -153,24 +153,28 @@ def trace_configuration(core: Core) -> None:
 
 
 def _describe(message: AnyMessage) -> TracedMessage:
-    sender, to, term = str(message.sender), str(message.to), message.term
+    kind, numbers = _details(message)
+    return TracedMessage(type=kind, term=message.term, sender=str(message.sender), to=str(message.to), **numbers)
+
+
+def _details(message: AnyMessage) -> tuple[str, dict[str, Any]]:
+    details: tuple[str, dict[str, Any]] = "MsgHeartbeatResp", {}
     match message:
-        case AppendEntries(previous_index=index, previous_term=log_term, entries=entries, commit=commit):
-            return TracedMessage("MsgApp", term, sender, to, len(entries), log_term, index, commit)
+        case AppendEntries(previous_index=index, previous_term=term, entries=entries, commit=commit):
+            details = "MsgApp", {"entries": len(entries), "log_term": term, "index": index, "commit": commit}
         case Heartbeat(commit=commit):
-            return TracedMessage("MsgHeartbeat", term, sender, to, commit=commit)
+            details = "MsgHeartbeat", {"commit": commit}
         case InstallSnapshot(snapshot=snapshot):
-            return TracedMessage("MsgSnap", term, sender, to, snapshot.index)
-        case AppendReply(success=success, match_index=index, conflict_term=log_term):
-            return TracedMessage("MsgAppResp", term, sender, to, log_term=log_term, index=index, reject=not success)
+            details = "MsgSnap", {"entries": snapshot.index}
+        case AppendReply(success=success, match_index=index, conflict_term=term):
+            details = "MsgAppResp", {"log_term": term, "index": index, "reject": not success}
         case SnapshotReply(match_index=index):
-            return TracedMessage("MsgAppResp", term, sender, to, index=index)
-        case RequestVote(last_index=index, last_term=log_term):
-            return TracedMessage("MsgVote", term, sender, to, log_term=log_term, index=index)
+            details = "MsgAppResp", {"index": index}
+        case RequestVote(last_index=index, last_term=term):
+            details = "MsgVote", {"log_term": term, "index": index}
         case VoteReply(granted=granted):
-            return TracedMessage("MsgVoteResp", term, sender, to, reject=not granted)
-        case _:
-            return TracedMessage("MsgHeartbeatResp", term, sender, to)
+            details = "MsgVoteResp", {"reject": not granted}
+    return details
 
 
 def _ids(members: Iterable[MemberInfo]) -> tuple[str, ...]:
