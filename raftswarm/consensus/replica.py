@@ -75,7 +75,7 @@ MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
 """Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
-APPLIED_BYTES_AT_ONCE = 1024 * 1024
+ENTRIES_APPLIED_AT_ONCE = 64
 MAX_ENTRIES_TO_APPLY = 64
 """No new proposals are taken to the log while so many entries wait to be applied here."""
 
@@ -149,21 +149,6 @@ class _Applying:
     def fail_rest(self, error: RaftSwarmError) -> None:
         for waiter in self.waiters[self.position :]:
             waiter.fail(error)
-
-
-@attrs.define(eq=False)
-class _Budget:
-    """What is left of a turn."""
-
-    commands: int = APPLIED_AT_ONCE
-    size_bytes: int = APPLIED_BYTES_AT_ONCE
-
-    def spend(self, size_bytes: int) -> None:
-        self.commands -= 1
-        self.size_bytes -= size_bytes
-
-    def __bool__(self) -> bool:
-        return self.commands > 0 and self.size_bytes > 0
 
 
 class Replica:
@@ -495,16 +480,18 @@ class Replica:
 
     def _apply(self, now: float) -> None:
         """Apply what is committed, as much as one turn may."""
-        budget = _Budget()
-        while self._is_behind and budget:
+        room, entries = APPLIED_AT_ONCE, 0
+        while self._is_behind and room > 0 and entries < ENTRIES_APPLIED_AT_ONCE:
             if self._applying is None:
                 self._applying = self._begin_entry(self._to_apply.popleft())
-            entry = self._applying.entry
-            if self._apply_commands(self._applying, budget):
+                entries += 1
+            applying = self._applying
+            room -= self._apply_commands(applying, room)
+            if applying.position == len(applying.commands) and not self._stopped:
                 self._applying = None
-                self._advance(entry)
+                self._advance(applying.entry)
                 self._answer_reads()
-            self._save_snapshot_if_due(now)
+                self._save_snapshot_if_due(now)
         self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
@@ -515,32 +502,30 @@ class Replica:
             waiter.complete(entry.index)
         return _Applying(entry, (), ())
 
-    def _apply_commands(self, applying: _Applying, budget: _Budget) -> bool:
-        """Apply commands of an entry; True when all of them are."""
+    def _apply_commands(self, applying: _Applying, room: int) -> int:
+        """Apply up to so many commands of an entry; return how many."""
         entry, waiters = applying.entry, applying.waiters
-        while applying.position < len(applying.commands):
-            if not budget:
-                return False
-            command = applying.commands[applying.position]
-            number = entry.first_command + applying.position
+        begin = applying.position
+        for position in range(begin, min(begin + room, len(applying.commands))):
+            applying.position = position
+            number = entry.first_command + position
             context = Context(command_number=number, time_ns=entry.time_ns, index=entry.index, term=entry.term)
-            budget.spend(len(command))
             try:
-                result = self._machine.apply(command, context)
+                result = self._machine.apply(applying.commands[position], context)
             except Rejected as rejected:
                 if waiters:
-                    waiters[applying.position].fail(rejected)
+                    waiters[position].fail(rejected)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
                 error.add_note(f"while applying command {number} (entry {entry.index}, term {entry.term})")
                 applying.fail_rest(OutcomeUnknown(f"the state machine failed at command {number}"))
                 self._applying = None
                 self.fail(error)
-                return False
+                return room
             else:
                 if waiters:
-                    waiters[applying.position].complete(result)
-            applying.position += 1
-        return True
+                    waiters[position].complete(result)
+            applying.position = position + 1
+        return applying.position - begin
 
     def _advance(self, entry: Entry) -> None:
         configuration = self._applied.configuration

@@ -258,10 +258,13 @@ class CoreWorld:
         self._ask(call, lambda process: process.replica.change_configuration(configuration, call, transition))
         return call
 
-    @staticmethod
-    def list_members(voters: Iterable[int], learners: Iterable[int] = ()) -> Configuration:
+    def list_members(self, voters: Iterable[int], learners: Iterable[int] = ()) -> Configuration:
         """Name members by their numbers, in rising order."""
-        return Configuration(voters=tuple(map(_info, voters)), learners=tuple(map(_info, learners)))
+        return Configuration(voters=tuple(map(self._info, voters)), learners=tuple(map(self._info, learners)))
+
+    def _info(self, member: int) -> MemberInfo:
+        name = f"member-{member}"
+        return MemberInfo(id=member, address=f"{name}:2377", name=name, priority=self.faults.priority_of(member))
 
     def build_member(self) -> int:
         """Start a new member with an empty log, which waits to be told a configuration."""
@@ -274,7 +277,7 @@ class CoreWorld:
         """Ask the leader to add it: as a voter, or as a learner, maybe one that gets a vote when it has caught up."""
         now = self.configuration
         kind = "learners" if learner or promote else "voters"
-        info = msgspec.structs.replace(_info(member), promote=promote)
+        info = msgspec.structs.replace(self._info(member), promote=promote)
         listed = tuple(sorted((*getattr(now, kind), info), key=_id))
         return self.change_members(msgspec.structs.replace(now, **{kind: listed}))
 
@@ -325,10 +328,6 @@ class CoreWorld:
     def _tell(self, text: str) -> None:
         if self.trace.enabled:
             self.trace.record(self.now, f"-- {text}")
-
-
-def _info(member: int) -> MemberInfo:
-    return MemberInfo(id=member, address=f"member-{member}:2377", name=f"member-{member}")
 
 
 def _outline(configuration: Configuration) -> str:

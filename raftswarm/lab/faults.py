@@ -63,6 +63,8 @@ class FaultMix:
     """Members come and go."""
     clock_spread: float = 0.0
     """Monotonic clocks run at 1 +- this rate."""
+    priority_levels: int = 1
+    """Members have so many different priorities."""
     wall_spread_seconds: float = 0.0
     turn_seconds: float = 0.0
     call_every: float = 0.1
@@ -71,6 +73,10 @@ class FaultMix:
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
         return 1.0 + (2 * chance.random() - 1) * self.clock_spread
+
+    def priority_of(self, member: int) -> int:
+        """Return a member's priority."""
+        return member % self.priority_levels
 
     def draw_wall_offset(self, chance: Random) -> float:
         """Draw how wrong a machine's date is."""
@@ -84,6 +90,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         strength = chance.uniform(low, high)
         return strength if chance.random() < share else 0.0
 
+    clock_spread = maybe(0.0, 0.3, 0.3)
     return FaultMix(
         network=NetworkConditions(
             delay_seconds=chance.choice((0.0001, 0.001, 0.01)),
@@ -98,7 +105,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         disk=DiskConditions(
             latency_seconds=chance.choice((0.00005, 0.001, 0.01)), jitter_seconds=chance.choice((0.0001, 0.001, 0.05))
         ),
-        settings=_draw_settings(chance),
+        settings=_draw_settings(chance, clock_spread),
         compaction=CompactionPolicy(
             snapshot_every_commands=chance.choice((3, 20, 100, 10_000)),
             snapshot_every_seconds=chance.choice((0.5, inf, inf)),
@@ -122,16 +129,20 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         disk_failure_every=maybe(3.0, 12.0, 0.2),
         transfer_every=maybe(1.0, 8.0, 0.3),
         change_every=maybe(1.0, 6.0, 0.4),
-        clock_spread=maybe(0.0, 0.3, 0.3),
+        clock_spread=clock_spread,
+        priority_levels=chance.choice((1, 1, 2, 5)),
         wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
         call_every=chance.choice((0.01, 0.05, 0.3)),
     )
 
 
-def _draw_settings(chance: Random) -> RaftSettings:
-    """Tiny limits make rare branches common."""
+def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
+    """Tiny limits make rare branches common; leases count on clocks that are just as good as they are."""
     return RaftSettings(
+        lease_reads=chance.random() < 0.4,
+        clock_drift=(1 + clock_spread) / (1 - clock_spread) - 1,
+        slow_disk_seconds=chance.choice((0.05, 0.5)),
         append_window_bytes=chance.choice((1, 1024, 4 * 1024 * 1024)),
         append_window_messages=chance.choice((1, 2, 256)),
         append_message_bytes=chance.choice((1, 256, 256 * 1024)),

@@ -16,6 +16,7 @@ from raftswarm.raft.durability import Durability
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.priorities import timer_slice
 from raftswarm.raft.quorum import Quorum
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
@@ -114,6 +115,7 @@ class Core:
     """Hears of every change and message of the protocol, if there is one."""
     _traced_term: int = 0
     _quorum: tuple[Configuration, Quorum] | None = None
+    _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
 
     @property
     def id(self) -> int:
@@ -180,8 +182,12 @@ class Core:
         return self.hint.leader if self.hint is not None and self.now < self.hint.expires_at else 0
 
     def draw_election_timeout(self) -> float:
-        """Return a moment between T and 2T from now (5.2)."""
-        return self.now + self.settings.election_seconds * (1 + self.chance.random())
+        """Return a moment between T and 2T from now (5.2), the sooner the higher our priority."""
+        configuration = self.log.configuration
+        if self._timer_slice is None or self._timer_slice[0] is not configuration:
+            self._timer_slice = configuration, timer_slice(configuration, self.id)
+        start, width = self._timer_slice[1]
+        return self.now + self.settings.election_seconds * (1 + start + width * self.chance.random())
 
     def draw_hint_retry(self) -> float:
         """Return a moment soon from now: with a hint nobody else is waited for."""

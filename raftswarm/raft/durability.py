@@ -19,6 +19,7 @@ from raftswarm.raft.messages import AnyMessage
 class _InFlight:
     number: int
     proves_index: int
+    since: float
 
 
 @attrs.define
@@ -34,11 +35,16 @@ class Durability:
     _in_flight: deque[_InFlight] = attrs.field(factory=deque)
     _held: deque[tuple[int, AnyMessage]] = attrs.field(factory=deque)
 
-    def hand_out(self, last_index: int) -> int:
+    def hand_out(self, last_index: int, now: float) -> int:
         """Number the next write, which leaves the log ending at `last_index`."""
         self.handed_out += 1
-        self._in_flight.append(_InFlight(self.handed_out, last_index))
+        self._in_flight.append(_InFlight(self.handed_out, last_index, now))
         return self.handed_out
+
+    @property
+    def oldest_since(self) -> float | None:
+        """When the oldest write that is not done was handed out; None if all are done."""
+        return self._in_flight[0].since if self._in_flight else None
 
     def forget_after(self, index: int) -> None:
         """The log was cut: nothing written so far proves anything above `index` any more."""

@@ -56,6 +56,8 @@ class MemberInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The node id in a swarm; free text when embedded."""
     promote: bool = False
     """Of a learner: the leader makes it a voter as soon as it has caught up (4.2.1)."""
+    priority: int = 0
+    """Among voters with equally good logs a higher one leads rather; not negative."""
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -298,7 +298,7 @@ class Member:
         has_hard_state = core.hard_state_write > core.durability.handed_out
         truncate_after, entries = core.log.take_unwritten()
         return Write(
-            number=core.durability.hand_out(core.log.last_index),
+            number=core.durability.hand_out(core.log.last_index, core.now),
             hard_state=core.hard_state if has_hard_state else None,
             truncate_after=truncate_after,
             entries=entries,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from raftswarm.raft import promotion, replication
+from raftswarm.raft import promotion, replication, succession
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import ProposeConfiguration, Transition
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
@@ -76,7 +76,7 @@ def follow_configuration(core: Core, role: Leader) -> None:
     role.progress = {
         peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.peers
     }
-    replication.rank_successors(core, role)
+    succession.rank(core, role)
     if role.transfer is not None and role.transfer.to not in core.other_voters:
         role.transfer = None
 
@@ -119,8 +119,9 @@ def why_not_target(target: Configuration) -> str:
     if len(set(ids)) < len(ids):
         twice = next(member for member in ids if ids.count(member) > 1)
         return f"member {twice} is listed twice"
-    if min(ids) < 1 or not (_is_sorted(target.voters) and _is_sorted(target.learners)):
-        return "members must be sorted by id, and ids are positive"
+    lowest = min(info.priority for info in (*target.voters, *target.learners))
+    if min(ids) < 1 or lowest < 0 or not (_is_sorted(target.voters) and _is_sorted(target.learners)):
+        return "members must be sorted by id, ids are positive, and priorities are 0 or higher"
     if any(info.promote for info in target.voters):
         return "a voter cannot be promoted; only learners can"
     return ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from raftswarm.raft import reads, snapshots, transfer
+from raftswarm.raft import reads, snapshots, succession, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
 from raftswarm.raft.log_entry import Entry, EntryKind
@@ -26,6 +26,7 @@ def lead(core: Core) -> None:
     tail = log.entries(core.commit_index + 1, log.last_index)
     role = Leader(
         deadline=core.now + core.settings.heartbeat_seconds,
+        began_at=core.now,
         first_index=log.last_index + 1,
         progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.peers},
         successors=tuple(core.other_voters),
@@ -159,7 +160,8 @@ def pass_time(core: Core, role: Leader) -> None:
         core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
         return
     transfer.give_up_if_late(core, role)
-    rank_successors(core, role)
+    succession.rank(core, role)
+    succession.hand_over_if_better(core, role)
     role.deadline = core.now + core.settings.heartbeat_seconds
     send_heartbeats(core, role)
 
@@ -170,11 +172,6 @@ def is_cut_off(core: Core, role: Leader) -> bool:
         lambda member: core.now if member == core.id or member not in role.progress else role.progress[member].heard_at
     )
     return heard_at is not None and core.now - heard_at >= core.settings.election_seconds
-
-
-def rank_successors(core: Core, role: Leader) -> None:
-    """Order the other voters by their logs: so they campaign after a hint that we have stopped."""
-    role.successors = tuple(sorted(core.other_voters, key=lambda peer: (-role.progress[peer].match_index, peer)))
 
 
 def send_heartbeats(core: Core, role: Leader) -> None:

@@ -60,6 +60,7 @@ class Leader:
 
     deadline: float
     """When the next heartbeat is due."""
+    began_at: float
     first_index: int
     """The blank entry that began this term."""
     progress: dict[int, Progress]
@@ -73,6 +74,10 @@ class Leader:
     gave_up_lease: bool = False
     """It told somebody to campaign in spite of all promises: there is no lease in this term any more."""
     transfer: Transfer | None = None
+    offered_at: float = -inf
+    """When it last wished by itself to hand over."""
+    failed_heirs: dict[int, float] = attrs.field(factory=dict)
+    """Who did not take over in time, and when that was."""
 
 
 Role = Follower | PreCandidate | Candidate | Leader

@@ -29,6 +29,9 @@ class RaftSettings:
     """Entries are packed into a message up to here; one entry may exceed it."""
     uncommitted_bytes: int = 64 * 1024 * 1024
     """Proposals wait while the leader's uncommitted tail is longer than this."""
+    slow_disk_seconds: float = 0.5
+    """A leader whose write has taken so long, while a quorum of others has it, hands over: far longer than a sync takes
+    on a disk in order, and shorter than anybody waits for a leader that is gone."""
     lease_reads: bool = False
     """A leader answers reads without asking a quorum while its lease runs. All members must be set alike, since voters
     promise what the lease counts on (docs/raft.md)."""

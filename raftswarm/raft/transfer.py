@@ -13,6 +13,7 @@ import attrs
 from raftswarm.raft.core import Core, TransferWish
 from raftswarm.raft.events import TransferLeadership
 from raftswarm.raft.messages import TimeoutNow
+from raftswarm.raft.priorities import priority_of
 from raftswarm.raft.ready import TransferOutcome
 from raftswarm.raft.roles import Leader, Transfer
 
@@ -53,6 +54,7 @@ def go_on(core: Core, role: Leader) -> None:
 def give_up_if_late(core: Core, role: Leader) -> None:
     """Lead on when the target has not taken over within an election timeout."""
     if role.transfer is not None and core.now >= role.transfer.gives_up_at:
+        role.failed_heirs[role.transfer.to] = core.now
         role.transfer = None
 
 
@@ -66,10 +68,10 @@ def hand_over_at_once(core: Core, role: Leader) -> None:
 def best_successor(core: Core, role: Leader) -> int:
     """Return the voter to hand over to: one that answers, with the best log; 0 if there is none."""
 
-    def fitness(peer: int) -> tuple[bool, int, int]:
+    def fitness(peer: int) -> tuple[bool, int, int, int]:
         progress = role.progress[peer]
         is_there = core.now - progress.heard_at < core.settings.election_seconds
-        return is_there, progress.match_index, -peer
+        return is_there, progress.match_index, priority_of(core.configuration, peer), -peer
 
     return max(core.other_voters, key=fitness, default=0)
 

@@ -15,7 +15,7 @@ def message(to: int) -> TimeoutNow:
 def test_a_message_waits_for_the_write_that_makes_it_true() -> None:
     durability = Durability(durable_index=0)
     for last_index in (1, 2):
-        durability.hold(durability.hand_out(last_index), message(to=last_index))
+        durability.hold(durability.hand_out(last_index, now=0.0), message(to=last_index))
 
     assert durability.complete(1) == [message(to=1)]
     assert durability.complete(2) == [message(to=2)]
@@ -23,8 +23,8 @@ def test_a_message_waits_for_the_write_that_makes_it_true() -> None:
 
 def test_later_news_covers_earlier_writes_and_stale_news_say_nothing() -> None:
     durability = Durability(durable_index=0)
-    durability.hold(durability.hand_out(1), message(to=1))
-    durability.hold(durability.hand_out(2), message(to=2))
+    durability.hold(durability.hand_out(1, now=0.0), message(to=1))
+    durability.hold(durability.hand_out(2, now=0.0), message(to=2))
 
     assert durability.complete(2) == [message(to=1), message(to=2)]
     assert durability.complete(1) == []
@@ -33,9 +33,9 @@ def test_later_news_covers_earlier_writes_and_stale_news_say_nothing() -> None:
 
 def test_what_was_cut_is_not_durable_when_its_write_ends() -> None:
     durability = Durability(durable_index=0)
-    durability.hand_out(5)
+    durability.hand_out(5, now=0.0)
     durability.forget_after(3)
-    durability.hand_out(4)
+    durability.hand_out(4, now=0.0)
 
     durability.complete(1)
     assert durability.durable_index == 3
@@ -46,11 +46,11 @@ def test_what_was_cut_is_not_durable_when_its_write_ends() -> None:
 
 def test_entries_that_come_back_count_only_with_the_write_that_brings_them_back() -> None:
     durability = Durability(durable_index=3)
-    durability.hand_out(5)  # Entries 4 and 5 …
+    durability.hand_out(5, now=0.0)  # Entries 4 and 5 …
     durability.forget_after(3)
-    durability.hand_out(4)  # … cut for another leader's …
+    durability.hand_out(4, now=0.0)  # … cut for another leader's …
     durability.forget_after(3)
-    durability.hand_out(5)  # … and back, with the same terms.
+    durability.hand_out(5, now=0.0)  # … and back, with the same terms.
 
     durability.complete(1)
     assert durability.durable_index == 3  # A crash now may find the second write and not the third.

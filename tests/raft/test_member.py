@@ -81,7 +81,9 @@ def test_a_role_changes_only_as_the_table_says(make_bench: MakeBench) -> None:
     bench = make_bench()
 
     with pytest.raises(AssertionError, match="cannot become"):
-        bench.member._core.become(Leader(deadline=0.0, first_index=1, progress={}, successors=(), uncommitted_bytes=0))
+        bench.member._core.become(
+            Leader(deadline=0.0, began_at=0.0, first_index=1, progress={}, successors=(), uncommitted_bytes=0)
+        )
 
 
 def test_a_vote_is_never_taken_back(make_bench: MakeBench) -> None:
