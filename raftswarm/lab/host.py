@@ -337,10 +337,10 @@ class MemberProcess:
         self.leadership = leadership
         self._tell(f"sees {leadership.leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 
-    def configuration_changed(self, configuration: Configuration) -> None:
-        """Dial the new members, hang up on the removed ones."""
+    def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
+        """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
         self._host.configuration = configuration
-        peers = [peer for peer in configuration.member_ids if peer != self.member_id]
+        peers = sorted({*configuration.member_ids, *committed.member_ids} - {self.member_id})
         self._host.parts.network.set_peers(self.member_id, peers)
 
     def note(self, sentence: str) -> None:

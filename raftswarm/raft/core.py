@@ -133,6 +133,11 @@ class Core:
         return self.log.configuration
 
     @property
+    def committed_configuration(self) -> Configuration:
+        """The newest configuration that is known to be committed; one that came with a snapshot is."""
+        return self.log.configuration_at(self.commit_index)
+
+    @property
     def quorum(self) -> Quorum:
         """The voters in force."""
         configuration = self.log.configuration
@@ -159,6 +164,14 @@ class Core:
     def peers(self) -> list[int]:
         """The other members, sorted."""
         return [member for member in self.configuration.member_ids if member != self.id]
+
+    @property
+    def audience(self) -> list[int]:
+        """Whom a leader serves: its peers, and until a change is committed those that it removes.
+
+        So they learn that they take part no more, and wait for no leader.
+        """
+        return sorted({*self.peers, *self.committed_configuration.member_ids} - {self.id})
 
     @property
     def other_voters(self) -> list[int]:

@@ -351,9 +351,19 @@ class Member:
         return self._core.may_vote
 
     @property
+    def is_regressed(self) -> bool:
+        """Tell whether a peer knows that this member has lost what it had durably."""
+        return self._core.is_regressed
+
+    @property
     def configuration(self) -> Configuration:
         """The members in force: the newest in the log, committed or not (4.1)."""
         return self._core.configuration
+
+    @property
+    def committed_configuration(self) -> Configuration:
+        """The newest members that are known to be committed."""
+        return self._core.committed_configuration
 
     @property
     def commit_index(self) -> int:

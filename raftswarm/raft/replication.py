@@ -28,7 +28,7 @@ def lead(core: Core) -> None:
         deadline=core.now + core.settings.heartbeat_seconds,
         began_at=core.now,
         first_index=log.last_index + 1,
-        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.peers},
+        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
         uncommitted_bytes=sum(map(weigh, tail)),
     )
@@ -94,6 +94,17 @@ def append(
     core.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
+
+
+def follow_configuration(core: Core, role: Leader) -> None:
+    """Serve the members that are new, forget those that are gone for good."""
+    next_index = core.log.last_index + 1
+    role.progress = {
+        peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.audience
+    }
+    succession.rank(core, role)
+    if role.transfer is not None and role.transfer.to not in core.other_voters:
+        role.transfer = None
 
 
 # What a leader sends.
@@ -280,9 +291,13 @@ def advance_commit(core: Core, role: Leader) -> None:
     index = core.quorum.reached(durable_at)
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
         return
+    decides_change = core.commit_index < core.log.configuration_index <= index
     role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
     core.commit_to(index)
-    if core.log.configuration_index <= index and not core.is_voter:
-        send_entries(core, role)
-        transfer.hand_over_at_once(core, role)
-        core.step_down("the change that removes it is committed (4.2.2)")
+    if decides_change:
+        send_entries(core, role)  # Those that it removes hear of it now, or never.
+        if core.is_voter:
+            follow_configuration(core, role)
+        else:
+            transfer.hand_over_at_once(core, role)
+            core.step_down("the change that removes it is committed (4.2.2)")
