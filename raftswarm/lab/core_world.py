@@ -28,6 +28,7 @@ from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.world.simulated_disk import PowerLost
 
 CALM = FaultMix()
@@ -46,6 +47,7 @@ class CoreWorld:
         compaction: CompactionPolicy | None = None,
         make_machine: Callable[[], StateMachine] = Journal,
         trace: Trace | None = None,
+        events: TraceSink | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults
@@ -63,6 +65,7 @@ class CoreWorld:
             invariants=self.invariants,
             history=self.history,
             trace=self.trace,
+            events=events,
             settings=self.settings,
             compaction=compaction or faults.compaction,
             segment_bytes=faults.segment_bytes,

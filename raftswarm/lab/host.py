@@ -31,6 +31,7 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
@@ -79,6 +80,7 @@ class Parts:
     invariants: Invariants
     history: History
     trace: Trace
+    events: TraceSink | None
     settings: RaftSettings
     compaction: CompactionPolicy
     segment_bytes: int
@@ -212,7 +214,12 @@ class MemberProcess:
         """When the heap will look at the deadline."""
         self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
         self.member = WitnessedMember(
-            start, settings=parts.settings, chance=host.chance, now=host.clock.now(), invariants=parts.invariants
+            start,
+            settings=parts.settings,
+            chance=host.chance,
+            now=host.clock.now(),
+            invariants=parts.invariants,
+            trace=parts.events,
         )
         host.configuration = self.member.configuration
         self.replica = Replica(

@@ -52,7 +52,7 @@ def take_entries(core: Core, message: AppendEntries) -> None:
         if before < log.last_index:
             core.truncate(before)
         for entry in new:
-            log.append(entry)
+            core.append(entry)
     match_index = previous_index + len(entries)
     core.commit_to(min(message.commit, match_index))
     core.send_when_written(

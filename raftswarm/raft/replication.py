@@ -91,7 +91,7 @@ def append(
         time_ns=max(time_ns, log.last_time_ns + 1),
         data=data,
     )
-    log.append(entry)
+    core.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
 

@@ -11,10 +11,10 @@ import attrs
 import pytest
 import trio
 from msgspec.structs import replace
+from raftswarm.lab.disk import SimulatedDisk
 from trio.testing import MockClock
 
 from raftswarm.errors import LinkClosed, SnapshotDamaged
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.host import SeededEntropy
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import Place
