@@ -34,7 +34,7 @@ class Counter:
 
 
 async def count(
-    directory: Path, name: str, machine: Counter, *, task_status: trio.TaskStatus[raftswarm.Driver]
+    directory: Path, name: str, machine: Counter, *, task_status: trio.TaskStatus[raftswarm.RaftMember]
 ) -> None:
     async with raftswarm.open_member(directory / name, machine, name=name, members=MEMBERS) as member:
         task_status.started(member)

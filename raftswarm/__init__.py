@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
-    from raftswarm.consensus.driver import Driver
+    from raftswarm.consensus.member import RaftMember
     from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
+    from raftswarm.consensus.replicated import Replicated
     from raftswarm.raft.settings import RaftSettings
-    from raftswarm.raft.state_machine import Capture, Captured, Context, StateMachine
+    from raftswarm.raft.state_machine import Capture, Captured, Context, Queryable, StateMachine
 
 __all__ = [
     "Capture",
     "Captured",
     "CompactionPolicy",
     "Context",
-    "Driver",
+    "Queryable",
+    "RaftMember",
     "RaftSettings",
+    "Replicated",
     "StateMachine",
     "__version__",
     "open_member",
@@ -35,8 +38,10 @@ _HOMES = {
     "Captured": "raftswarm.raft.state_machine",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
-    "Driver": "raftswarm.consensus.driver",
+    "Queryable": "raftswarm.raft.state_machine",
+    "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
+    "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
     "open_member": "raftswarm.consensus.opening",
 }

@@ -8,12 +8,18 @@
     * Overloaded            too much is in flight; wait and retry
     * Rejected              the state machine refused the command; nothing changed
         * Conflict          somebody wrote first; read again and retry
+        * SessionExpired    the session has ended; what it had in flight may have happened, open another one
+        * OutOfOrder        an earlier command of the session is missing; send again from there
+        * SessionFull       too many answers are kept for the session; acknowledge them and send again
+    * ResultLost            the command was applied, but its result cannot be told
+    * MachineFailed         the state machine raised; this member has stopped, and the message names the command
     * InvalidSpec           the caller's mistake; retrying cannot help
     * StorageError          this member's disk
         * CorruptLog        damage in what was synced; it must stop, not guess
         * DiskFailed        a write or sync failed; nothing more is written, the process stops
         * StateInUse        another process holds the state directory
         * ForeignState      the directory belongs to another cluster, or was written by a newer version
+        * Regressed         this member's disk was set back or wiped; remove it and add it again, with an empty one
         * StateLocked       sealed by autolock; needs the unlock key
         * InvalidKey        the unlock key does not fit
     * LinkError             a connection between nodes
@@ -49,6 +55,8 @@ class NotLeader(RaftSwarmError):
     """The member that leads, as far as this one knows."""
     address: str = ""
     """Where it is reached, if known."""
+    name: str = ""
+    """What it is called, if known."""
 
 
 @attrs.frozen(slots=False)
@@ -85,6 +93,34 @@ class Conflict(Rejected):
 
 
 @attrs.frozen(slots=False)
+class SessionExpired(Rejected):
+    """A command of a session that was closed, was not used for too long, or had to make room; it was not applied."""
+
+
+@attrs.frozen(slots=False)
+class OutOfOrder(Rejected):
+    """A command of a session came before an earlier one of it, which must have got lost; it was not applied."""
+
+
+@attrs.frozen(slots=False)
+class SessionFull(Rejected):
+    """A session has more answers than it may leave unacknowledged; the command was not applied."""
+
+
+@attrs.frozen(slots=False)
+class ResultLost(RaftSwarmError):
+    """A command of a session was applied, but the state machine returned what is not a msgpack value."""
+
+
+@attrs.frozen(slots=False)
+class MachineFailed(RaftSwarmError):
+    """The state machine raised something other than `Rejected`: the member stopped before that command, disk untouched.
+
+    `__cause__` is what it raised.
+    """
+
+
+@attrs.frozen(slots=False)
 class InvalidSpec(RaftSwarmError):
     """A request that can never succeed as it stands."""
 
@@ -112,6 +148,11 @@ class StateInUse(StorageError):
 @attrs.frozen(slots=False)
 class ForeignState(StorageError):
     """The state directory is of another cluster, another node, or a newer format."""
+
+
+@attrs.frozen(slots=False)
+class Regressed(StorageError):
+    """A peer knows that this member had more on its disk than it found there; it takes part in nothing any more."""
 
 
 @attrs.frozen(slots=False)

@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from raftswarm.consensus.replica import CompactionPolicy, Replica
+from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
 from raftswarm.consensus.waiting import TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
@@ -33,6 +33,7 @@ from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import MemberLinks
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
@@ -72,7 +73,8 @@ class Driver:
         """`machine` is restored here from the newest snapshot; the log follows as it is committed anew."""
         newest = storage.read_snapshot()
         if newest is not None:
-            machine.restore(newest[1])
+            with machine_errors(f"while restoring the snapshot up to entry {newest[0].index}"):
+                machine.restore(newest[1])
         start = StartingState(
             member_id=recovered.member_id,
             cluster=recovered.cluster,
@@ -85,6 +87,10 @@ class Driver:
         self.links = MemberLinks(world.links, recovered.cluster, recovered.member_id, self)
         self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
         self.configuration: Watched[Configuration] = Watched(Configuration())
+        self.applied: Watched[int] = Watched(recovered.snapshot.commands)
+        """How many commands of the log the state machine has had."""
+        self.regressed: Watched[bool] = Watched(value=False)
+        """A peer knows that this member has lost what it had durably."""
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
@@ -92,7 +98,8 @@ class Driver:
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
         self._wake = trio.Event()
-        self._failure: BaseException | None = None
+        self.failure: BaseException | None = None
+        """What stopped it."""
         self._nursery: trio.Nursery | None = None
         self.replica = Replica(
             member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
@@ -205,7 +212,7 @@ class Driver:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the disk's or the state machine's failure: then nothing more is written."""
-        async with trio.open_nursery() as nursery:
+        async with open_helpers() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.links.run)
             try:
@@ -213,13 +220,16 @@ class Driver:
             finally:
                 self.replica.shut_down()
                 self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
-                nursery.cancel_scope.cancel()
 
     async def _turns(self) -> None:
         while True:
             deadline = self.replica.turn(trio.current_time())
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
+            if self.replica.applied.commands != self.applied.value:
+                self.applied.set(self.replica.applied.commands)
+            if self.replica.member.is_regressed and not self.regressed.value:
+                self.regressed.set(value=True)
             with trio.CancelScope(deadline=deadline) as late:
                 await self._wake.wait()
             if late.cancelled_caught:
@@ -282,7 +292,7 @@ class Driver:
 
     def failed(self, error: BaseException) -> None:
         """End `run` with this error."""
-        self._failure = error
+        self.failure = error
         self._wake.set()
 
     # What the links tell.

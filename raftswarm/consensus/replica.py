@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import attrs
@@ -16,12 +17,14 @@ import msgspec
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
 from raftswarm.errors import (
     InvalidSpec,
+    MachineFailed,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
     PayloadTooLarge,
     RaftSwarmError,
     Rejected,
+    ResultLost,
     StorageError,
     TransferFailed,
 )
@@ -51,7 +54,7 @@ from raftswarm.raft.ready import (
     TransferOutcome,
     Write,
 )
-from raftswarm.raft.state_machine import Context, RestoredAside, StateMachine
+from raftswarm.raft.state_machine import Context, StateMachine, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
 from raftswarm.wire.batch import (
@@ -311,6 +314,11 @@ class Replica:
         self.shut_down()
         self._surroundings.failed(error)
 
+    def require_leading(self) -> None:
+        """NotLeader, with whom to ask, unless this member leads."""
+        if not self._leadership.is_leader:
+            raise self._not_leader("this member does not lead", self._member.leader)
+
     def shut_down(self) -> None:
         """Fail every waiter and take in nothing more."""
         if self._stopped:
@@ -436,6 +444,7 @@ class Replica:
     def _install(self, snapshot: SnapshotMeta, write: Write) -> None:
         """Put a received snapshot in the place of log and state; what is committed waits until it is there."""
         restore: list[Callable[[], object]] = []
+        when = f"while restoring the snapshot up to entry {snapshot.index}"
 
         def install() -> None:
             self._storage.install(snapshot)
@@ -443,12 +452,18 @@ class Replica:
             newest = self._storage.read_snapshot()
             assert newest is not None, "a snapshot was just installed"
             assert newest[0] == snapshot, "the installed snapshot is the newest"
-            restore.append(_prepare_restore(self._machine, newest[1]))
+            with machine_errors(when):
+                restore.append(prepare_restore(self._machine, newest[1]))
 
         def installed() -> None:
+            try:
+                with machine_errors(when):
+                    restore[0]()
+            except RaftSwarmError as failure:
+                self.fail(failure)
+                return
             self._writes_in_flight -= 1
             self._installing = False
-            restore[0]()
             self._applied = snapshot
             self._saver.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
@@ -527,14 +542,16 @@ class Replica:
             budget.spend(len(command))
             try:
                 result = self._machine.apply(command, context)
-            except Rejected as rejected:
+            except (Rejected, ResultLost) as outcome:
                 if waiters:
-                    waiters[applying.position].fail(rejected)
+                    waiters[applying.position].fail(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
-                error.add_note(f"while applying command {number} (entry {entry.index}, term {entry.term})")
-                applying.fail_rest(OutcomeUnknown(f"the state machine failed at command {number}"))
+                when = f"at command {number} (entry {entry.index}, term {entry.term})"
+                failure = MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}")
+                failure.__cause__ = error
+                applying.fail_rest(OutcomeUnknown(failure.message))
                 self._applying = None
-                self.fail(error)
+                self.fail(failure)
                 return False
             else:
                 if waiters:
@@ -562,7 +579,13 @@ class Replica:
 
     def _save_snapshot_if_due(self, now: float) -> None:
         if self._may_save and now >= self._saver.due_at(self._applied):
-            self._saver.save(self._applied, self._machine.capture(), now)
+            try:
+                with machine_errors(f"while capturing the state at entry {self._applied.index}"):
+                    capture = self._machine.capture()
+            except MachineFailed as failure:
+                self.fail(failure)
+            else:
+                self._saver.save(self._applied, capture, now)
 
     def _waiters_of(self, entry: Entry) -> Sequence[Waiter]:
         """Return who proposed this entry here; those of entries that were replaced at their index learn that."""
@@ -595,7 +618,14 @@ class Replica:
         """Sent to the wrong member, or refused by the leader itself: too much in flight, a change at a bad moment."""
         if outcome.leader == self._member.id:
             return Overloaded(outcome.refused)
-        return NotLeader(outcome.refused, outcome.leader or None)
+        return self._not_leader(outcome.refused, outcome.leader)
+
+    def _not_leader(self, reason: str, leader: int) -> NotLeader:
+        info = self._member.configuration.member(leader) if leader else None
+        if info is None:
+            return NotLeader(reason, leader or None)
+        who = f"{info.name} at {info.address}" if info.name else info.address
+        return NotLeader(f"{reason}: ask {who}", leader, info.address, info.name)
 
     def _read_answered(self, outcome: ReadOutcome) -> None:
         for waiter in self._asked.pop(outcome.token):
@@ -658,14 +688,12 @@ class Replica:
             self._surroundings.configuration_changed(configuration)
 
 
-def _prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:
-    """Read a snapshot, off the loop; return what puts it in the machine's place, on the loop."""
-    if isinstance(machine, RestoredAside):
-        return machine.prepare_restore(chunks)
-    read = deque(chunks)
-
-    def handed_over() -> Iterator[bytes]:
-        while read:
-            yield read.popleft()  # Nobody else holds it: bytes that were taken in are free.
-
-    return lambda: machine.restore(handed_over())
+@contextmanager
+def machine_errors(when: str) -> Iterator[None]:
+    """MachineFailed, saying when, for what the state machine raises; our own errors come through as they are."""
+    try:
+        yield
+    except RaftSwarmError:
+        raise
+    except Exception as error:
+        raise MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 import trio
@@ -33,3 +33,29 @@ class Watched(Generic[T]):
         while not holds(self._value):
             await self._changed.wait()
         return self._value
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        """Give the value, then each newer one; who is slow skips some, and always gets the newest."""
+        return _Changes(self)
+
+    @property
+    def next_change(self) -> trio.Event:
+        """Set when there is another value."""
+        return self._changed
+
+
+class _Changes(Generic[T]):
+    def __init__(self, watched: Watched[T]) -> None:
+        self._watched = watched
+        self._due: trio.Event | None = None
+
+    def __aiter__(self) -> _Changes[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._due is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._due.wait()
+        self._due = self._watched.next_change
+        return self._watched.value

@@ -334,6 +334,11 @@ class Member:
         return self._core.may_vote
 
     @property
+    def is_regressed(self) -> bool:
+        """Tell whether a peer knows that this member has lost what it had durably."""
+        return self._core.is_regressed
+
+    @property
     def configuration(self) -> Configuration:
         """The members in force: the newest in the log, committed or not (4.1)."""
         return self._core.configuration

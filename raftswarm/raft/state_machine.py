@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, runtime_checkable
 
@@ -69,3 +70,25 @@ class RestoredAside(StateMachine, Protocol):
         from the disk as they are asked for.
         """
         ...
+
+
+@runtime_checkable
+class Queryable(StateMachine, Protocol):
+    """A state machine that can be asked, too."""
+
+    def query(self, question: bytes) -> object:
+        """Answer from the state as it is; must change nothing. `Rejected` goes to whoever asks."""
+        ...
+
+
+def prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:
+    """Read a snapshot, off the loop; return what puts it in the machine's place, on the loop."""
+    if isinstance(machine, RestoredAside):
+        return machine.prepare_restore(chunks)
+    read = deque(chunks)
+
+    def handed_over() -> Iterator[bytes]:
+        while read:
+            yield read.popleft()  # Nobody else holds it: bytes that were taken in are free.
+
+    return lambda: machine.restore(handed_over())

@@ -27,6 +27,8 @@ class Lane(IntEnum):
     APPEND = 2
     BULK = 3
     """Snapshot chunks."""
+    MEETING = 5
+    """Who runs there: asked before a member is added."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):

@@ -81,6 +81,7 @@ def test_every_error_keeps_its_type_and_all_its_fields(kind: type[RaftSwarmError
     samples: dict[str, object] = {
         "message": "why",
         "leader": 7,
+        "name": "b",
         "code": "NotFound",
         "address": "a:1",
         "from_engine": True,
