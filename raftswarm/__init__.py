@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
+    from raftswarm.consensus.host import Host, open_host, open_member
     from raftswarm.consensus.member import RaftMember
-    from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
     from raftswarm.raft.settings import RaftSettings
@@ -24,12 +24,14 @@ __all__ = [
     "Captured",
     "CompactionPolicy",
     "Context",
+    "Host",
     "Queryable",
     "RaftMember",
     "RaftSettings",
     "Replicated",
     "StateMachine",
     "__version__",
+    "open_host",
     "open_member",
 ]
 
@@ -38,12 +40,14 @@ _HOMES = {
     "Captured": "raftswarm.raft.state_machine",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
+    "Host": "raftswarm.consensus.host",
     "Queryable": "raftswarm.raft.state_machine",
     "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
-    "open_member": "raftswarm.consensus.opening",
+    "open_host": "raftswarm.consensus.host",
+    "open_member": "raftswarm.consensus.host",
 }
 
 

@@ -236,9 +236,7 @@ class _CalledLine:
             self._channels.pop(before).close()
         elif len(self._channels) >= MAX_CHANNELS:
             raise WireError(f"more than {MAX_CHANNELS} pairs of members on one link")
-        channel = Channel(
-            link=self.link, lane=self.lane, number=number, introduction=introduction, is_dialled=False
-        )
+        channel = Channel(link=self.link, lane=self.lane, number=number, introduction=introduction, is_dialled=False)
         self._channels[number] = channel
         self._numbers[introduction] = number
         self._meet(channel)
@@ -376,11 +374,7 @@ class HostLinks:
     async def accept(self, link: Link, lane: Lane) -> None:
         """Serve an incoming link whose first frame named a lane of members."""
         try:
-            first: bytes | None = None
-            with trio.move_on_after(FIRST_FRAME_SECONDS):
-                first = await link.receive()
-            if first is None:
-                raise LinkClosed("the caller did not say which member it is")
+            first = await _receive_first(link)
             if lane is Lane.BULK:
                 introduction = decode_introduction(first)
                 await self.group(introduction.group).receive_snapshot(introduction, link)
@@ -400,3 +394,9 @@ class HostLinks:
         finally:
             line.close()
             await link.aclose()
+
+
+async def _receive_first(link: Link) -> bytes:
+    with trio.move_on_after(FIRST_FRAME_SECONDS):
+        return await link.receive()
+    raise LinkClosed("the caller did not say which member it is")

@@ -99,6 +99,7 @@ class MemberLinks:
             self._running = False
             for peer in list(self._peers.values()):
                 peer.hang_up()
+                peer.hear_no_more()
             self._host.leave(self._group)
 
     def set_configuration(self, configuration: Configuration) -> None:
@@ -225,6 +226,12 @@ class _Peer:
             self._is_dialled = False
             self._host.withdraw(self.info, self)
 
+    def hear_no_more(self) -> None:
+        """Leave what comes on links that its host dialled to whoever takes this group's place."""
+        for channel in list(self.called.values()):
+            channel.correspondent = None
+            self.closed(channel)
+
     def vouch(self, link: Link) -> None:
         """NotAuthentic unless the link's certificate is that of the node the configuration has for this member."""
         name = self.info.name
@@ -263,9 +270,7 @@ class _Peer:
         self.vouch(channel.link)
         message = decode_message(body)
         if (message.sender, message.to) != (self.introduction.to, self.introduction.sender):
-            raise WireError(
-                f"member {self.introduction.to} passed on a message from {message.sender} to {message.to}"
-            )
+            raise WireError(f"member {self.introduction.to} passed on a message from {message.sender} to {message.to}")
         self._events.received(message)
 
     def refused(self) -> None:
