@@ -14,6 +14,7 @@ from raftswarm.version import __version__
 if TYPE_CHECKING:
     from raftswarm.consensus.host import Host, open_host, open_member
     from raftswarm.consensus.member import RaftMember
+    from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
     from raftswarm.raft.settings import RaftSettings
@@ -25,12 +26,14 @@ __all__ = [
     "CompactionPolicy",
     "Context",
     "Host",
+    "MemoryCluster",
     "Queryable",
     "RaftMember",
     "RaftSettings",
     "Replicated",
     "StateMachine",
     "__version__",
+    "open_cluster",
     "open_host",
     "open_member",
 ]
@@ -41,11 +44,13 @@ _HOMES = {
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
     "Host": "raftswarm.consensus.host",
+    "MemoryCluster": "raftswarm.consensus.memory_cluster",
     "Queryable": "raftswarm.raft.state_machine",
     "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
+    "open_cluster": "raftswarm.consensus.memory_cluster",
     "open_host": "raftswarm.consensus.host",
     "open_member": "raftswarm.consensus.host",
 }

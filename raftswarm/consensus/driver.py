@@ -278,10 +278,11 @@ class Driver:
             self.leaderless_since = trio.current_time()
         self.leadership.set(leadership)
 
-    def configuration_changed(self, configuration: Configuration) -> None:
-        """Dial the new members, hang up on the removed ones."""
-        self.configuration.set(configuration)
-        self.links.set_configuration(configuration)
+    def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
+        """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
+        if configuration is not self.configuration.value:
+            self.configuration.set(configuration)
+        self.links.set_configuration(configuration, committed)
 
     def note(self, sentence: str) -> None:
         """Log what the core has to say."""

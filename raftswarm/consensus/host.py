@@ -17,18 +17,20 @@ from functools import partial
 from os import PathLike, fspath
 from typing import Final
 
+import attrs
 import trio
 
 from raftswarm.ca import MANAGER, Credentials, Identity
 from raftswarm.consensus.driver import World
 from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import Founding, found, open_storage, run_member
+from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.host_links import HostLinks
@@ -37,8 +39,8 @@ from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.tls import open_tls_network
 from raftswarm.wire.greetings import Lane
 from raftswarm.world.chance import Entropy, SystemEntropy
-from raftswarm.world.clock import SystemWallClock
-from raftswarm.world.disk import Disk
+from raftswarm.world.clock import SystemWallClock, WallClock
+from raftswarm.world.disk import Disk, DiskRunner
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link, Network
 from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
@@ -122,43 +124,65 @@ async def open_host(
     try:
         local_host = address.rpartition(":")[0]
         async with ThreadDiskRunner() as runner, _open_network(name, cluster, local_host, credentials) as network:
-            chance = random.Random(entropy.token_bytes(16))  # noqa: S311 - timing, not secrets
-            world = World(runner=runner, links=HostLinks(network, chance), wall_clock=clock, chance=chance)
-            keys = await run_job(runner, partial(_open_keys, disk, f"{place}/certificates", entropy))
-            host = Host(world, network, disk, place, keys, entropy, name=name, address=address, cluster=cluster)
-            async with open_helpers() as helpers:
-                await helpers.start(host.listen)
-                helpers.start_soon(world.links.run)
+            world = HostWorld(
+                network=network,
+                disk=disk,
+                runner=runner,
+                wall_clock=clock,
+                entropy=entropy,
+                chance=random.Random(entropy.token_bytes(16)),  # noqa: S311 - timing, not secrets
+            )
+            async with run_host(world, place, name=name, address=address, cluster=cluster) as host:
                 yield host
     finally:
         lock.close()
+
+
+@attrs.frozen(kw_only=True)
+class HostWorld:
+    """What a host takes from outside."""
+
+    network: Network
+    disk: Disk
+    runner: DiskRunner
+    wall_clock: WallClock
+    entropy: Entropy
+    chance: random.Random
+
+
+@asynccontextmanager
+async def run_host(
+    world: HostWorld,
+    place: str,
+    *,
+    name: str,
+    address: str,
+    cluster: str,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+) -> AsyncIterator[Host]:
+    """Listen, and keep links, for as long as the block lasts; `place` is a directory that nobody else uses."""
+    keys = await run_job(world.runner, partial(_open_keys, world.disk, f"{place}/certificates", world.entropy))
+    host = Host(world, place, keys, name=name, address=address, cluster=cluster, segment_bytes=segment_bytes)
+    async with open_helpers() as helpers:
+        await helpers.start(host.listen)
+        helpers.start_soon(host.keep_links)
+        yield host
 
 
 class Host:
     """Where members of groups run; made by `open_host`."""
 
     def __init__(
-        self,
-        world: World,
-        network: Network,
-        disk: Disk,
-        place: str,
-        keys: KeyRing,
-        entropy: Entropy,
-        *,
-        name: str,
-        address: str,
-        cluster: str,
+        self, world: HostWorld, place: str, keys: KeyRing, *, name: str, address: str, cluster: str, segment_bytes: int
     ) -> None:
         self.name = name
         self.address = address
         self.cluster = cluster
         self._world = world
-        self._network = network
-        self._disk = disk
+        self._links = HostLinks(world.network, world.chance)
         self._place = place
         self._keys = keys
-        self._entropy = entropy
+        self._segment_bytes = segment_bytes
         self._open: set[str] = set()
         """Groups that have a member here, or are about to."""
         self._cards: dict[str, Card] = {}
@@ -217,23 +241,43 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            place = f"{self._place}/{directory}"
             with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                opened = await run_job(
-                    self._world.runner, partial(open_storage, self._disk, place, self._keys, founding, self._entropy)
-                )
+                opened = await self._open_storage(f"{self._place}/{directory}", founding)
             self._cards[group] = Card(opened[1].member_id, self.name, group)
+            world = World(
+                runner=self._world.runner,
+                links=self._links,
+                wall_clock=self._world.wall_clock,
+                chance=self._world.chance,
+            )
             async with run_member(
-                machine, opened, self._world, self._network, founding, settings=settings, compaction=compaction
+                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
             ) as member:
                 yield member
         finally:
             self._cards.pop(group, None)
             self._open.remove(group)
 
+    async def _open_storage(self, place: str, founding: Founding) -> Opened:
+        world = self._world
+        job = partial(
+            open_storage,
+            world.disk,
+            place,
+            self._keys,
+            founding,
+            world.entropy,
+            segment_bytes=self._segment_bytes,
+        )
+        return await run_job(world.runner, job)
+
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""
-        await self._network.serve(self.address, self._serve, started=lambda _: task_status.started())
+        await self._world.network.serve(self.address, self._serve, started=lambda _: task_status.started())
+
+    async def keep_links(self) -> None:
+        """Keep links to the other hosts, until cancelled."""
+        await self._links.run()
 
     async def _serve(self, link: Link) -> None:
         async def no_calls(link: Link) -> None:
@@ -245,7 +289,7 @@ class Host:
         if lane is Lane.MEETING:
             await say_who(link, self._cards)
         else:
-            await self._world.links.accept(link, lane)
+            await self._links.accept(link, lane)
 
 
 def _open_network(

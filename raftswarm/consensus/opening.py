@@ -21,6 +21,7 @@ from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.wire.batch import encode_batch
@@ -83,17 +84,32 @@ def _as_id(digest: bytes) -> int:
 Opened = tuple[MemberStorage, Recovered]
 
 
-def open_storage(disk: Disk, place: str, keys: KeyRing, founding: Founding, entropy: Entropy) -> Opened:
+def open_storage(
+    disk: Disk,
+    place: str,
+    keys: KeyRing,
+    founding: Founding,
+    entropy: Entropy,
+    *,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+) -> Opened:
     """Recover the member of that directory, or begin it; a disk job. ForeignState if another one lives there."""
     if not MemberStorage.exists(disk, place):
         member_id = founding.member_id or _as_id(entropy.token_bytes(8))
         storage = MemberStorage.create(
-            disk, place, keys, entropy, member_id=member_id, cluster=founding.cluster, incarnation=1
+            disk,
+            place,
+            keys,
+            entropy,
+            member_id=member_id,
+            cluster=founding.cluster,
+            incarnation=1,
+            segment_bytes=segment_bytes,
         )
         if founding.members is not None:
             storage.write(bootstrap_write(founding.members))
         storage.close()
-    storage, recovered = MemberStorage.open(disk, place, keys, entropy)
+    storage, recovered = MemberStorage.open(disk, place, keys, entropy, segment_bytes=segment_bytes)
     if recovered.cluster != founding.cluster:
         storage.close()
         raise ForeignState(

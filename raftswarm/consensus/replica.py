@@ -78,7 +78,7 @@ MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
 """Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
-APPLIED_BYTES_AT_ONCE = 1024 * 1024
+ENTRIES_APPLIED_AT_ONCE = 64
 MAX_ENTRIES_TO_APPLY = 64
 """No new proposals are taken to the log while so many entries wait to be applied here."""
 
@@ -114,8 +114,8 @@ class Surroundings(Protocol):
         """Tell whoever watches. `is_leader` only once everything before this term is applied here (SWARM 12.5)."""
         ...
 
-    def configuration_changed(self, configuration: Configuration) -> None:
-        """Dial the new members, hang up on the removed ones."""
+    def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
+        """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
         ...
 
     def note(self, sentence: str) -> None:
@@ -152,21 +152,6 @@ class _Applying:
     def fail_rest(self, error: RaftSwarmError) -> None:
         for waiter in self.waiters[self.position :]:
             waiter.fail(error)
-
-
-@attrs.define(eq=False)
-class _Budget:
-    """What is left of a turn."""
-
-    commands: int = APPLIED_AT_ONCE
-    size_bytes: int = APPLIED_BYTES_AT_ONCE
-
-    def spend(self, size_bytes: int) -> None:
-        self.commands -= 1
-        self.size_bytes -= size_bytes
-
-    def __bool__(self) -> bool:
-        return self.commands > 0 and self.size_bytes > 0
 
 
 class Replica:
@@ -224,7 +209,7 @@ class Replica:
         self._mark_due = float("inf")
         self._leadership = Leadership(term=0, leader=0, is_leader=False)
         self._announced = self._leadership
-        self._configuration: Configuration | None = None
+        self._configurations: tuple[Configuration | None, Configuration | None] = (None, None)
         self._stopped = False
 
     @property
@@ -305,9 +290,10 @@ class Replica:
 
     def snapshot_sent(self, to: int, outgoing: OutgoingSnapshot) -> None:
         """A stream has ended, because all of it arrived or before that."""
-        if not outgoing.arrived and self._leadership.is_leader:
+        can_go_on = not outgoing.arrived and self._leadership.is_leader
+        if can_go_on:
             self._broken_off[to] = outgoing
-        self.offer(SnapshotSent(to, outgoing.offer.snapshot.index, outgoing.arrived))
+        self.offer(SnapshotSent(to, outgoing.offer.snapshot.index, outgoing.arrived, can_go_on))
 
     def fail(self, error: BaseException) -> None:
         """Stop this member: its own state is in doubt."""
@@ -510,16 +496,18 @@ class Replica:
 
     def _apply(self, now: float) -> None:
         """Apply what is committed, as much as one turn may."""
-        budget = _Budget()
-        while self._is_behind and budget:
+        room, entries = APPLIED_AT_ONCE, 0
+        while self._is_behind and room > 0 and entries < ENTRIES_APPLIED_AT_ONCE:
             if self._applying is None:
                 self._applying = self._begin_entry(self._to_apply.popleft())
-            entry = self._applying.entry
-            if self._apply_commands(self._applying, budget):
+                entries += 1
+            applying = self._applying
+            room -= self._apply_commands(applying, room)
+            if applying.position == len(applying.commands) and not self._stopped:
                 self._applying = None
-                self._advance(entry)
+                self._advance(applying.entry)
                 self._answer_reads()
-            self._save_snapshot_if_due(now)
+                self._save_snapshot_if_due(now)
         self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
@@ -530,21 +518,19 @@ class Replica:
             waiter.complete(entry.index)
         return _Applying(entry, (), ())
 
-    def _apply_commands(self, applying: _Applying, budget: _Budget) -> bool:
-        """Apply commands of an entry; True when all of them are."""
+    def _apply_commands(self, applying: _Applying, room: int) -> int:
+        """Apply up to so many commands of an entry; return how many."""
         entry, waiters = applying.entry, applying.waiters
-        while applying.position < len(applying.commands):
-            if not budget:
-                return False
-            command = applying.commands[applying.position]
-            number = entry.first_command + applying.position
+        begin = applying.position
+        for position in range(begin, min(begin + room, len(applying.commands))):
+            applying.position = position
+            number = entry.first_command + position
             context = Context(command_number=number, time_ns=entry.time_ns, index=entry.index, term=entry.term)
-            budget.spend(len(command))
             try:
-                result = self._machine.apply(command, context)
+                result = self._machine.apply(applying.commands[position], context)
             except (Rejected, ResultLost) as outcome:
                 if waiters:
-                    waiters[applying.position].fail(outcome)
+                    waiters[position].fail(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
                 when = f"at command {number} (entry {entry.index}, term {entry.term})"
                 failure = MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}")
@@ -552,12 +538,12 @@ class Replica:
                 applying.fail_rest(OutcomeUnknown(failure.message))
                 self._applying = None
                 self.fail(failure)
-                return False
+                return room
             else:
                 if waiters:
-                    waiters[applying.position].complete(result)
-            applying.position += 1
-        return True
+                    waiters[position].complete(result)
+            applying.position = position + 1
+        return applying.position - begin
 
     def _advance(self, entry: Entry) -> None:
         configuration = self._applied.configuration
@@ -682,10 +668,10 @@ class Replica:
         if leadership != self._announced:
             self._announced = leadership
             self._surroundings.leadership_changed(leadership)
-        configuration = self._member.configuration
-        if configuration is not self._configuration:
-            self._configuration = configuration
-            self._surroundings.configuration_changed(configuration)
+        configurations = self._member.configuration, self._member.committed_configuration
+        if any(now is not before for now, before in zip(configurations, self._configurations, strict=True)):
+            self._configurations = configurations
+            self._surroundings.configuration_changed(*configurations)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from raftswarm.node.settings import NodeSettings
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeNetwork, NodeWorld
 from raftswarm.objects.records import Cluster, Node
+from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
@@ -135,7 +136,7 @@ class ManagerRole:
             others = [voter for voter in configuration.voters if voter.id != info.id]
             voters = tuple(sorted([*others, info], key=lambda voter: voter.id))
             try:
-                await self.driver.change_configuration(Configuration(voters=voters))
+                await self.driver.change_configuration(Configuration(voters=voters), Transition.SINGLE)
             except Overloaded:
                 await trio.sleep(JOIN_PAUSE_SECONDS)  # Another change is on its way.
             else:

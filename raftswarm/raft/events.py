@@ -95,12 +95,14 @@ class SnapshotSaved:
 class SnapshotSent:
     """The transfer asked for in `Ready.snapshots_to_send` has ended; the peer holds the data if `delivered`.
 
-    `index` is the snapshot's. If not that one could be sent, the transfer counts as ended too early.
+    `index` is the snapshot's.
     """
 
     to: int
     index: int
     delivered: bool
+    can_go_on: bool = False
+    """It broke off, and that very snapshot is at hand still; otherwise another transfer takes the newest."""
 
 
 @attrs.frozen

@@ -83,6 +83,11 @@ class LogView:
         """Where it stands; the snapshot's index when the snapshot brought it."""
         return self._configurations[-1][0] if self._configurations else self.snapshot.index
 
+    def configuration_at(self, index: int) -> Configuration:
+        """Return the newest configuration up to that place, which the snapshot reaches or a later one."""
+        newest_first = reversed(self._configurations)
+        return next((older for place, older in newest_first if place <= index), self.snapshot.configuration)
+
     def entry(self, index: int) -> Entry:
         """Return an entry that is held."""
         assert self._first_index <= index <= self.last_index
@@ -154,14 +159,8 @@ class LogView:
 
     def may_vote_after(self, index: int, member_id: int) -> bool:
         """Tell whether that member votes in the configuration in force at that place, or in a newer one."""
-        configuration = self.snapshot.configuration
-        newer = []
-        for place, changed in self._configurations:
-            if place <= index:
-                configuration = changed
-            else:
-                newer.append(changed)
-        return any(Quorum.of(each).includes(member_id) for each in (configuration, *newer))
+        newer = [configuration for place, configuration in self._configurations if place > index]
+        return any(Quorum.of(each).includes(member_id) for each in (self.configuration_at(index), *newer))
 
     def describe_snapshot(self, index: int) -> SnapshotMeta:
         """Return what a snapshot of the state after that place stands for."""
@@ -169,16 +168,12 @@ class LogView:
             return self.snapshot
         assert index > self.snapshot.index
         entry = self.entry(index)
-        configuration = self.snapshot.configuration
-        for place, newer in self._configurations:
-            if place <= index:
-                configuration = newer
         return SnapshotMeta(
             index=index,
             term=entry.term,
             commands=self.commands_through(index),
             time_ns=entry.time_ns,
-            configuration=configuration,
+            configuration=self.configuration_at(index),
         )
 
     def append(self, entry: Entry) -> None:

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from raftswarm.raft import promotion, replication, succession
+from raftswarm.raft import promotion, replication
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import ProposeConfiguration, Transition
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.log_view import encode_configuration
-from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import ProposalOutcome
 from raftswarm.raft.roles import Leader
 
@@ -66,19 +65,8 @@ def why_not_now(core: Core, change: Configuration) -> str:
 def _append(core: Core, role: Leader, configuration: Configuration, time_ns: int = 0) -> Entry:
     data = encode_configuration(configuration)
     entry = replication.append(core, role, EntryKind.CONFIGURATION, data=data, time_ns=time_ns)
-    follow_configuration(core, role)
+    replication.follow_configuration(core, role)
     return entry
-
-
-def follow_configuration(core: Core, role: Leader) -> None:
-    """Serve the members that are new, forget those that are gone."""
-    next_index = core.log.last_index + 1
-    role.progress = {
-        peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.peers
-    }
-    succession.rank(core, role)
-    if role.transfer is not None and role.transfer.to not in core.other_voters:
-        role.transfer = None
 
 
 # Which configuration comes next: plain functions of the one in force and the one that is wished.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from raftswarm.raft import reads, snapshots, succession, transfer
+from raftswarm.raft import leases, reads, snapshots, succession, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
 from raftswarm.raft.log_entry import Entry, EntryKind
@@ -28,7 +28,7 @@ def lead(core: Core) -> None:
         deadline=core.now + core.settings.heartbeat_seconds,
         began_at=core.now,
         first_index=log.last_index + 1,
-        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.peers},
+        progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
         uncommitted_bytes=sum(map(weigh, tail)),
     )
@@ -91,9 +91,20 @@ def append(
         time_ns=max(time_ns, log.last_time_ns + 1),
         data=data,
     )
-    log.append(entry)
+    core.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
+
+
+def follow_configuration(core: Core, role: Leader) -> None:
+    """Serve the members that are new, forget those that are gone for good."""
+    next_index = core.log.last_index + 1
+    role.progress = {
+        peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.audience
+    }
+    succession.rank(core, role)
+    if role.transfer is not None and role.transfer.to not in core.other_voters:
+        role.transfer = None
 
 
 # What a leader sends.
@@ -160,6 +171,7 @@ def pass_time(core: Core, role: Leader) -> None:
         core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
         return
     transfer.give_up_if_late(core, role)
+    reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
     role.deadline = core.now + core.settings.heartbeat_seconds
@@ -247,6 +259,7 @@ def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
 
 def take_heartbeat_reply(core: Core, role: Leader, progress: Progress, reply: HeartbeatReply) -> None:
     """A follower still follows; whatever got lost on the way to it is sent again."""
+    leases.check_promise(core, role, reply)
     progress.confirmed_round = max(progress.confirmed_round, min(reply.round, role.reads.newest_round))
     reads.confirm(core, role)
     match progress.stage:
@@ -280,9 +293,20 @@ def advance_commit(core: Core, role: Leader) -> None:
     index = core.quorum.reached(durable_at)
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
         return
+    decides_change = core.commit_index < core.log.configuration_index <= index
     role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
     core.commit_to(index)
-    if core.log.configuration_index <= index and not core.is_voter:
-        send_entries(core, role)
+    if decides_change:
+        _conclude_change(core, role)
+
+
+def _conclude_change(core: Core, role: Leader) -> None:
+    """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
+    if core.is_voter and role.progress.keys() == {*core.peers}:
+        return  # Nobody goes.
+    send_entries(core, role)
+    if core.is_voter:
+        follow_configuration(core, role)
+    else:
         transfer.hand_over_at_once(core, role)
         core.step_down("the change that removes it is committed (4.2.2)")

@@ -62,7 +62,7 @@ def begin_transfer(core: Core, peer: int, progress: Progress) -> None:
 
 
 def end_transfer(core: Core, event: SnapshotSent) -> None:
-    """The data is there: let it be installed. Or the transfer broke off: go on when the follower is heard from."""
+    """The data is there: let it be installed. Or the transfer ended too early: try again when the follower is heard."""
     role = core.role
     progress = role.progress.get(event.to) if isinstance(role, Leader) else None
     if progress is None or progress.snapshot is None or progress.snapshot.index != event.index:
@@ -71,8 +71,11 @@ def end_transfer(core: Core, event: SnapshotSent) -> None:
         progress.broken_off = None
         progress.delivered_at = core.now
         _send_install(core, event.to, progress.snapshot)
-    else:
+    elif event.can_go_on:
         progress.break_off()
+    else:
+        progress.broken_off = None
+        progress.probe(paused=True)
 
 
 def remind(core: Core, peer: int, progress: Progress) -> None:
@@ -116,7 +119,5 @@ def install(core: Core, message: InstallSnapshot) -> None:
 
 def _replace_log(core: Core, snapshot: SnapshotMeta) -> None:
     core.note(f"installs the leader's snapshot up to entry {snapshot.index}")
-    core.durability.forget_after(core.commit_index)  # Older writes prove only what the snapshot contains.
-    core.log.replace(snapshot)
-    core.commit_index = core.applied_index = snapshot.index
+    core.replace_log(snapshot)
     core.work.install = snapshot

@@ -117,18 +117,18 @@ class Channel:
         except NotAuthentic as error:
             self.correspondent.closed(self)
             self.correspondent = None
-            self.note(str(error))
+            self.note(str(error), logging.WARNING)
 
     def close(self) -> None:
         """The link is gone."""
         if self.correspondent is not None:
             self.correspondent.closed(self)
 
-    def note(self, sentence: str) -> None:
+    def note(self, sentence: str, level: int) -> None:
         """Log why messages are dropped, once."""
         if sentence != self.last_note:
             self.last_note = sentence
-            logger.warning("%s from %s: %s", self.lane.name, self.link.remote_address, sentence)
+            logger.log(level, "%s from %s: %s", self.lane.name, self.link.remote_address, sentence)
 
 
 @attrs.define(eq=False)
@@ -245,8 +245,10 @@ class _CalledLine:
         """Let the group that is meant hear it; tried again with every message, since groups come and change."""
         try:
             channel.correspondent = self._host.group(channel.introduction.group).meet(channel.introduction, self.link)
-        except (NotAuthentic, WireError) as error:
-            channel.note(str(error))
+        except WireError as error:
+            channel.note(str(error), logging.INFO)  # As often as not it is about to be opened.
+        except NotAuthentic as error:
+            channel.note(str(error), logging.WARNING)
         else:
             channel.correspondent.opened(channel)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain
 from typing import Protocol
 
 import attrs
@@ -102,9 +103,10 @@ class MemberLinks:
                 peer.hear_no_more()
             self._host.leave(self._group)
 
-    def set_configuration(self, configuration: Configuration) -> None:
-        """Dial whoever is new, hang up on whoever is gone."""
-        members = {info.id: info for info in _all_members(configuration) if info.id != self._member_id}
+    def set_configuration(self, configuration: Configuration, before: Configuration | None = None) -> None:
+        """Dial whoever is new, hang up on whoever is gone, also from `before`."""
+        infos = chain(_all_members(before or configuration), _all_members(configuration))
+        members = {info.id: info for info in infos if info.id != self._member_id}
         for peer in list(self._peers.values()):
             if peer.known and members.get(peer.info.id) != peer.info:
                 peer.hang_up()

@@ -110,6 +110,7 @@ async def test_each_group_keeps_its_log(tmp_path: Path, free_ports: list[int]) -
 
 async def test_a_member_that_stops_harms_no_other_group(tmp_path: Path, free_ports: list[int]) -> None:
     async with hosts(tmp_path, free_ports) as on, group("sound", on) as sound:
+
         async def break_a_group() -> None:
             async with group("broken", on) as broken:
                 await propose(broken, b"break")

@@ -15,8 +15,10 @@ from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.journal import REFUSED, Journal
 from raftswarm.lab.trace import Trace
-from raftswarm.raft.events import Written
+from raftswarm.raft.events import Transition, Written
+from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.ready import Write
+from raftswarm.raft.settings import RaftSettings
 
 T = 1.0
 """The election timeout of the default settings."""
@@ -403,6 +405,151 @@ def test_a_member_that_learned_nothing_before_it_was_restarted_gives_its_vote() 
     write(world, b"on")
 
 
+def test_a_removed_member_learns_that_it_is_gone() -> None:
+    world = CoreWorld(16)
+    lead(world)
+    removed, _ = followers(world)
+
+    assert finish(world, world.remove_member(removed)).error is None
+    world.run_for(0.5)
+
+    assert removed not in world.hosts[removed].configuration.member_ids
+
+
+def finish_change(world: CoreWorld, call: Call) -> Configuration:
+    """Wait until a change is committed, and a joint configuration that it went through is left."""
+    assert finish(world, call).error is None
+    world.run_until(lambda: not world.configuration.is_joint, within_seconds=2 * T, what="the end of the joint change")
+    return world.configuration
+
+
+def test_two_of_three_members_are_replaced_at_once() -> None:
+    world = CoreWorld(41)
+    leader = lead(world)
+    write(world, b"one")
+    old = followers(world)
+    new = [world.build_member(), world.build_member()]
+
+    configuration = finish_change(world, world.change_members(world.list_members([leader, *new])))
+    for member in old:
+        world.crash(member)
+
+    assert configuration == world.list_members([leader, *new])
+    write(world, b"two")
+    agree(world, b"one", b"two")
+
+
+@pytest.mark.parametrize("seed", range(42, 47))
+def test_all_members_are_replaced_at_once_the_leader_too(seed: int) -> None:
+    world = CoreWorld(seed)
+    old = lead(world)
+    write(world, b"one")
+    new = [world.build_member() for _ in range(3)]
+
+    assert finish(world, world.change_members(world.list_members(new))).error is None
+    assert succeed(world, old, within_seconds=3 * T) in new
+    for member in (1, 2, 3):
+        world.crash(member)
+
+    write(world, b"two")
+    agree(world, b"one", b"two")
+
+
+def test_a_joint_change_commits_nothing_while_either_majority_is_away() -> None:
+    world = CoreWorld(47)
+    leader = lead(world)
+    old = followers(world)
+    new = [world.build_member(), world.build_member()]
+    target = world.list_members([leader, *new])
+    finish(world, world.change_members(target, transition=Transition.EXPLICIT))
+
+    for away in (old, new):
+        world.partition(away, [member for member in world.hosts if member not in away])
+        call = world.propose(b"x")
+        world.run_for(0.5 * T)
+        assert call.ended_at is None
+        world.heal()
+        finish(world, call)
+
+
+def test_an_explicit_joint_configuration_outlives_its_leader_and_is_left_when_asked() -> None:
+    world = CoreWorld(48)
+    old = lead(world)
+    new = world.build_member()
+    target = world.list_members([1, 2, 3, new])
+    finish(world, world.change_members(target, transition=Transition.EXPLICIT))
+    world.crash(old)
+    succeed(world, old, within_seconds=2.2 * T)
+    world.run_for(2 * T)
+    assert world.configuration.is_joint
+
+    assert finish_change(world, world.leave_joint()) == target
+
+
+@pytest.mark.parametrize("seed", range(50, 60))
+def test_an_automatic_joint_configuration_is_left_by_the_next_leader(seed: int) -> None:
+    """The leader dies as soon as a majority of old and of new members has it."""
+    world = CoreWorld(seed)
+    old = lead(world)
+    target = world.list_members([1, 2, 3, world.build_member(), world.build_member()])
+    world.run_for(0.1)
+    world.change_members(target)
+    world.run_until(lambda: sum(host.configuration.is_joint for host in world.hosts.values()) >= 3, within_seconds=1.0)
+
+    world.crash(old)
+    succeed(world, old, within_seconds=2.2 * T)
+    world.run_until(lambda: not world.configuration.is_joint, within_seconds=2 * T, what="the end of the joint change")
+
+    assert world.configuration == target
+    write(world, b"on")
+
+
+def test_a_joint_configuration_in_a_snapshot_survives_a_restart_of_all() -> None:
+    world = CoreWorld(60, compaction=CompactionPolicy(snapshot_every_commands=2, keep_entries=0))
+    lead(world)
+    target = world.list_members([1, 2, world.build_member()])
+    finish(world, world.change_members(target, transition=Transition.EXPLICIT))
+    write(world, b"one", b"two", b"three", b"four")
+    for member in world.running:
+        world.crash(member, power_lost=True)
+        world.start(member)
+
+    lead(world)
+    assert world.configuration.is_joint
+    assert finish_change(world, world.leave_joint()) == target
+
+
+def test_a_learner_that_was_promised_a_vote_gets_it_by_itself() -> None:
+    world = CoreWorld(61)
+    lead(world)
+    write(world, b"one")
+    new = world.build_member()
+
+    assert finish(world, world.add_member(new, promote=True)).error is None
+    world.run_until(
+        lambda: world.configuration == world.list_members([1, 2, 3, new]), within_seconds=T, what="the promotion"
+    )
+
+    world.crash(followers(world)[0])
+    write(world, b"two")
+
+
+def test_a_learner_that_nobody_hears_makes_no_gap() -> None:
+    """As a voter it would count towards a majority, and two of four are none."""
+    world = CoreWorld(62)
+    lead(world)
+    new = world.build_member()
+    world.isolate(new)
+    assert finish(world, world.add_member(new, promote=True)).error is None
+
+    world.run_for(5 * T)
+    world.crash(followers(world)[0])
+
+    write(world, b"one")
+    world.heal()
+    world.run_until(lambda: not world.configuration.learners, within_seconds=3 * T, what="the promotion")
+
+
 def test_leadership_is_transferred_without_an_election_timeout() -> None:
     world = CoreWorld(17)
     lead(world)
@@ -411,6 +558,106 @@ def test_leadership_is_transferred_without_an_election_timeout() -> None:
     world.transfer_leadership(heir)
 
     world.run_until(lambda: world.leader == heir, within_seconds=0.1, what="the transfer")
+
+
+LEASES = RaftSettings(lease_reads=True, clock_drift=0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_leadership_leaves_a_slow_disk_and_commits_go_on(seed: int) -> None:
+    world = CoreWorld(seed)
+    old = lead(world)
+    world.run_for(T)
+    world.hosts[old].stall_seconds = 1000.0
+
+    world.propose(b"stuck on one disk")
+    new = succeed(world, old, within_seconds=2 * T)
+    write(world, b"two")
+
+    assert new != old
+    world.run_for(20 * T)
+    assert world.leader == new
+
+
+def test_if_all_disks_are_slow_leadership_stays() -> None:
+    world = CoreWorld(1)
+    old = lead(world)
+    world.run_for(T)
+    for host in world.hosts.values():
+        host.stall_seconds = 3.0
+
+    call = finish(world, world.propose(b"slow"), within_seconds=30.0)
+
+    assert call.error is None
+    assert world.leader == old
+
+
+def test_the_highest_priority_leads_in_the_end_and_others_while_it_is_away() -> None:
+    world = CoreWorld(3, faults=FaultMix(priority_levels=3))  # Member 2 has the highest.
+    world.run_until(lambda: world.leader == 2, within_seconds=15 * T, what="leadership of 2")
+    term = world.process(2).leadership.term
+    world.run_for(20 * T)
+    assert world.process(2).leadership.term == term
+
+    world.crash(2)
+    succeed(world, 2, within_seconds=0.1)
+    world.start(2)
+
+    world.run_until(lambda: world.leader == 2, within_seconds=15 * T, what="leadership of 2")
+    write(world, b"one")
+
+
+def test_a_lease_answers_when_nobody_else_does_but_not_for_long() -> None:
+    world = CoreWorld(1, settings=LEASES)
+    leader = lead(world)
+    world.run_for(T)
+    world.isolate(leader)
+
+    at_once = world.read(member=leader)
+    world.run_for(0.01)
+    assert at_once.error is None
+    assert at_once.ended_at is not None
+
+    world.run_for(T)
+    assert finish(world, world.read(member=leader)).error is not None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_leader_that_slept_through_its_lease_does_not_answer_by_it(seed: int) -> None:
+    world = CoreWorld(seed, settings=LEASES)
+    old = lead(world)
+    world.run_for(T)
+    world.pause(old)
+    succeed(world, old, within_seconds=4 * T)
+    write(world, b"one")
+
+    late = world.read(member=old)
+    world.isolate(old)
+    world.resume(old)
+
+    assert finish(world, late).error is not None  # The history itself looks for reads that see too little.
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_restarted_voter_elects_nobody_while_a_lease_may_run(seed: int) -> None:
+    """One voter is the only one who hears the leader; it is started again and forgets that it did."""
+    world = CoreWorld(seed, settings=LEASES)
+    old = lead(world)
+    forgetful, candidate = followers(world)
+    world.partition([old], [candidate])
+    world.run_for(3 * T)
+    world.isolate(old)
+    world.crash(forgetful)
+    world.start(forgetful)
+
+    for _ in range(400):
+        world.read(member=old)  # The history looks for reads that see too little.
+        if world.leader not in {None, old}:
+            world.propose(b"one")
+        world.run_for(0.01)
+
+    assert world.history.acknowledged_reads > 10
+    assert world.history.acknowledged_writes > 10
 
 
 def test_calls_to_a_crashed_member_end() -> None:

@@ -62,3 +62,14 @@ def test_entries_that_come_back_count_only_with_the_write_that_brings_them_back(
 def test_a_write_that_was_never_handed_out_cannot_be_done() -> None:
     with pytest.raises(AssertionError):
         Durability(durable_index=0).complete(1)
+
+
+def test_the_oldest_write_that_is_not_done_tells_how_slow_the_disk_is() -> None:
+    durability = Durability(durable_index=0)
+    assert durability.oldest_since is None
+    for number, now in ((1, 5.0), (2, 6.0)):
+        durability.hand_out(number, now)
+
+    durability.complete(1)
+
+    assert durability.oldest_since == 6.0

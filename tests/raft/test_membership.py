@@ -297,6 +297,37 @@ def test_who_is_removed_for_good_stays_passive(make_bench: MakeBench) -> None:
     assert bench.take(PreVote) == []
 
 
+def test_who_is_removed_learns_of_it_and_stays_passive(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(ALICE, BOB, CAROL)
+    cluster.elect(ALICE)
+
+    cluster[ALICE].change_members(members(1, 2))
+    cluster.settle()
+    cluster[ALICE].propose(b"x")
+    cluster.settle()
+
+    carol = cluster[CAROL].member
+    assert carol.configuration == members(1, 2)
+    assert carol.commit_index == 2
+    assert carol.last_index == 2  # Of what comes then it hears nothing more.
+    assert CAROL not in cluster[ALICE].member.progress
+    cluster[CAROL].wait(100.0)
+    assert cluster[CAROL].take(PreVote) == []
+
+
+def test_who_is_removed_does_not_count(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.change_members(members(1, 2))
+    bench.write()
+
+    bench.acknowledge(CAROL)
+    assert bench.member.commit_index == 1
+    bench.acknowledge(BOB)
+
+    assert bench.member.commit_index == 2
+
+
 # Joint configurations (4.3).
 
 

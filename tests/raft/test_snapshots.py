@@ -137,8 +137,20 @@ def commit_more(bench: Bench) -> None:
     bench.acknowledge(BOB)
 
 
-def break_off_and_hear(bench: Bench, snapshot: SnapshotMeta) -> None:
-    bench.step(SnapshotSent(CAROL, snapshot.index, delivered=False))
+def test_a_transfer_whose_snapshot_is_gone_gives_way_to_the_newest(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    snapshot = lead_with_a_compacted_log(bench)
+    commit_more(bench)
+    newer = bench.save_snapshot(keep_bytes=1000)
+    break_off_and_hear(bench, snapshot)
+
+    break_off_and_hear(bench, snapshot, can_go_on=False)
+
+    assert [transfer.snapshot for transfer in bench.transfers] == [snapshot, snapshot, newer]
+
+
+def break_off_and_hear(bench: Bench, snapshot: SnapshotMeta, *, can_go_on: bool = True) -> None:
+    bench.step(SnapshotSent(CAROL, snapshot.index, delivered=False, can_go_on=can_go_on))
     bench.wait(0.1)
     bench.receive(HeartbeatReply(sender=CAROL, to=ALICE, term=1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from random import Random
 
@@ -176,6 +177,7 @@ async def test_a_group_that_is_opened_later_uses_the_links_that_are_there(
 async def test_what_comes_for_a_group_that_is_not_there_is_dropped_with_a_note(
     hall: Hall, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     alice, bob = await hall.start(ALICE), await hall.start(BOB)
     left, here = alice.open("elsewhere"), alice.open("here")
     there = bob.open("here")

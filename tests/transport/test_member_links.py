@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from random import Random
 
@@ -458,6 +459,7 @@ async def test_a_node_admitted_under_an_id_loses_it_when_the_configuration_gives
 async def test_who_looks_for_another_member_is_not_heard(
     cluster: Cluster, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     alice = await cluster.start(ALICE, ALICE)
     for sender, to in ((BOB, CAROL), (ALICE, ALICE)):
         link = await cluster.plug(BOB).connect("127.0.0.1:2377")
