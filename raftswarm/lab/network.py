@@ -150,6 +150,8 @@ class SimulatedNetwork:
         self._links: dict[tuple[int, int], _Link] = {}
         self._without_power: dict[int, None] = {}
         self._bulk: list[BulkEnd] = []
+        self.bulk_bytes = 0
+        """Of all frames of snapshots that were ever sent."""
 
     # Processes come and go.
 
@@ -247,6 +249,7 @@ class SimulatedNetwork:
 
     def post_bulk(self, end: BulkEnd, frame: bytes) -> None:
         """Send a frame on a link for snapshots: it arrives, damaged maybe, or the link breaks."""
+        self.bulk_bytes += len(frame)
         conditions, chance = self.conditions, self._chance
         lost = conditions.loss and chance.random() < conditions.loss
         if conditions.damage and chance.random() < conditions.damage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from raftswarm.raft import reads, snapshots, succession, transfer
+from raftswarm.raft import leases, reads, snapshots, succession, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
 from raftswarm.raft.log_entry import Entry, EntryKind
@@ -99,7 +99,7 @@ def append(
         time_ns=max(time_ns, log.last_time_ns + 1),
         data=data,
     )
-    log.append(entry)
+    core.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
 
@@ -179,6 +179,7 @@ def pass_time(core: Core, role: Leader) -> None:
         core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
         return
     transfer.give_up_if_late(core, role)
+    reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
     role.deadline = core.now + core.settings.heartbeat_seconds
@@ -266,6 +267,7 @@ def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
 
 def take_heartbeat_reply(core: Core, role: Leader, progress: Progress, reply: HeartbeatReply) -> None:
     """A follower still follows; whatever got lost on the way to it is sent again."""
+    leases.check_promise(core, role, reply)
     progress.confirmed_round = max(progress.confirmed_round, min(reply.round, role.reads.newest_round))
     reads.confirm(core, role)
     match progress.stage:
