@@ -6,6 +6,7 @@
 
 To embed it (docs/embedding.md):
     open_member             one member on this machine's disk and network, yields a RaftMember
+    open_host               many members, of as many groups, on one disk and network, yields a Host
     RaftMember              propose, query, read_barrier; leadership and configuration to watch; add and remove members
     Replicated              what a member and a client have in common: propose and query
     RaftSettings            timing and limits
@@ -35,9 +36,9 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
+    from raftswarm.consensus.host import Host, open_host, open_member
     from raftswarm.consensus.member import RaftMember
     from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
-    from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
     from raftswarm.errors import (
@@ -59,6 +60,7 @@ __all__ = [
     "Captured",
     "CompactionPolicy",
     "Context",
+    "Host",
     "InvalidSpec",
     "MachineFailed",
     "MemoryCluster",
@@ -76,6 +78,7 @@ __all__ = [
     "StorageError",
     "__version__",
     "open_cluster",
+    "open_host",
     "open_member",
 ]
 
@@ -84,6 +87,7 @@ _HOMES = {
     "Captured": "raftswarm.raft.state_machine",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
+    "Host": "raftswarm.consensus.host",
     "InvalidSpec": "raftswarm.errors",
     "MachineFailed": "raftswarm.errors",
     "MemoryCluster": "raftswarm.consensus.memory_cluster",
@@ -100,7 +104,8 @@ _HOMES = {
     "StateMachine": "raftswarm.raft.state_machine",
     "StorageError": "raftswarm.errors",
     "open_cluster": "raftswarm.consensus.memory_cluster",
-    "open_member": "raftswarm.consensus.opening",
+    "open_host": "raftswarm.consensus.host",
+    "open_member": "raftswarm.consensus.host",
 }
 
 
