@@ -34,12 +34,13 @@ from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import MemberLinks
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 from raftswarm.world.jobs import run_job
-from raftswarm.world.network import Link, Network
+from raftswarm.world.network import Link
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class World:
     """What a driver takes from outside."""
 
     runner: DiskRunner
-    network: Network
+    links: HostLinks
     wall_clock: WallClock
     chance: Random
 
@@ -83,7 +84,7 @@ class Driver:
             snapshot=recovered.snapshot,
             entries=recovered.entries,
         )
-        self.links = MemberLinks(world.network, recovered.member_id, self)
+        self.links = MemberLinks(world.links, recovered.cluster, recovered.member_id, self)
         self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
         self.configuration: Watched[Configuration] = Watched(Configuration())
         self.applied: Watched[int] = Watched(recovered.snapshot.commands)
@@ -278,7 +279,8 @@ class Driver:
 
     def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
         """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
-        self.configuration.set(configuration)
+        if configuration is not self.configuration.value:
+            self.configuration.set(configuration)
         self.links.set_configuration(configuration, committed)
 
     def note(self, sentence: str) -> None:

@@ -16,7 +16,6 @@ import attrs
 
 from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.consensus.replica import CompactionPolicy, Replica
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.history import History
@@ -36,24 +35,16 @@ from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
+from raftswarm.world.chance import SeededEntropy
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
+SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
 SNAPSHOT_SLICE_BYTES = 300
 """Little, so that snapshots of small states are written in several slices."""
 EPOCH_NS = 1_700_000_000 * 10**9
-
-
-class SeededEntropy:
-    """Bytes for keys and salts that are the same for the same seed."""
-
-    def __init__(self, chance: Random) -> None:
-        self._chance = chance
-
-    def token_bytes(self, count: int) -> bytes:
-        """Return that many."""
-        return self._chance.randbytes(count)
 
 
 @attrs.define(eq=False)
