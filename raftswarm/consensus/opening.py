@@ -11,6 +11,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from os import PathLike, fspath
+from pathlib import Path
 
 import attrs
 import msgspec
@@ -27,6 +28,7 @@ from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState,
 from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink, json_lines
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
@@ -56,6 +58,7 @@ async def open_member(
     credentials: Credentials | None = None,
     settings: RaftSettings | None = None,
     compaction: CompactionPolicy | None = None,
+    trace: str | PathLike[str] | TraceSink | None = None,
 ) -> AsyncIterator[RaftMember]:
     """Run one member of a replicated state machine for as long as the block lasts.
 
@@ -74,9 +77,11 @@ async def open_member(
             links are plain TCP between loopback addresses.
         settings: timing and limits.
         compaction: when to take snapshots.
+        trace: a file to add every state change to, one line of JSON each (docs/formats.md), or a function that takes
+            them as they happen and must not raise.
 
     Raises:
-        InvalidSpec: the arguments contradict each other.
+        InvalidSpec: the arguments contradict each other, or the trace cannot be written there.
         LinkError: the address cannot be listened on.
         StorageError: the directory is in use, damaged or of another member. From within the block: the disk failed, or
             was set back (`Regressed`).
@@ -87,18 +92,36 @@ async def open_member(
     own_host = founding.address.rpartition(":")[0]
     lock = lock_state(disk, place)
     try:
-        async with ThreadDiskRunner() as runner, _open_network(name, cluster, own_host, credentials) as network:
+        async with (
+            _open_trace(trace) as sink,
+            ThreadDiskRunner() as runner,
+            _open_network(name, cluster, own_host, credentials) as network,
+        ):
             world = World(
                 runner=runner,
                 network=network,
                 wall_clock=clock,
                 chance=random.Random(entropy.token_bytes(16)),  # noqa: S311 - timing, not secrets
+                trace=sink,
             )
             opened = open_storage(disk, place, founding, entropy)
             async with run_member(machine, opened, world, founding, settings=settings, compaction=compaction) as member:
                 yield member
     finally:
         lock.close()
+
+
+@asynccontextmanager
+async def _open_trace(trace: str | PathLike[str] | TraceSink | None) -> AsyncIterator[TraceSink | None]:
+    if trace is None or callable(trace):
+        yield trace
+        return
+    try:
+        lines = await trio.to_thread.run_sync(lambda: Path(trace).open("ab"))
+    except OSError as error:
+        raise InvalidSpec(f"the trace cannot be written to {fspath(trace)}: {error.strerror}") from None
+    with lines:
+        yield json_lines(lines.write)
 
 
 @attrs.frozen(kw_only=True)
