@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from raftswarm.lab.disk import PowerLost, SimulatedDisk
 from raftswarm.raft.log_entry import Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 from tests.receiving import receive
 
 SEGMENT_BYTES = 2048

@@ -13,6 +13,7 @@ from raftswarm.version import __version__
 
 if TYPE_CHECKING:
     from raftswarm.consensus.member import RaftMember
+    from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
     from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
@@ -24,12 +25,14 @@ __all__ = [
     "Captured",
     "CompactionPolicy",
     "Context",
+    "MemoryCluster",
     "Queryable",
     "RaftMember",
     "RaftSettings",
     "Replicated",
     "StateMachine",
     "__version__",
+    "open_cluster",
     "open_member",
 ]
 
@@ -43,6 +46,8 @@ _HOMES = {
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
+    "MemoryCluster": "raftswarm.consensus.memory_cluster",
+    "open_cluster": "raftswarm.consensus.memory_cluster",
     "open_member": "raftswarm.consensus.opening",
 }
 

@@ -278,7 +278,8 @@ class Driver:
 
     def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
         """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
-        self.configuration.set(configuration)
+        if configuration is not self.configuration.value:
+            self.configuration.set(configuration)
         self.links.set_configuration(configuration, committed)
 
     def note(self, sentence: str) -> None:

@@ -28,6 +28,7 @@ from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.transport.helpers import open_helpers
@@ -154,7 +155,9 @@ def _as_id(digest: bytes) -> int:
 Opened = tuple[MemberStorage, Recovered]
 
 
-def open_storage(disk: Disk, place: str, founding: Founding, entropy: Entropy) -> Opened:
+def open_storage(
+    disk: Disk, place: str, founding: Founding, entropy: Entropy, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+) -> Opened:
     """Recover the member of that directory, or begin it; ForeignState if another one lives there."""
     keys_directory, raft_directory = f"{place}/certificates", f"{place}/raft"
     if KeyRing.exists(disk, keys_directory):
@@ -165,12 +168,19 @@ def open_storage(disk: Disk, place: str, founding: Founding, entropy: Entropy) -
     if not MemberStorage.exists(disk, raft_directory):
         member_id = founding.member_id or _as_id(entropy.token_bytes(8))
         storage = MemberStorage.create(
-            disk, raft_directory, keys, entropy, member_id=member_id, cluster=founding.cluster, incarnation=1
+            disk,
+            raft_directory,
+            keys,
+            entropy,
+            member_id=member_id,
+            cluster=founding.cluster,
+            incarnation=1,
+            segment_bytes=segment_bytes,
         )
         if founding.members is not None:
             storage.write(bootstrap_write(founding.members))
         storage.close()
-    storage, recovered = MemberStorage.open(disk, raft_directory, keys, entropy)
+    storage, recovered = MemberStorage.open(disk, raft_directory, keys, entropy, segment_bytes=segment_bytes)
     if recovered.cluster != founding.cluster:
         storage.close()
         raise ForeignState(

@@ -42,6 +42,11 @@ from raftswarm.wire.values import decode_value, encode_value
 
 FORMAT_VERSION: Final = 1
 
+# What a remembered answer begins with; msgpack follows (docs/formats.md).
+_DONE: Final = b"\x00"
+_REJECTED: Final = b"\x01"
+_LOST: Final = b"\x02"
+
 _REJECTIONS: Final = {kind.__name__: kind for kind in (Rejected, Conflict)}
 """What a remembered rejection comes back as; a machine's own kinds come back as `Rejected`, with their words."""
 
@@ -252,15 +257,15 @@ class SessionMachine:
         try:
             result = self._machine.apply(payload, context)
         except Rejected as rejected:
-            self._sessions.remember(session, encode_value(("rejected", type(rejected).__name__, rejected.message)))
+            said = encode_value((type(rejected).__name__, rejected.message))
+            self._sessions.remember(session, _REJECTED + said)
             raise
         try:
-            answer = encode_value(("done", result))
+            self._sessions.remember(session, _DONE + encode_value(result))
         except TypeError as error:
             lost = ResultLost(f"the command was applied, but its result is lost: {error}")
-            self._sessions.remember(session, encode_value(("lost", lost.message)))
+            self._sessions.remember(session, _LOST + encode_value(lost.message))
             raise lost from None
-        self._sessions.remember(session, answer)
         return result
 
     def query(self, question: bytes) -> object:
@@ -305,15 +310,14 @@ def _decode(command: bytes, context: Context) -> SessionRequest:
 
 
 def _give_again(answer: bytes) -> object:
-    match decode_value(answer):
-        case ["done", result]:
-            return result
-        case ["rejected", str(kind), str(message)]:
+    what, said = answer[:1], decode_value(memoryview(answer)[1:])
+    match said:
+        case [str(kind), str(message)] if what == _REJECTED:
             raise _REJECTIONS.get(kind, Rejected)(message)
-        case ["lost", str(message)]:
+        case str(message) if what == _LOST:
             raise ResultLost(message)
-        case unknown:
-            raise AssertionError(f"{unknown} was not remembered by this code")
+    assert what == _DONE, "what is remembered was written by this code"
+    return said
 
 
 # In snapshots: a description, then the table cut into chunks, then the machine's own.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from random import Random
 
 from raftswarm.errors import StorageError
-from raftswarm.lab.disk import PowerLost, SimulatedDisk
 from raftswarm.lab.event_heap import EventHeap
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 
 MAX_CALLS_OF_A_CUT_JOB = 12
 

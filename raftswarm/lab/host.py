@@ -16,7 +16,6 @@ import attrs
 
 from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.consensus.replica import CompactionPolicy, Replica
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.history import History
@@ -32,27 +31,20 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
+from raftswarm.world.chance import SeededEntropy
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
+SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
 SNAPSHOT_SLICE_BYTES = 300
 """Little, so that snapshots of small states are written in several slices."""
 EPOCH_NS = 1_700_000_000 * 10**9
-
-
-class SeededEntropy:
-    """Bytes for keys and salts that are the same for the same seed."""
-
-    def __init__(self, chance: Random) -> None:
-        self._chance = chance
-
-    def token_bytes(self, count: int) -> bytes:
-        """Return that many."""
-        return self._chance.randbytes(count)
 
 
 @attrs.define(eq=False)
@@ -88,6 +80,7 @@ class Parts:
     invariants: Invariants
     history: History
     trace: Trace
+    events: TraceSink | None
     settings: RaftSettings
     compaction: CompactionPolicy
     segment_bytes: int
@@ -221,7 +214,12 @@ class MemberProcess:
         """When the heap will look at the deadline."""
         self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
         self.member = WitnessedMember(
-            start, settings=parts.settings, chance=host.chance, now=host.clock.now(), invariants=parts.invariants
+            start,
+            settings=parts.settings,
+            chance=host.chance,
+            now=host.clock.now(),
+            invariants=parts.invariants,
+            trace=parts.events,
         )
         host.configuration = self.member.configuration
         self.replica = Replica(

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from raftswarm.ca.identity import Credentials, Identity
 from raftswarm.ca.verification import read_certificates
 from raftswarm.errors import ConnectionRefused, LinkClosed, LinkError, NotAuthentic
-from raftswarm.transport.admission import Admission, accept_pinned_manager
+from raftswarm.transport.admission import Admission, accept_pinned_manager, check_manager
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.socket_link import QUEUE_BYTES
 from raftswarm.transport.sockets import PORT_IN_USE, Address, parse_address
@@ -42,6 +42,10 @@ class MemoryCable:
     def plug(self, host: str, clock: WallClock, credentials: Credentials | None = None) -> MemoryNetwork:
         """Return the network of the node with that address."""
         return MemoryNetwork(self, host, clock, credentials)
+
+    def plug_plain(self, host: str, identity: Identity) -> PlainMemoryNetwork:
+        """Return the network of a member that claims who it is, as on plain links."""
+        return PlainMemoryNetwork(self, host, identity)
 
     def kill(self, host: str) -> None:
         """End everything of that host as SIGKILL would: links break, its ports refuse."""
@@ -87,7 +91,7 @@ class MemoryCable:
 @attrs.define(eq=False)
 class _Listener:
     host: str
-    network: MemoryNetwork
+    network: _Plugged
     nursery: trio.Nursery
     handler: Callable[[Link], Awaitable[None]]
 
@@ -103,12 +107,36 @@ class _Listener:
             await link.aclose()
 
 
-class MemoryNetwork:
+class _Plugged:
+    """What listens on a cable."""
+
+    def __init__(self, cable: MemoryCable, host: str) -> None:
+        self._cable = cable
+        self._host = host
+
+    async def serve(
+        self,
+        address: str,
+        handler: Callable[[Link], Awaitable[None]],
+        *,
+        started: Callable[[str], None],
+    ) -> None:
+        """Listen until cancelled, one task per link; `started` gets the bound ``host:port``."""
+        async with open_helpers() as nursery:
+            listener = _Listener(self._host, self, nursery, handler)
+            bound = self._cable.listen(parse_address(address), listener)
+            try:
+                started(bound)
+                await trio.sleep_forever()
+            finally:
+                self._cable.stop_listening(bound, listener)
+
+
+class MemoryNetwork(_Plugged):
     """One node's access to the others on the same cable (`world.network.SwarmNetwork`)."""
 
     def __init__(self, cable: MemoryCable, host: str, clock: WallClock, credentials: Credentials | None) -> None:
-        self._cable = cable
-        self._host = host
+        super().__init__(cable, host)
         self._clock = clock
         self._admission = None if credentials is None else Admission(credentials, clock)
 
@@ -127,7 +155,7 @@ class MemoryNetwork:
         """Dial ``host:port``; refuse a peer that is not a manager or not `expect_node`."""
         admission = self.admission
         await trio.lowlevel.checkpoint()
-        other = self._cable.find(address).network.admission
+        other = self._find(address).admission
         peer = admission.accept_manager(_shown_by(other), address, expect_node)
         try:
             caller = other.admit(_shown_by(admission))
@@ -135,30 +163,39 @@ class MemoryNetwork:
             raise NotAuthentic(f"{address} refused this node: {refusal}") from refusal
         return self._cable.string(self._host, address, peer, caller)
 
+    def _find(self, address: str) -> MemoryNetwork:
+        network = self._cable.find(address).network
+        if not isinstance(network, MemoryNetwork):
+            raise NotAuthentic(f"{address} has no certificate")
+        return network
+
     async def bootstrap_connect(self, address: str, root_digest: bytes) -> tuple[Link, str]:
         """Dial a manager without a certificate, trusting the root that a join token pins; return that root, too."""
         await trio.lowlevel.checkpoint()
-        other = self._cable.find(address).network.admission
+        other = self._find(address).admission
         roots = other.credentials.roots
         peer = accept_pinned_manager(_shown_by(other), roots, root_digest, self._clock.now_ns())
         return self._cable.string(self._host, address, peer, None), roots
 
-    async def serve(
-        self,
-        address: str,
-        handler: Callable[[Link], Awaitable[None]],
-        *,
-        started: Callable[[str], None],
-    ) -> None:
-        """Listen until cancelled, one task per link; `started` gets the bound ``host:port``."""
-        async with open_helpers() as nursery:
-            listener = _Listener(self._host, self, nursery, handler)
-            bound = self._cable.listen(parse_address(address), listener)
-            try:
-                started(bound)
-                await trio.sleep_forever()
-            finally:
-                self._cable.stop_listening(bound, listener)
+
+class PlainMemoryNetwork(_Plugged):
+    """One member's access to the others that were plugged in like it: identities are claimed, not proved."""
+
+    def __init__(self, cable: MemoryCable, host: str, identity: Identity) -> None:
+        super().__init__(cable, host)
+        self.identity = identity
+
+    async def connect(self, address: str, *, expect_node: str | None = None) -> Link:
+        """Dial ``host:port``; refuse a peer of another cluster, or that is not a manager or not `expect_node`."""
+        await trio.lowlevel.checkpoint()
+        other = self._cable.find(address).network
+        if not isinstance(other, PlainMemoryNetwork):
+            raise NotAuthentic(f"{address} wants certificates")
+        peer, own = other.identity, self.identity
+        if peer.cluster_id != own.cluster_id:
+            raise NotAuthentic(f"node {own.node_id} belongs to cluster {own.cluster_id}, not to {peer.cluster_id}")
+        check_manager(peer, address, expect_node)
+        return self._cable.string(self._host, address, peer, own)
 
 
 @attrs.define(eq=False)

@@ -9,7 +9,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-import attrs
+import msgspec
 
 from raftswarm.errors import PayloadTooLarge
 from raftswarm.wire.batch import MAX_COMMAND_BYTES
@@ -41,15 +41,13 @@ MAX_PAYLOAD_BYTES: Final = MAX_COMMAND_BYTES - _COMMAND.size
 """The longest command of a user: with any envelope it fits a batch."""
 
 
-@attrs.frozen
-class OpenSession:
+class OpenSession(msgspec.Struct, frozen=True, gc=False):
     """Open a session; the nonce makes a second try the same session."""
 
     nonce: bytes
 
 
-@attrs.frozen
-class SessionCommand:
+class SessionCommand(msgspec.Struct, frozen=True, gc=False):
     """A command in a session."""
 
     session: int
@@ -60,16 +58,14 @@ class SessionCommand:
     payload: bytes
 
 
-@attrs.frozen
-class KeepAlive:
+class KeepAlive(msgspec.Struct, frozen=True, gc=False):
     """The session is still wanted."""
 
     session: int
     answered: int
 
 
-@attrs.frozen
-class CloseSession:
+class CloseSession(msgspec.Struct, frozen=True, gc=False):
     """The session is over, its answers may be forgotten."""
 
     session: int
@@ -122,10 +118,10 @@ def decode_session_request(command: bytes) -> SessionRequest:
     if not command:
         raise WireError("an empty envelope")
     try:
+        if command[0] == EnvelopeKind.COMMAND:  # First, and without more ado: it is the hot path.
+            _, session, sequence, answered = _COMMAND.unpack_from(command)
+            return SessionCommand(session, sequence, answered, command[_COMMAND.size :])
         match EnvelopeKind(command[0]):
-            case EnvelopeKind.COMMAND:
-                _, session, sequence, answered = _COMMAND.unpack_from(command)
-                return SessionCommand(session, sequence, answered, command[_COMMAND.size :])
             case EnvelopeKind.KEEP_ALIVE:
                 _, session, answered = _KEEP_ALIVE.unpack(command)
                 return KeepAlive(session, answered)

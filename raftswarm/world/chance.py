@@ -6,6 +6,7 @@ Chance is a seeded `random.Random` that whoever needs it takes as an argument. E
 from __future__ import annotations
 
 import secrets
+from random import Random
 from typing import Protocol
 
 
@@ -23,3 +24,14 @@ class SystemEntropy:
     def token_bytes(self, count: int) -> bytes:
         """Return that many random bytes."""
         return secrets.token_bytes(count)
+
+
+class SeededEntropy:
+    """Bytes for keys and salts that are the same for the same seed: for simulated worlds only."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+
+    def token_bytes(self, count: int) -> bytes:
+        """Return that many."""
+        return self._chance.randbytes(count)

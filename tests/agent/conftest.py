@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 
 class InlineRunner:

@@ -9,9 +9,9 @@ import pytest
 
 from raftswarm.agent.addresses import AddressPool, give_back_ranges
 from raftswarm.agent.executors.executor import TryAgain
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.world.disk import DiskRunner
 from raftswarm.world.real_disk import RealDisk
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 
 def make_pool(disk: SimulatedDisk | RealDisk, runner: DiskRunner, owner: str, directory: str = "run") -> AddressPool:

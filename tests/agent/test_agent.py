@@ -15,7 +15,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from raftswarm.agent import Agent, PublishedPorts, TaskRecords, Worker
 from raftswarm.agent.executors.fake import FakeExecutor
 from raftswarm.errors import ConnectionRefused, LinkClosed, NotLeader, RaftSwarmError, RequestRefused, StorageError
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.objects.records import Node, NodeDescription, Task, TaskStatus
 from raftswarm.objects.specs import PortConfig, TaskSpec
 from raftswarm.objects.states import TaskState
@@ -36,6 +35,7 @@ from raftswarm.wire.requests import (
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 PEERS = (ManagerPeer(node_id="n1", address="m1:2377"), ManagerPeer(node_id="n2", address="m2:2377"))
 

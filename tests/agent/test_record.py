@@ -8,12 +8,12 @@ import pytest
 
 from raftswarm.agent.record import TaskRecords
 from raftswarm.errors import ForeignState, StorageError
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.objects.records import Task, TaskStatus
 from raftswarm.objects.specs import ContainerSpec, TaskSpec
 from raftswarm.objects.states import TaskState
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import DiskRunner
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 KEY = bytes(range(32))
 

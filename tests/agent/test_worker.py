@@ -13,7 +13,6 @@ from raftswarm.agent.executors.fake import FakeExecutor
 from raftswarm.agent.record import TaskRecords
 from raftswarm.agent.worker import Worker
 from raftswarm.errors import StorageError
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.objects.records import Endpoint, Task, TaskStatus
 from raftswarm.objects.specs import PortConfig, TaskSpec
 from raftswarm.objects.states import TaskState
@@ -21,6 +20,7 @@ from raftswarm.wire.requests import Assignments
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 
 def make_task(task_id: str, desired: TaskState = TaskState.RUNNING, *, host_port: int = 0) -> Task:

@@ -8,7 +8,10 @@ from raftswarm.consensus import replica
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.history import Call
+from raftswarm.lab.journal import Journal
+from raftswarm.lab.seeds import run_seed
 from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.state_machine import Context
 
 T = 1.0
 """The election timeout of the default settings."""
@@ -149,3 +152,70 @@ def test_a_stopped_replica_leaves_nobody_waiting() -> None:
     stopped.transfer_leadership(0, calls[1])
 
     assert [type(call.error) for call in calls] == [NotLeader, NotLeader]
+
+
+# What is committed is applied in slices.
+
+
+def test_a_turn_applies_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 3)
+    world = CoreWorld(11)
+    leader = lead(world)
+    calls = [world.propose(b"", member=leader) for _ in range(20)]
+    shares = []
+    while (before := count_applied(world, leader)) < 20:
+        world.heap.run_next()
+        shares.append(count_applied(world, leader) - before)
+
+    finish(world, *calls)
+
+    assert max(shares) == 3
+    assert [call.result for call in calls] == list(range(1, 21))
+
+
+def count_applied(world: CoreWorld, member: int) -> int:
+    machine = world.process(member).machine.machine
+    assert isinstance(machine, Journal)
+    return machine.count
+
+
+def test_what_is_committed_is_answered_although_leadership_is_lost_before_it_is_applied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    world = CoreWorld(12)
+    leader = lead(world)
+    committed = world.process(leader).member.commit_index
+    world.hosts[leader].turn_seconds = 0.05
+    calls = [world.propose(b"", member=leader) for _ in range(100)]
+    world.run_until(lambda: world.process(leader).member.commit_index > committed, within_seconds=T, what="a commit")
+    world.isolate(leader)
+
+    finish(world, *calls)
+
+    assert [call.error for call in calls] == [None] * 100
+    assert world.leader != leader
+
+
+def test_a_machine_that_fails_in_the_middle_of_an_entry_leaves_nobody_waiting() -> None:
+    class Failing(Journal):
+        def apply(self, command: bytes, context: Context) -> int:
+            if command == b"fatal":
+                raise ZeroDivisionError
+            return super().apply(command, context)
+
+    world = CoreWorld(13, make_machine=Failing)
+    leader = lead(world)
+
+    calls = [world.propose(command, member=leader) for command in (b"", b"fatal", b"")]
+    with pytest.raises(ZeroDivisionError):
+        world.run_for(T)
+
+    assert [type(call.error) for call in calls] == [type(None), OutcomeUnknown, OutcomeUnknown]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_share_of_a_turn_will_do(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1 + seed % 3)
+
+    assert run_seed(seed, seconds=10.0).failure is None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.world.disk import DiskRunner
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 
 def call(action: Callable[..., object], *arguments: object) -> None:

@@ -8,8 +8,6 @@ import msgspec
 import pytest
 
 from raftswarm.errors import Rejected
-from raftswarm.lab.disk import PowerLost, SimulatedDisk
-from raftswarm.lab.host import SeededEntropy
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import REFUSED, Journal
 from raftswarm.lab.witnesses import WitnessedMachine, WitnessedStorage
@@ -18,6 +16,8 @@ from raftswarm.raft.ready import Write
 from raftswarm.raft.state_machine import Context
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.world.chance import SeededEntropy
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 from tests.receiving import receive
 
 ALICE = 1

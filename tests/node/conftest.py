@@ -12,12 +12,12 @@ import pytest
 import trio
 
 from raftswarm.ca import Credentials
-from raftswarm.lab.disk import SimulatedDisk
 from raftswarm.node.machine import Machine
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.world import NodeNetwork, NodeWorld
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.processes import Process
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 BEGIN_NS = 1_800_000_000 * 1_000_000_000
 

@@ -9,13 +9,13 @@ import pytest
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions
-from raftswarm.lab.disk import PowerLost
 from raftswarm.node.entering import NODE_KEY, TASKS_KEY, Entered, enter_by_init, read_credentials
 from raftswarm.node.facts import read_facts
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.objects.specs import EncryptionConfig, SwarmSpec
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.world.simulated_disk import PowerLost
 
 if TYPE_CHECKING:
     from tests.node.conftest import Hall, Room

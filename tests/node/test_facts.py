@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from raftswarm.errors import ForeignState
-from raftswarm.lab.disk import PowerLost, SimulatedDisk
 from raftswarm.node.facts import ManagerAddress, NodeFacts, read_facts, remove_facts, write_facts
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 
 FACTS = NodeFacts(
     cluster_id="cluster",

@@ -8,9 +8,9 @@ import pytest
 
 from raftswarm.agent.record import SUFFIX
 from raftswarm.errors import DiskFailed
-from raftswarm.lab.disk import PowerLost, SimulatedDisk
 from raftswarm.node.facts import NodeFacts, read_facts, write_facts
 from raftswarm.node.state_directory import StateDirectory
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 
 FACTS = NodeFacts(cluster_id="c", node_id="n", role="swarm-worker", listen_address="a:1", advertise_address="a:1")
 FILES = ["raft/log/1.segment", "raft/snapshots/1.snapshot", "certificates/keys", f"tasks/one{SUFFIX}"]

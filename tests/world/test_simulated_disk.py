@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from raftswarm.lab.disk import SECTOR_BYTES, PowerLost, SimulatedDisk
 from raftswarm.world.disk import Disk, File
+from raftswarm.world.simulated_disk import SECTOR_BYTES, PowerLost, SimulatedDisk
 
 OLD, NEW = b"o", b"n"
 
