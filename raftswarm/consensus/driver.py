@@ -32,6 +32,7 @@ from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.host_links import HostLinks
@@ -55,6 +56,8 @@ class World:
     links: HostLinks
     wall_clock: WallClock
     chance: Random
+    trace: TraceSink | None = None
+    """Hears of every state change of the member."""
 
 
 class Driver:
@@ -103,7 +106,9 @@ class Driver:
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
         self.replica = Replica(
-            member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
+            member=Member(
+                start, settings=self.settings, chance=world.chance, now=trio.current_time(), trace=world.trace
+            ),
             storage=storage,
             runner=world.runner,
             machine=machine,

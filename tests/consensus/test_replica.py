@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftswarm.consensus import replica
-from raftswarm.errors import InvalidSpec, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
+from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.history import Call
 from raftswarm.lab.journal import Journal
@@ -233,7 +233,7 @@ def test_a_machine_that_fails_in_the_middle_of_an_entry_leaves_nobody_waiting() 
     leader = lead(world)
 
     calls = [world.propose(command, member=leader) for command in (b"", b"fatal", b"")]
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(MachineFailed, match=r"command 2 .*ZeroDivisionError"):
         world.run_for(T)
 
     assert [type(call.error) for call in calls] == [type(None), OutcomeUnknown, OutcomeUnknown]
