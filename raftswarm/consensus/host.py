@@ -29,6 +29,7 @@ from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink, json_lines
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
@@ -60,6 +61,7 @@ async def open_member(
     credentials: Credentials | None = None,
     settings: RaftSettings | None = None,
     compaction: CompactionPolicy | None = None,
+    trace: str | PathLike[str] | TraceSink | None = None,
 ) -> AsyncIterator[RaftMember]:
     """Run one member of a replicated state machine for as long as the block lasts.
 
@@ -78,9 +80,11 @@ async def open_member(
             links are plain TCP between loopback addresses.
         settings: timing and limits.
         compaction: when to take snapshots.
+        trace: a file to add every state change to, one line of JSON each (docs/formats.md), or a function that takes
+            them as they happen and must not raise.
 
     Raises:
-        InvalidSpec: the arguments contradict each other.
+        InvalidSpec: the arguments contradict each other, or the trace cannot be written there.
         LinkError: the address cannot be listened on.
         StorageError: the directory is in use, damaged or of another member. From within the block: the disk failed, or
             was set back (`Regressed`).
@@ -90,7 +94,7 @@ async def open_member(
     async with open_host(
         directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
     ) as host:
-        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction)
+        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=trace)
         async with running as member:
             yield member
 
@@ -197,6 +201,7 @@ class Host:
         members: Mapping[str, str] | None = None,
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
+        trace: str | PathLike[str] | TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run this host's member of a group for as long as the block lasts; other groups go on when it stops.
 
@@ -208,6 +213,7 @@ class Host:
                 joins: it waits for `RaftMember.add_member` on the group's leader.
             settings: timing and limits.
             compaction: when to take snapshots.
+            trace: as of `raftswarm.open_member`.
 
         Raises:
             InvalidSpec: the arguments contradict each other or the host, or the group is open here already.
@@ -221,7 +227,7 @@ class Host:
         founding = found(f"{self.cluster}/{group}", self.name, members, None if members else self.address)
         if founding.address != self.address:
             raise InvalidSpec(f"{self.name} listens on {self.address}, and not on {founding.address} as `members` says")
-        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction)
+        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction, trace=trace)
         async with running as member:
             yield member
 
@@ -234,6 +240,7 @@ class Host:
         *,
         settings: RaftSettings | None,
         compaction: CompactionPolicy | None,
+        trace: str | PathLike[str] | TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
         group = founding.cluster
@@ -241,19 +248,21 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                opened = await self._open_storage(f"{self._place}/{directory}", founding)
-            self._cards[group] = Card(opened[1].member_id, self.name, group)
-            world = World(
-                runner=self._world.runner,
-                links=self._links,
-                wall_clock=self._world.wall_clock,
-                chance=self._world.chance,
-            )
-            async with run_member(
-                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
-            ) as member:
-                yield member
+            async with _open_trace(trace) as sink:
+                with trio.CancelScope(shield=True):  # What was opened has to be closed.
+                    opened = await self._open_storage(f"{self._place}/{directory}", founding)
+                self._cards[group] = Card(opened[1].member_id, self.name, group)
+                world = World(
+                    runner=self._world.runner,
+                    links=self._links,
+                    wall_clock=self._world.wall_clock,
+                    chance=self._world.chance,
+                    trace=sink,
+                )
+                async with run_member(
+                    machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
+                ) as member:
+                    yield member
         finally:
             self._cards.pop(group, None)
             self._open.remove(group)
@@ -290,6 +299,19 @@ class Host:
             await say_who(link, self._cards)
         else:
             await self._links.accept(link, lane)
+
+
+@asynccontextmanager
+async def _open_trace(trace: str | PathLike[str] | TraceSink | None) -> AsyncIterator[TraceSink | None]:
+    if trace is None or callable(trace):
+        yield trace
+        return
+    try:
+        lines = await trio.open_file(trace, "ab")
+    except OSError as error:
+        raise InvalidSpec(f"the trace cannot be written to {fspath(trace)}: {error.strerror}") from None
+    async with lines:
+        yield json_lines(lines.wrapped.write)
 
 
 def _open_network(
