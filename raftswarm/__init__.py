@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
+    from raftswarm.consensus.host import Host, open_host, open_member
     from raftswarm.consensus.member import RaftMember
     from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
-    from raftswarm.consensus.opening import open_member
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
     from raftswarm.raft.settings import RaftSettings
@@ -25,6 +25,7 @@ __all__ = [
     "Captured",
     "CompactionPolicy",
     "Context",
+    "Host",
     "MemoryCluster",
     "Queryable",
     "RaftMember",
@@ -33,6 +34,7 @@ __all__ = [
     "StateMachine",
     "__version__",
     "open_cluster",
+    "open_host",
     "open_member",
 ]
 
@@ -41,14 +43,16 @@ _HOMES = {
     "Captured": "raftswarm.raft.state_machine",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
+    "Host": "raftswarm.consensus.host",
+    "MemoryCluster": "raftswarm.consensus.memory_cluster",
     "Queryable": "raftswarm.raft.state_machine",
     "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
-    "MemoryCluster": "raftswarm.consensus.memory_cluster",
     "open_cluster": "raftswarm.consensus.memory_cluster",
-    "open_member": "raftswarm.consensus.opening",
+    "open_host": "raftswarm.consensus.host",
+    "open_member": "raftswarm.consensus.host",
 }
 
 

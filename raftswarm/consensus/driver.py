@@ -97,6 +97,7 @@ class Driver:
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
+        self.cluster = recovered.cluster
         self.settings = settings or RaftSettings()
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner

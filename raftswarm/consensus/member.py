@@ -126,7 +126,7 @@ class RaftMember:
             Overloaded: nothing happened; another change of the members is still under way.
             OutcomeUnknown: it may happen yet; look at `configuration`, or ask again.
         """
-        card = await ask_who(self._network, address, name)
+        card = await ask_who(self._network, address, name, self.driver.cluster)
         info = MemberInfo(id=card.member_id, address=address, name=name, promote=vote)
 
         def with_it(now: Configuration) -> _Parts:

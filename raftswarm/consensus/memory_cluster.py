@@ -15,9 +15,9 @@ import attrs
 import trio
 
 from raftswarm.ca.identity import MANAGER, Identity
-from raftswarm.consensus.driver import World
+from raftswarm.consensus.host import HostWorld, run_host
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import Founding, found, open_storage, run_member
+from raftswarm.consensus.opening import Founding, found
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, RaftSwarmError
 from raftswarm.raft.settings import RaftSettings
@@ -163,21 +163,31 @@ class MemoryCluster(Generic[M]):
 
     async def _run(self, place: _Place[M], *, task_status: trio.TaskStatus[RaftMember]) -> None:
         founding = place.founding
-        world = World(
-            runner=InlineDiskRunner(),
+        world = HostWorld(
             network=self._cable.plug_plain(founding.name, Identity(founding.name, MANAGER, CLUSTER)),
+            disk=place.disk,
+            runner=InlineDiskRunner(),
             wall_clock=LoopWallClock(),
+            entropy=SeededEntropy(place.chance),
             chance=place.chance,
+        )
+        running = run_host(
+            world,
+            founding.name,
+            name=founding.name,
+            address=founding.address,
+            cluster=CLUSTER,
+            segment_bytes=SEGMENT_BYTES,
         )
         try:
             with place.until:
                 place.machine = self._make_machine()
-                opened = open_storage(
-                    place.disk, founding.name, founding, SeededEntropy(place.chance), segment_bytes=SEGMENT_BYTES
-                )
-                async with run_member(
-                    place.machine, opened, world, founding, settings=self._settings, compaction=self._compaction
-                ) as member:
+                async with (
+                    running as host,
+                    host.run(
+                        founding, "raft", place.machine, settings=self._settings, compaction=self._compaction
+                    ) as member,
+                ):
                     place.member = member
                     task_status.started(member)
                     await trio.sleep_forever()

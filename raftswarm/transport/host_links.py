@@ -117,18 +117,18 @@ class Channel:
         except NotAuthentic as error:
             self.correspondent.closed(self)
             self.correspondent = None
-            self.note(str(error))
+            self.note(str(error), logging.WARNING)
 
     def close(self) -> None:
         """The link is gone."""
         if self.correspondent is not None:
             self.correspondent.closed(self)
 
-    def note(self, sentence: str) -> None:
+    def note(self, sentence: str, level: int) -> None:
         """Log why messages are dropped, once."""
         if sentence != self.last_note:
             self.last_note = sentence
-            logger.warning("%s from %s: %s", self.lane.name, self.link.remote_address, sentence)
+            logger.log(level, "%s from %s: %s", self.lane.name, self.link.remote_address, sentence)
 
 
 @attrs.define(eq=False)
@@ -245,8 +245,10 @@ class _CalledLine:
         """Let the group that is meant hear it; tried again with every message, since groups come and change."""
         try:
             channel.correspondent = self._host.group(channel.introduction.group).meet(channel.introduction, self.link)
-        except (NotAuthentic, WireError) as error:
-            channel.note(str(error))
+        except WireError as error:
+            channel.note(str(error), logging.INFO)  # As often as not it is about to be opened.
+        except NotAuthentic as error:
+            channel.note(str(error), logging.WARNING)
         else:
             channel.correspondent.opened(channel)
 
@@ -374,11 +376,7 @@ class HostLinks:
     async def accept(self, link: Link, lane: Lane) -> None:
         """Serve an incoming link whose first frame named a lane of members."""
         try:
-            first: bytes | None = None
-            with trio.move_on_after(FIRST_FRAME_SECONDS):
-                first = await link.receive()
-            if first is None:
-                raise LinkClosed("the caller did not say which member it is")
+            first = await _receive_first(link)
             if lane is Lane.BULK:
                 introduction = decode_introduction(first)
                 await self.group(introduction.group).receive_snapshot(introduction, link)
@@ -398,3 +396,9 @@ class HostLinks:
         finally:
             line.close()
             await link.aclose()
+
+
+async def _receive_first(link: Link) -> bytes:
+    with trio.move_on_after(FIRST_FRAME_SECONDS):
+        return await link.receive()
+    raise LinkClosed("the caller did not say which member it is")

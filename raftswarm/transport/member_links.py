@@ -100,6 +100,7 @@ class MemberLinks:
             self._running = False
             for peer in list(self._peers.values()):
                 peer.hang_up()
+                peer.hear_no_more()
             self._host.leave(self._group)
 
     def set_configuration(self, configuration: Configuration, before: Configuration | None = None) -> None:
@@ -226,6 +227,12 @@ class _Peer:
         if self._is_dialled:
             self._is_dialled = False
             self._host.withdraw(self.info, self)
+
+    def hear_no_more(self) -> None:
+        """Leave what comes on links that its host dialled to whoever takes this group's place."""
+        for channel in list(self.called.values()):
+            channel.correspondent = None
+            self.closed(channel)
 
     def vouch(self, link: Link) -> None:
         """NotAuthentic unless the link's certificate is that of the node the configuration has for this member."""

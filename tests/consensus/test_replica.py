@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftswarm.consensus import replica
-from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, TransferFailed
+from raftswarm.errors import InvalidSpec, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.history import Call
 from raftswarm.lab.journal import Journal
@@ -152,6 +152,31 @@ def test_a_stopped_replica_leaves_nobody_waiting() -> None:
     stopped.transfer_leadership(0, calls[1])
 
     assert [type(call.error) for call in calls] == [NotLeader, NotLeader]
+
+
+def test_members_that_make_no_sense_are_the_callers_mistake() -> None:
+    world = CoreWorld(40)
+    lead(world)
+
+    nobody = world.change_members(world.list_members([]))
+    twice = world.change_members(world.list_members([1, 2], learners=[2]))
+    finish(world, nobody, twice)
+
+    assert isinstance(nobody.error, InvalidSpec)
+    assert str(nobody.error) == "a cluster needs a voter"
+    assert str(twice.error) == "member 2 is listed twice"
+
+
+def test_a_change_beside_another_may_be_tried_again() -> None:
+    world = CoreWorld(41)
+    lead(world)
+
+    first, second = world.remove_member(1), world.remove_member(1)
+    finish(world, first, second)
+
+    assert first.error is None
+    assert isinstance(second.error, Overloaded)
+    assert "retry when it is" in str(second.error)
 
 
 # What is committed is applied in slices.
