@@ -11,6 +11,7 @@ import pytest
 import raftswarm
 from raftswarm.errors import InvalidSpec
 from raftswarm.lab import Journal
+from raftswarm.raft.ready import Leadership
 from raftswarm.raft.tracing import TraceEvent
 
 
@@ -20,13 +21,17 @@ def free_address() -> str:
         return f"127.0.0.1:{listening.getsockname()[1]}"
 
 
+def leads(leadership: Leadership) -> bool:
+    return leadership.is_leader
+
+
 async def test_a_file_has_every_change_of_every_run(tmp_path: Path) -> None:
     members = {"a": free_address()}
     for _ in range(2):
         async with raftswarm.open_member(
             tmp_path / "a", Journal(), name="a", members=members, trace=tmp_path / "trace"
         ) as member:
-            await member.propose(b"x")
+            await member.leadership.wait_until(leads)
 
     names = [json.loads(line)["name"] for line in (tmp_path / "trace").read_bytes().splitlines()]
     assert names.count("InitState") == 2
@@ -39,7 +44,7 @@ async def test_a_function_hears_of_changes(tmp_path: Path) -> None:
     async with raftswarm.open_member(
         tmp_path / "a", Journal(), name="a", members={"a": free_address()}, trace=events.append
     ) as member:
-        await member.propose(b"x")
+        await member.leadership.wait_until(leads)
 
     assert [event.name for event in events if event.name.startswith("Become")] == ["BecomeCandidate", "BecomeLeader"]
 
