@@ -13,6 +13,7 @@
         * SessionFull       too many answers are kept for the session; acknowledge them and send again
     * ResultLost            the command was applied, but its result cannot be told
     * MachineFailed         the state machine raised; this member has stopped, and the message names the command
+    * LockLost              a lock was not renewed in time; look at how far its block came
     * InvalidSpec           the caller's mistake; retrying cannot help
     * StorageError          this member's disk
         * CorruptLog        damage in what was synced; it must stop, not guess
@@ -118,6 +119,11 @@ class MachineFailed(RaftSwarmError):
 
     `__cause__` is what it raised.
     """
+
+
+@attrs.frozen(slots=False)
+class LockLost(RaftSwarmError):
+    """A replicated lock was lost while it was held; the block that held it has been cancelled."""
 
 
 @attrs.frozen(slots=False)

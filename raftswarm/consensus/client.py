@@ -22,8 +22,11 @@ from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.redial import Backoff
 from raftswarm.transport.sockets import parse_address
 from raftswarm.transport.tls import open_tls_network
+from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
+    Failures,
     FromMember,
+    Hello,
     Look,
     Whereabouts,
     decode_from_member,
@@ -55,6 +58,7 @@ async def connect(
     addresses: Iterable[str],
     *,
     cluster: str = "embedded",
+    group: str = "",
     credentials: Credentials | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
     exactly_once: bool = True,
@@ -63,7 +67,8 @@ async def connect(
 
     Args:
         addresses: ``host:port`` of some members; one that can be reached is enough, the others are learned.
-        cluster: as its members were told; with `credentials` these say it.
+        cluster: as its members were told.
+        group: which group of its hosts is meant, if they were opened with `open_host`.
         credentials: certificate, key and root for mutual TLS: any certificate of the cluster's root will do. Without
             them links are plain TCP between loopback addresses.
         timeout_seconds: how long a call waits for its answer.
@@ -77,7 +82,14 @@ async def connect(
     chance = Random(SystemEntropy().token_bytes(32))  # noqa: S311 - timing, and numbers no other client draws
     async with (
         _open_network(cluster, credentials, chance) as network,
-        open_client(network, places, chance, timeout_seconds=timeout_seconds, exactly_once=exactly_once) as client,
+        open_client(
+            network,
+            f"{cluster}/{group}" if group else cluster,
+            places,
+            chance,
+            timeout_seconds=timeout_seconds,
+            exactly_once=exactly_once,
+        ) as client,
     ):
         yield client
 
@@ -105,19 +117,20 @@ def _open_network(
 @asynccontextmanager
 async def open_client(
     network: Network,
+    group: str,
     addresses: Sequence[str],
     chance: Random,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
     exactly_once: bool = True,
 ) -> AsyncIterator[Client]:
-    """Talk to a cluster over a network that is there already."""
+    """Talk to a group, by its full name, over a network that is there already."""
     commands: Queue = (
         SessionQueue(lambda: chance.randbytes(NONCE_BYTES))
         if exactly_once
         else PlainQueue(encode_plain, may_repeat=False)
     )
-    client = Client(network, addresses, commands, chance, timeout_seconds)
+    client = Client(network, group, addresses, commands, chance, timeout_seconds)
     async with open_helpers() as helpers:
         helpers.start_soon(client.run)
         try:
@@ -130,9 +143,16 @@ class Client:
     """Talks to a cluster, whoever leads it; made by `connect` or `RaftMember.client`."""
 
     def __init__(
-        self, network: Network, addresses: Sequence[str], commands: Queue, chance: Random, timeout_seconds: float
+        self,
+        network: Network,
+        group: str,
+        addresses: Sequence[str],
+        commands: Queue,
+        chance: Random,
+        timeout_seconds: float,
     ) -> None:
         self._network = network
+        self._group = group
         self._given = list(addresses)
         self._addresses = list(addresses)
         """Where to ask, in this order: whoever was just asked in vain goes to the end."""
@@ -275,6 +295,7 @@ class Client:
             raise LinkClosed(f"it did not let us in within {MEETING_SECONDS:g} seconds")
         try:
             link.post(encode_purpose(Lane.CLIENTS))
+            link.post(encode_from_client(Hello(self._group)))
             yield link
         finally:
             await link.aclose()
@@ -290,6 +311,8 @@ class Client:
                             return None
                         if whereabouts.leader not in {"", left}:
                             return whereabouts.leader
+                    case Failures(errors=[refusal, *_]):
+                        raise decode_failure(refusal)
                     case _:
                         raise WireError("a member answered before it was asked")
         self._note(f"{link.remote_address} knows of no leader")

@@ -84,8 +84,8 @@ class SnapshotSaver:
         """Of commands applied since."""
         self._began_at = 0.0
         self._is_saving = False
-        self._failures = 0
-        """In a row."""
+        self._patience = 0.0
+        """How long the next attempt waits, when the last one failed."""
 
     def applied(self, size: int) -> None:
         """So many bytes of commands more would be in the next one."""
@@ -95,15 +95,16 @@ class SnapshotSaver:
         """The leader's took the place of ours."""
         self._last = snapshot
         self._bytes = 0
-        self._failures = 0
+        self._patience = 0.0
 
     def due_at(self, applied: SnapshotMeta) -> float:
         """When to take one of what is applied; in the past if it is time, never while one is being written."""
-        if self._is_saving or (applied.index <= self._last.index and not self._failures):
+        if self._is_saving:
             return inf
-        if self._failures:
-            patience = FIRST_RETRY_SECONDS * 2.0 ** (self._failures - 1)
-            return self._began_at + min(patience, LAST_RETRY_SECONDS)
+        if self._patience:
+            return self._began_at + self._patience
+        if applied.index <= self._last.index:
+            return inf
         commands = applied.commands - self._last.commands
         if commands >= self._policy.snapshot_every_commands or self._bytes >= self._policy.snapshot_every_bytes:
             return -inf
@@ -125,12 +126,12 @@ class SnapshotSaver:
                 self._write(saving)
                 return
             self._is_saving = False
-            self._failures = 0
+            self._patience = 0.0
             self._saved(saving.meta)
 
         def failed(error: StorageError) -> None:
             self._is_saving = False
-            self._failures += 1
+            self._patience = min(max(2 * self._patience, FIRST_RETRY_SECONDS), LAST_RETRY_SECONDS)
             self._note(f"the snapshot up to entry {saving.meta.index} is put off: {error}")
 
         self._submit(lambda: was_last.append(self._storage.save_slice(saving)), written, failed)

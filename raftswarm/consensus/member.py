@@ -97,7 +97,7 @@ class RaftMember:
         """
         now = self.configuration.value
         addresses = [info.address for info in (*now.voters, *now.learners)]
-        return open_client(self._network, addresses, self._chance)
+        return open_client(self._network, self.driver.cluster, addresses, self._chance)
 
     # Watching.
 
@@ -139,7 +139,7 @@ class RaftMember:
             Overloaded: nothing happened; another change of the members is still under way.
             OutcomeUnknown: it may happen yet; look at `configuration`, or ask again.
         """
-        card = await ask_who(self._network, address, name)
+        card = await ask_who(self._network, address, name, self.driver.cluster)
         info = MemberInfo(id=card.member_id, address=address, name=name, promote=vote)
 
         def with_it(now: Configuration) -> _Parts:

@@ -16,9 +16,9 @@ import trio
 
 from raftswarm.ca.identity import MANAGER, WORKER, Identity
 from raftswarm.consensus.client import TIMEOUT_SECONDS, Client, open_client
-from raftswarm.consensus.driver import World
+from raftswarm.consensus.host import HostWorld, run_host
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import Founding, found, open_storage, run_member
+from raftswarm.consensus.opening import Founding, found
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, RaftSwarmError
 from raftswarm.raft.settings import RaftSettings
@@ -140,6 +140,7 @@ class MemoryCluster(Generic[M]):
         name = f"client-{self._clients}"
         return open_client(
             self._cable.plug_plain(name, Identity(name, WORKER, CLUSTER)),
+            CLUSTER,
             [self.address(member) for member in self._places],
             Random(f"{self._seed}/{name}"),  # noqa: S311 - timing, and numbers no other client draws
             timeout_seconds=timeout_seconds,
@@ -163,8 +164,13 @@ class MemoryCluster(Generic[M]):
         await place.ended.wait()
 
     def wipe(self, name: str) -> None:
-        """Forget the disk of a member that does not run."""
+        """Empty the disk of a member that does not run: it will come back as one that has lost everything."""
         self._places[name].disk = SimulatedDisk()
+
+    def forget(self, name: str) -> None:
+        """Take a member that does not run off the machine: the next one of that name joins."""
+        assert name not in self.members, f"{name} runs"
+        del self._places[name]
 
     def check(self) -> None:
         """Raise what stopped a member, if anything did."""
@@ -179,21 +185,31 @@ class MemoryCluster(Generic[M]):
 
     async def _run(self, place: _Place[M], *, task_status: trio.TaskStatus[RaftMember]) -> None:
         founding = place.founding
-        world = World(
-            runner=InlineDiskRunner(),
+        world = HostWorld(
             network=self._cable.plug_plain(founding.name, Identity(founding.name, MANAGER, CLUSTER)),
+            disk=place.disk,
+            runner=InlineDiskRunner(),
             wall_clock=LoopWallClock(),
+            entropy=SeededEntropy(place.chance),
             chance=place.chance,
+        )
+        running = run_host(
+            world,
+            founding.name,
+            name=founding.name,
+            address=founding.address,
+            cluster=CLUSTER,
+            segment_bytes=SEGMENT_BYTES,
         )
         try:
             with place.until:
                 place.machine = self._make_machine()
-                opened = open_storage(
-                    place.disk, founding.name, founding, SeededEntropy(place.chance), segment_bytes=SEGMENT_BYTES
-                )
-                async with run_member(
-                    place.machine, opened, world, founding, settings=self._settings, compaction=self._compaction
-                ) as member:
+                async with (
+                    running as host,
+                    host.run(
+                        founding, "raft", place.machine, settings=self._settings, compaction=self._compaction
+                    ) as member,
+                ):
                     place.member = member
                     task_status.started(member)
                     await trio.sleep_forever()

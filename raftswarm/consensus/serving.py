@@ -7,6 +7,7 @@ clears the desk once a turn, many answers to a frame. Whoever does not take its 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -17,6 +18,7 @@ from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import InvalidSpec, LinkClosed, PayloadTooLarge, RaftSwarmError, Rejected, ResultLost
 from raftswarm.raft.state_machine import Queryable, StateMachine
+from raftswarm.transport.host_links import FIRST_FRAME_SECONDS
 from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import (
     MAX_ANSWER_BYTES,
@@ -25,6 +27,7 @@ from raftswarm.wire.client_codec import (
     Failures,
     FromClient,
     FromMember,
+    Hello,
     Look,
     Questions,
     Whereabouts,
@@ -45,6 +48,21 @@ MAX_OPEN_REQUESTS: Final = 8192
 T = TypeVar("T")
 
 _KINDS: Final = frozenset(bytes([kind]) for kind in EnvelopeKind)
+
+
+async def greet_client(link: Link, groups: Mapping[str, Callable[[Link], Awaitable[None]]]) -> None:
+    """Hear which group a client wants, and hand its link on to who serves that group here."""
+    hello: FromClient | None = None
+    with trio.move_on_after(FIRST_FRAME_SECONDS):
+        hello = decode_from_client(await link.receive())
+    if not isinstance(hello, Hello):
+        raise WireError("a client has to say first which group it wants")
+    serve = groups.get(hello.group)
+    if serve is not None:
+        await serve(link)
+    else:
+        error = InvalidSpec(f"no member of {hello.group!r} runs here")
+        link.post(encode_from_member(Failures([0], [encode_failure(error)])))
 
 
 async def serve_client(link: Link, driver: Driver, machine: StateMachine) -> None:
@@ -104,6 +122,8 @@ class _Desk:
                 self._driver.replica.read_barrier(_QuestionsWaiter(self, first, questions))
             case Look():
                 self._tell_news()
+            case Hello():
+                raise WireError("a client has said which group it wants already")
 
     async def _watch(self, watched: Watched[T]) -> None:
         async for _ in watched:

@@ -3,6 +3,7 @@
 Scenarios, also for a state machine of your own: `CoreWorld(seed, make_machine=...)`. Random worlds: `run_seeds`.
 """
 
+from raftswarm.lab.callers import Caller
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import DiskConditions, FaultMix, draw_fault_mix
 from raftswarm.lab.history import Call, History
@@ -15,6 +16,7 @@ from raftswarm.lab.trace import Trace
 
 __all__ = [
     "Call",
+    "Caller",
     "CoreWorld",
     "DiskConditions",
     "FaultMix",

@@ -28,6 +28,7 @@ from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.world.simulated_disk import PowerLost
 
 CALM = FaultMix()
@@ -46,6 +47,7 @@ class CoreWorld:
         compaction: CompactionPolicy | None = None,
         make_machine: Callable[[], StateMachine] = Journal,
         trace: Trace | None = None,
+        events: TraceSink | None = None,
     ) -> None:
         self.seed = seed
         self.faults = faults
@@ -63,6 +65,7 @@ class CoreWorld:
             invariants=self.invariants,
             history=self.history,
             trace=self.trace,
+            events=events,
             settings=self.settings,
             compaction=compaction or faults.compaction,
             segment_bytes=faults.segment_bytes,
@@ -187,10 +190,13 @@ class CoreWorld:
         self._tell(f"resume {member}")
         self.process(member).resume()
 
-    def fail_disk(self, member: int, failure: OSError) -> None:
-        """Fail all writes and syncs of the process; it has to stop, and may be started again."""
+    def fail_disk(self, member: int, failure: OSError, below: str = "") -> None:
+        """Fail all writes and syncs of the process; it has to stop, and may be started again.
+
+        With `below`, only those of files with such a path: without its snapshots a member lives on.
+        """
         self._tell(f"disk of {member} fails: {failure}")
-        self.hosts[member].disk.fail_from_now(failure)
+        self.hosts[member].disk.fail_from_now(failure, below)
 
     def _failed(self, host: Host, error: BaseException) -> None:
         """A replica gave up: right if its disk failed, a bug otherwise."""

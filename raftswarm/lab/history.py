@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import attrs
@@ -35,6 +36,8 @@ class Call:
     ended_at: float | None = None
     result: object = None
     error: RaftSwarmError | None = None
+    then: Callable[[], object] | None = None
+    """What to do once it has ended."""
 
     @property
     def acknowledged(self) -> bool:
@@ -105,6 +108,8 @@ class History:
                 self._acknowledged_index = max(self._acknowledged_index, call.result)
             case _:
                 pass
+        if call.then is not None:
+            call.then()
 
     def _write_ended(self, call: Call) -> None:
         applied = self._applied.get(call.number)

@@ -31,6 +31,7 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
@@ -39,6 +40,7 @@ from raftswarm.world.simulated_disk import SimulatedDisk
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
+SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
 SNAPSHOT_SLICE_BYTES = 300
 """Little, so that snapshots of small states are written in several slices."""
@@ -78,6 +80,7 @@ class Parts:
     invariants: Invariants
     history: History
     trace: Trace
+    events: TraceSink | None
     settings: RaftSettings
     compaction: CompactionPolicy
     segment_bytes: int
@@ -211,7 +214,12 @@ class MemberProcess:
         """When the heap will look at the deadline."""
         self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
         self.member = WitnessedMember(
-            start, settings=parts.settings, chance=host.chance, now=host.clock.now(), invariants=parts.invariants
+            start,
+            settings=parts.settings,
+            chance=host.chance,
+            now=host.clock.now(),
+            invariants=parts.invariants,
+            trace=parts.events,
         )
         host.configuration = self.member.configuration
         self.replica = Replica(

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable
 
 from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.host import SNAPSHOTS_DIRECTORY
 from raftswarm.lab.journal import REFUSED
 from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.raft.log_entry import Configuration
@@ -59,7 +60,8 @@ class Nemesis:
         member = self._chance.choice(members)
         kind = self._chance.random()
         if kind < 0.2:
-            world.read(member=self._chance.choice([member, *world.hosts]))  # Anybody may be read at.
+            # Anybody may be read at; a leader that slept, or was cut off, is the one to fall for it.
+            world.read(member=self._chance.choice([member, self._chance.choice(list(world.hosts))]))
         elif kind < 0.25:
             world.propose(REFUSED, member=member)
         else:
@@ -160,7 +162,7 @@ class Nemesis:
         member = self._pick()
         if member is not None:
             code, text = self._chance.choice(((errno.EIO, "input/output error"), (errno.ENOSPC, "no space left")))
-            self._world.fail_disk(member, OSError(code, text))
+            self._world.fail_disk(member, OSError(code, text), below=self._chance.choice(("", SNAPSHOTS_DIRECTORY)))
 
     def _transfer(self) -> None:
         self._world.transfer_leadership(self._chance.choice([0, *self._world.hosts]))

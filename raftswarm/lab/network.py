@@ -150,6 +150,8 @@ class SimulatedNetwork:
         self._links: dict[tuple[int, int], _Link] = {}
         self._without_power: dict[int, None] = {}
         self._bulk: list[BulkEnd] = []
+        self.bulk_bytes = 0
+        """Of all frames of snapshots that were ever sent."""
 
     # Processes come and go.
 
@@ -183,12 +185,13 @@ class SimulatedNetwork:
         """Keep links from `member` to exactly these."""
         attached = self._attached[member]
         gone = [peer for peer in attached.peers if peer not in peers]
+        new = [peer for peer in peers if peer not in attached.peers]
         attached.peers = tuple(peers)
         for peer in gone:
             link = self._link(member, peer)
             link.open = link.dialling = False
             link.attempt += 1
-        for peer in peers:
+        for peer in new:
             link = self._link(member, peer)
             if not link.open and not link.dialling:
                 self._dial(link)
@@ -246,6 +249,7 @@ class SimulatedNetwork:
 
     def post_bulk(self, end: BulkEnd, frame: bytes) -> None:
         """Send a frame on a link for snapshots: it arrives, damaged maybe, or the link breaks."""
+        self.bulk_bytes += len(frame)
         conditions, chance = self.conditions, self._chance
         lost = conditions.loss and chance.random() < conditions.loss
         if conditions.damage and chance.random() < conditions.damage:
@@ -333,7 +337,7 @@ class SimulatedNetwork:
         """The link broke; the sender redials at once and is refused."""
         if link.cut or self._link(link.receiver, link.sender).cut:
             return
-        link.open = False
+        link.open = link.dialling = False
         link.attempt += 1
         self._heap.after(3 * self._draw_delay(), self._refused, link, link.attempt)
 

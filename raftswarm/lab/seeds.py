@@ -16,6 +16,7 @@ from raftswarm.lab.faults import draw_fault_mix
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.nemesis import Nemesis
 from raftswarm.lab.trace import Trace
+from raftswarm.raft.tracing import TraceSink
 
 CONVERGE_WITHIN_SECONDS = 30.0
 FRESH_WRITES = 10
@@ -53,15 +54,18 @@ def run_seeds(
     return failed
 
 
-def run_seed(seed: int, seconds: float, *, trace: Trace | None = None) -> SeedOutcome:
-    """Run one world through all phases. A failure is in the outcome, with the simulated time as a note."""
-    world = draw_world(seed, trace=trace)
+def run_seed(seed: int, seconds: float, *, trace: Trace | None = None, events: TraceSink | None = None) -> SeedOutcome:
+    """Run one world through all phases. A failure is in the outcome, with the simulated time as a note.
+
+    `trace` collects lines for people; `events` hears of every state change (docs/formats.md).
+    """
+    world = draw_world(seed, trace=trace, events=events)
     nemesis = Nemesis(world)
     failure: BaseException | None = None
     try:
         world.run_for(seconds)
         nemesis.stop()
-        _check_liveness(world, nemesis)
+        check_liveness(world, nemesis)
     except Exception as error:  # noqa: BLE001 - whatever a seed finds is its outcome
         error.add_note(f"seed {seed}, at {world.now:.6f} simulated seconds, after {world.heap.events_run} events")
         failure = error
@@ -78,14 +82,15 @@ def run_seed(seed: int, seconds: float, *, trace: Trace | None = None) -> SeedOu
     )
 
 
-def draw_world(seed: int, *, trace: Trace | None = None) -> CoreWorld:
+def draw_world(seed: int, *, trace: Trace | None = None, events: TraceSink | None = None) -> CoreWorld:
     """Build the world of a seed: how many members, and which faults."""
     chance = CoreWorld.chance_of(seed, "mix")
     members = chance.choice((1, 2, 3, 3, 3, 4, 5, 5))
-    return CoreWorld(seed, members=members, faults=draw_fault_mix(chance), trace=trace)
+    return CoreWorld(seed, members=members, faults=draw_fault_mix(chance), trace=trace, events=events)
 
 
-def _check_liveness(world: CoreWorld, nemesis: Nemesis) -> None:
+def check_liveness(world: CoreWorld, nemesis: Nemesis) -> None:
+    """Heal the world step by step and require what must come back, or raise Violation; the nemesis has stopped."""
     core = nemesis.heal_core()
     slowest = min(host.clock.rate for host in world.hosts.values())
     patience = 10 * world.settings.election_seconds / slowest

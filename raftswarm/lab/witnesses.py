@@ -18,6 +18,7 @@ from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.snapshot_file import SnapshotReader
 from raftswarm.storage.snapshots import Saving
@@ -30,9 +31,16 @@ class WitnessedMember(Member):
     """The member itself; only what it hands out is looked at first."""
 
     def __init__(
-        self, start: StartingState, *, settings: RaftSettings, chance: Random, now: float, invariants: Invariants
+        self,
+        start: StartingState,
+        *,
+        settings: RaftSettings,
+        chance: Random,
+        now: float,
+        invariants: Invariants,
+        trace: TraceSink | None = None,
     ) -> None:
-        super().__init__(start, settings=settings, chance=chance, now=now)
+        super().__init__(start, settings=settings, chance=chance, now=now, trace=trace)
         self._invariants = invariants
 
     def take_ready(self) -> Ready:

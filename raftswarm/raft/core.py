@@ -13,7 +13,7 @@ import attrs
 
 from raftswarm.raft.acquaintances import Acquaintance
 from raftswarm.raft.durability import Durability
-from raftswarm.raft.log_entry import Configuration, HardState, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.priorities import timer_slice
@@ -22,6 +22,7 @@ from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
 from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
 from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +111,9 @@ class Core:
     """Reads that wait for a leader's answer, while another leads or none."""
     transfer_wish: TransferWish | None = None
     work: Work = attrs.field(factory=Work)
+    trace: TraceSink | None = None
+    """Hears of every change and message of the protocol, if there is one."""
+    _traced_term: int = 0
     _quorum: tuple[Configuration, Quorum] | None = None
     _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
 
@@ -229,6 +233,10 @@ class Core:
         if isinstance(old, Leader):
             self._leave_leadership(old)
         self.role = role
+        if self.trace is not None and type(role) in BECOMES:
+            if type(role) is not type(old) or self.term > self._traced_term:
+                self.trace(picture(self, BECOMES[type(role)]))
+            self._traced_term = self.term
 
     def step_down(self, reason: str) -> None:
         """Stop leading, in the same term."""
@@ -250,18 +258,47 @@ class Core:
 
     # The log.
 
+    def append(self, entry: Entry) -> None:
+        """Add an entry at the end, our own as leader or one of the leader's."""
+        self.log.append(entry)
+        if self.trace is not None:
+            changes = entry.kind is EntryKind.CONFIGURATION
+            if isinstance(self.role, Leader):
+                self.trace(picture(self, "ChangeConf" if changes else "Replicate"))
+            if changes:
+                trace_configuration(self)
+
     def truncate(self, last_index: int) -> None:
         """Forget conflicting entries (5.3)."""
         assert last_index >= self.commit_index, "what is committed stays"
+        before = self.log.configuration
         self.log.truncate(last_index)
         self.durability.forget_after(last_index)
+        if self.trace is not None and self.log.configuration is not before:
+            trace_configuration(self)
+
+    def replace_log(self, snapshot: SnapshotMeta) -> None:
+        """Let a leader's snapshot stand for everything (section 7)."""
+        self.durability.forget_after(self.commit_index)  # Older writes prove only what the snapshot contains.
+        self.log.replace(snapshot)
+        self.commit_index = self.applied_index = snapshot.index
+        if self.trace is not None:
+            trace_configuration(self)
 
     def commit_to(self, index: int) -> None:
         """Learn that entries are committed."""
         assert index <= self.log.last_index
-        self.commit_index = max(self.commit_index, index)
+        if index > self.commit_index:
+            self.commit_index = index
+            if self.trace is not None and isinstance(self.role, Leader):
+                self.trace(picture(self, "Commit"))
 
-    # Messages out.
+    # Messages in and out.
+
+    def receive(self, message: AnyMessage) -> None:
+        """A message counts: it is whole, and none of an earlier boot."""
+        if self.trace is not None:
+            trace_message(self, "Receive", message)
 
     @property
     def has_unwritten(self) -> bool:
@@ -281,6 +318,8 @@ class Core:
         self._send_after(self.durability.handed_out + self.has_unwritten, message)
 
     def _send_after(self, write: int, message: AnyMessage) -> None:
+        if self.trace is not None:
+            trace_message(self, "Send", message)
         if write <= self.durability.written:
             self.work.messages.append(message)
         else:

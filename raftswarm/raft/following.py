@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from raftswarm.raft import leases
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply, InstallSnapshot
 from raftswarm.raft.roles import Follower
@@ -51,7 +52,7 @@ def take_entries(core: Core, message: AppendEntries) -> None:
         if before < log.last_index:
             core.truncate(before)
         for entry in new:
-            log.append(entry)
+            core.append(entry)
     match_index = previous_index + len(entries)
     core.commit_to(min(message.commit, match_index))
     core.send_when_written(
@@ -102,6 +103,7 @@ def take_heartbeat(core: Core, message: Heartbeat) -> None:
             boot=core.boot,
             round=message.round,
             last_index=core.durability.durable_index,
+            promise_seconds=leases.promise_seconds(core),
         )
     )
 

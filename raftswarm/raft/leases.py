@@ -8,6 +8,7 @@ that the promise has to hold whatever happens meanwhile: it outlives terms, rest
 from __future__ import annotations
 
 from raftswarm.raft.core import Core
+from raftswarm.raft.messages import HeartbeatReply
 from raftswarm.raft.roles import Leader
 
 
@@ -24,6 +25,21 @@ def renew(core: Core, role: Leader, began_at: float) -> None:
     role.lease_from = max(role.lease_from, began_at)
 
 
+def check_promise(core: Core, role: Leader, reply: HeartbeatReply) -> None:
+    """Have no lease at all if a follower is set otherwise than we are."""
+    promised = reply.promise_seconds >= core.settings.election_seconds
+    if core.settings.lease_reads and not promised and not role.gave_up_lease:
+        core.note(
+            f"has no lease: member {reply.sender} promises too little; set lease_reads and T alike on all members"
+        )
+        role.gave_up_lease = True
+
+
+def promise_seconds(core: Core) -> float:
+    """Return for how long after hearing a leader this voter votes for nobody."""
+    return core.settings.election_seconds if core.settings.lease_reads else 0.0
+
+
 def is_promised(core: Core) -> bool:
-    """Tell whether this voter heard a leader within T, or may have before it was started, and so votes for nobody."""
-    return core.settings.lease_reads and core.now < core.heard_leader_at + core.settings.election_seconds
+    """Tell whether this voter heard a leader so lately, or may have before it was started."""
+    return core.now < core.heard_leader_at + promise_seconds(core)

@@ -57,6 +57,7 @@ from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 from raftswarm.raft.settings import RaftSettings
+from raftswarm.raft.tracing import TraceSink, picture, trace_start
 
 
 @attrs.frozen(kw_only=True)
@@ -77,8 +78,19 @@ class StartingState:
 class Member:
     """The Raft state machine of one participant; owned by whoever steps it."""
 
-    def __init__(self, start: StartingState, *, settings: RaftSettings, chance: Random, now: float) -> None:
+    def __init__(
+        self,
+        start: StartingState,
+        *,
+        settings: RaftSettings,
+        chance: Random,
+        now: float,
+        trace: TraceSink | None = None,
+    ) -> None:
+        """Begin with what is on disk; `trace` hears of every change (docs/formats.md)."""
         self._core = core = _restore(start, settings, chance, now)
+        core.trace = trace
+        trace_start(core)
         self._announced = Leadership(term=core.term, leader=0, is_leader=False)
         if not core.may_lead:
             core.role.deadline = inf
@@ -126,7 +138,7 @@ class Member:
         write = self._take_write() if core.has_unwritten else None
         work, core.work = core.work, Work()
         first, core.applied_index = core.applied_index + 1, core.commit_index
-        return Ready(
+        ready = Ready(
             messages=tuple(work.messages),
             install=work.install,
             write=write,
@@ -138,6 +150,9 @@ class Member:
             leadership=self._take_leadership(),
             notes=tuple(work.notes),
         )
+        if core.trace is not None and ready:
+            core.trace(picture(core, "Ready"))
+        return ready
 
     @property
     def next_deadline(self) -> float:
@@ -171,6 +186,7 @@ class Member:
     def _judge_term(self, message: AnyMessage) -> None:
         """Follow into a later term (5.1), but for a few messages that must not take us there."""
         core = self._core
+        core.receive(message)
         match message:
             case Regressed():
                 openings.take_regressed(core, message)
@@ -259,6 +275,7 @@ class Member:
             match message:
                 case VoteReply(to=to) if to == core.id:
                     if isinstance(core.role, Candidate) and message.term == core.term:
+                        core.receive(message)
                         elections.count_vote(core, core.role, message)
                 case RequestVote() | VoteReply() | AppendReply() | SnapshotReply() if message.term < core.term:
                     pass  # Nobody waits for it, and a later leader may have made it untrue.

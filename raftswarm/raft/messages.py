@@ -89,6 +89,8 @@ class HeartbeatReply(Message, frozen=True, kw_only=True):
 
     round: int = 0
     last_index: int = 0
+    promise_seconds: float = 0.0
+    """For so long after hearing you I vote for nobody, by my clock, whatever happens (leases)."""
 
 
 class ReadIndex(Message, frozen=True, kw_only=True):

@@ -74,12 +74,20 @@ class ReadQueue:
             self.count -= len(confirmed.reads)
             yield confirmed
 
+    def take_late(self, now: float, patience_seconds: float) -> list[Read]:
+        """Take out the reads that have waited for so long, with or without a round."""
+        reads: list[Read] = []
+        while self._rounds and self._rounds[0].began_at + patience_seconds <= now:
+            reads += self._rounds.popleft().reads
+        late = sum(read.asked_at + patience_seconds <= now for read in self._waiting)
+        reads += self._waiting[:late]
+        del self._waiting[:late]
+        self.count -= len(reads)
+        return reads
+
     def take_all(self) -> list[Read]:
         """Take out every read, oldest first."""
-        reads = [read for round_ in self._rounds for read in round_.reads]
-        self._rounds.clear()
-        self.count -= len(reads)
-        return reads + self.take_waiting()
+        return self.take_late(inf, 0.0)
 
 
 @attrs.define

@@ -78,6 +78,13 @@ def confirm(core: Core, role: Leader) -> None:
         _answer(core, round_.reads, round_.index)
 
 
+def refuse_late(core: Core, role: Leader) -> None:
+    """Give up what no quorum confirms, or what waits for a first commit in this term for too long."""
+    for read in role.reads.take_late(core.now, _patience_seconds(core)):
+        if read.member == core.id:
+            _refuse_late(core, read)
+
+
 def _answer(core: Core, reads: Iterable[Read], index: int) -> None:
     for read in reads:
         if read.member == core.id:
@@ -101,8 +108,7 @@ def go_on(core: Core) -> None:
     for read, index in requests.take_answered(core.commit_index):
         core.work.reads.append(ReadOutcome(read.token, index))
     for read in requests.take_late(core.now, _patience_seconds(core)):
-        refused = f"no leader has answered this read for {_patience_seconds(core):g} s; retry"
-        core.work.reads.append(ReadOutcome(read.token, refused=refused, leader=core.leader))
+        _refuse_late(core, read)
     leader = core.leader
     if leader and requests.is_due(leader, core.term, core.now, _retry_seconds(core)):
         number = requests.begin_request(leader, core.term, core.now)
@@ -120,6 +126,11 @@ def take_answer(core: Core, message: ReadIndexReply) -> None:
 def next_due(core: Core) -> float:
     """When to look at the reads that wait for a leader."""
     return core.read_requests.next_due(_patience_seconds(core), _retry_seconds(core) if core.leader else inf)
+
+
+def _refuse_late(core: Core, read: Read) -> None:
+    refused = f"no leader could answer this read for {_patience_seconds(core):g} s; retry"
+    core.work.reads.append(ReadOutcome(read.token, refused=refused, leader=core.leader))
 
 
 def _patience_seconds(core: Core) -> float:

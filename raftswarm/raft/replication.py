@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from raftswarm.raft import reads, snapshots, succession, transfer
+from raftswarm.raft import leases, reads, snapshots, succession, transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import Propose
 from raftswarm.raft.log_entry import Entry, EntryKind
@@ -65,13 +65,21 @@ def proposal_room(core: Core) -> float:
 
 def why_not_append(core: Core, size: int) -> str:
     """Return why a proposal of that size cannot be taken now; empty when it can."""
+    if refused := why_closed(core):
+        return refused
+    room = proposal_room(core)
+    if size > room:
+        return f"{core.settings.uncommitted_bytes - room} bytes wait to be committed; retry when some are"
+    return ""
+
+
+def why_closed(core: Core) -> str:
+    """Return why nothing at all may be appended here; empty for a leader that means to stay one."""
     match core.role:
+        case Leader(transfer=None):
+            return ""
         case Leader(transfer=transfer) if transfer is not None:
             return f"leadership is being handed to member {transfer.to}; retry in a moment"
-        case Leader(uncommitted_bytes=waiting):
-            if size > proposal_room(core):
-                return f"{waiting} bytes wait to be committed; retry when some are"
-            return ""
         case _:
             return "this member does not lead"
 
@@ -91,7 +99,7 @@ def append(
         time_ns=max(time_ns, log.last_time_ns + 1),
         data=data,
     )
-    log.append(entry)
+    core.append(entry)
     role.uncommitted_bytes += weigh(entry)
     return entry
 
@@ -171,6 +179,7 @@ def pass_time(core: Core, role: Leader) -> None:
         core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
         return
     transfer.give_up_if_late(core, role)
+    reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
     role.deadline = core.now + core.settings.heartbeat_seconds
@@ -258,6 +267,7 @@ def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
 
 def take_heartbeat_reply(core: Core, role: Leader, progress: Progress, reply: HeartbeatReply) -> None:
     """A follower still follows; whatever got lost on the way to it is sent again."""
+    leases.check_promise(core, role, reply)
     progress.confirmed_round = max(progress.confirmed_round, min(reply.round, role.reads.newest_round))
     reads.confirm(core, role)
     match progress.stage:
@@ -295,9 +305,16 @@ def advance_commit(core: Core, role: Leader) -> None:
     role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
     core.commit_to(index)
     if decides_change:
-        send_entries(core, role)  # Those that it removes hear of it now, or never.
-        if core.is_voter:
-            follow_configuration(core, role)
-        else:
-            transfer.hand_over_at_once(core, role)
-            core.step_down("the change that removes it is committed (4.2.2)")
+        _conclude_change(core, role)
+
+
+def _conclude_change(core: Core, role: Leader) -> None:
+    """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
+    if core.is_voter and role.progress.keys() == {*core.peers}:
+        return  # Nobody goes.
+    send_entries(core, role)
+    if core.is_voter:
+        follow_configuration(core, role)
+    else:
+        transfer.hand_over_at_once(core, role)
+        core.step_down("the change that removes it is committed (4.2.2)")

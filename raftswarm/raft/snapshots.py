@@ -119,7 +119,5 @@ def install(core: Core, message: InstallSnapshot) -> None:
 
 def _replace_log(core: Core, snapshot: SnapshotMeta) -> None:
     core.note(f"installs the leader's snapshot up to entry {snapshot.index}")
-    core.durability.forget_after(core.commit_index)  # Older writes prove only what the snapshot contains.
-    core.log.replace(snapshot)
-    core.commit_index = core.applied_index = snapshot.index
+    core.replace_log(snapshot)
     core.work.install = snapshot

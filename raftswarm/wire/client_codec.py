@@ -28,6 +28,12 @@ class _Frame(msgspec.Struct, frozen=True, array_like=True):
 # From the client.
 
 
+class Hello(_Frame, frozen=True, array_like=True, tag=6):
+    """The first frame: which of the groups on that address is meant."""
+
+    group: str
+
+
 class Commands(_Frame, frozen=True, array_like=True, tag=0):
     """Commands, to be proposed in this order."""
 
@@ -59,7 +65,7 @@ class Answers(_Frame, frozen=True, array_like=True, tag=3):
 
 
 class Failures(_Frame, frozen=True, array_like=True, tag=4):
-    """Errors by the requests' numbers."""
+    """Errors by the requests' numbers; number 0 is `Hello`, after which nothing else comes."""
 
     numbers: list[int]
     errors: list[bytes]
@@ -77,7 +83,7 @@ class Whereabouts(_Frame, frozen=True, array_like=True, tag=5):
     """Addresses of all that take part."""
 
 
-FromClient = Commands | Questions | Look
+FromClient = Hello | Commands | Questions | Look
 FromMember = Answers | Failures | Whereabouts
 
 _from_client: Codec[FromClient] = Codec(FromClient)

@@ -170,6 +170,7 @@ class SimulatedDisk:
         """Which process may use it: files opened by an earlier one are dead."""
         self._calls_left: int | None = None
         self._failure: OSError | None = None
+        self._failing_below = ""
 
     # What befalls it.
 
@@ -189,9 +190,10 @@ class SimulatedDisk:
         """Let the process die at the disk call after so many more; `lose_process` ends that."""
         self._calls_left = calls
 
-    def fail_from_now(self, failure: OSError) -> None:
-        """Fail every write and sync of this process."""
+    def fail_from_now(self, failure: OSError, below: str = "") -> None:
+        """Fail every write and sync of this process: of all, or of what has such a path."""
         self._failure = failure
+        self._failing_below = below
 
     def end_failure(self) -> None:
         """Work again."""
@@ -222,12 +224,12 @@ class SimulatedDisk:
         if contents is None:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "no such file", path)
-            self.called_to_change()
+            self.called_to_change(path)
             contents = _Contents()
             parent.change(_Linked(name, contents))
         if isinstance(contents, _Directory):
             raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-        return SimulatedFile(self, contents)
+        return SimulatedFile(self, contents, path)
 
     def exists(self, path: str) -> bool:
         """Tell whether the path names a file or directory."""
@@ -243,7 +245,7 @@ class SimulatedDisk:
     def make_directory(self, path: str, mode: int = 0o700) -> None:
         """Create it and its parents, all of them durable on return; nothing if it is there."""
         del mode
-        self.called_to_change()
+        self.called_to_change(path)
         directory = self._root
         for name in _names(path):
             below = directory.cached.get(name)
@@ -256,7 +258,7 @@ class SimulatedDisk:
 
     def rename(self, old: str, new: str) -> None:
         """Rename within a directory: one directory sync then makes it durable, which is all that storage relies on."""
-        self.called_to_change()
+        self.called_to_change(old)
         parent, old_name = self._parent(old)
         new_parent, new_name = self._parent(new)
         if parent is not new_parent:
@@ -267,7 +269,7 @@ class SimulatedDisk:
 
     def remove(self, path: str) -> None:
         """Unlink a file; FileNotFoundError if there is none."""
-        self.called_to_change()
+        self.called_to_change(path)
         parent, name = self._parent(path)
         if name not in parent.cached:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
@@ -275,7 +277,7 @@ class SimulatedDisk:
 
     def sync_directory(self, path: str) -> None:
         """Make the names in that directory durable."""
-        self.called_to_change()
+        self.called_to_change(path)
         directory = self._find(path)
         if not isinstance(directory, _Directory):
             raise FileNotFoundError(errno.ENOENT, "no such directory", path)
@@ -304,10 +306,10 @@ class SimulatedDisk:
                 raise PowerLost
             self._calls_left -= 1
 
-    def called_to_change(self) -> None:
+    def called_to_change(self, path: str) -> None:
         """Every call that changes or syncs something may fail besides."""
         self.called()
-        if self._failure is not None:
+        if self._failure is not None and path.startswith(self._failing_below):
             raise self._failure
 
     def _find(self, path: str) -> _Directory | _Contents | None:
@@ -344,8 +346,9 @@ def _durable_copy(directory: _Directory) -> _Directory:
 class SimulatedFile:
     """An open file of one process."""
 
-    def __init__(self, disk: SimulatedDisk, contents: _Contents) -> None:
+    def __init__(self, disk: SimulatedDisk, contents: _Contents, path: str) -> None:
         self._disk = disk
+        self._path = path
         self._contents = contents
         self._process = disk.process
         self._closed = False
@@ -357,7 +360,7 @@ class SimulatedFile:
 
     def _called_to_change(self) -> None:
         self._check_open()
-        self._disk.called_to_change()
+        self._disk.called_to_change(self._path)
 
     def _check_open(self) -> None:
         if self._process != self._disk.process:

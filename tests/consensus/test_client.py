@@ -25,9 +25,12 @@ from raftswarm.errors import (
     SessionExpired,
 )
 from raftswarm.transport.memory import MemoryCable
+from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import (
     Answers,
     Commands,
+    Failures,
+    Hello,
     Whereabouts,
     decode_from_client,
     encode_from_member,
@@ -310,6 +313,13 @@ async def test_a_member_gives_a_client(autojump_clock: MockClock, cluster: Clust
     assert await (await cluster.leader()).query(b"all") == [b"a", b"b", b"c"]
 
 
+async def test_a_client_of_a_group_that_is_not_there_is_told(autojump_clock: MockClock, cluster: Cluster) -> None:
+    network = cluster._cable.plug_plain("stranger", Identity("stranger", WORKER, "memory"))
+    async with open_client(network, "memory/elsewhere", ["a:7000"], Random(1)) as client:
+        with pytest.raises(NotLeader, match="no member of 'memory/elsewhere' runs here"):
+            await client.propose(b"one")
+
+
 # What members may do to a client.
 
 
@@ -318,11 +328,12 @@ LEADING = encode_from_member(Whereabouts(leads=True, leader="", members=[]))
 
 
 async def play(nursery: trio.Nursery, cable: MemoryCable, host: str, script: Script) -> None:
-    """Put somebody on the cable who speaks as the script says, after the client has named its lane."""
+    """Put somebody on the cable who speaks as the script says, after the client has said what it wants."""
     network = cable.plug_plain(host, Identity(host, MANAGER, "memory"))
 
     async def handle(link: Link) -> None:
         await link.receive()
+        assert decode_from_client(await link.receive()) == Hello("memory")
         await script(link)
         await trio.sleep_forever()
 
@@ -357,7 +368,7 @@ async def stage(nursery: trio.Nursery) -> AsyncIterator[tuple[trio.Nursery, Memo
 
 def dial(cable: MemoryCable, *hosts: str) -> AbstractAsyncContextManager[Client]:
     network = cable.plug_plain("client", Identity("client", WORKER, "memory"))
-    return open_client(network, [f"{host}:7000" for host in hosts], Random(1))
+    return open_client(network, "memory", [f"{host}:7000" for host in hosts], Random(1))
 
 
 async def silent(link: Link) -> None:
@@ -382,11 +393,17 @@ async def strange_answers(link: Link) -> None:
     link.post(encode_from_member(Answers([99, 1], ["what?", "a session called so"])))
 
 
+async def of_another_group(link: Link) -> None:
+    link.post(encode_from_member(Failures([0], [encode_failure(InvalidSpec("no member of it runs here"))])))
+
+
 async def hung_up(link: Link) -> None:
     await link.aclose()
 
 
-@pytest.mark.parametrize("script", [silent, not_leading, nonsense, early_answers, strange_answers, hung_up])
+@pytest.mark.parametrize(
+    "script", [silent, not_leading, nonsense, early_answers, strange_answers, of_another_group, hung_up]
+)
 async def test_whoever_is_of_no_use_is_left_for_another(
     autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable], script: Script
 ) -> None:

@@ -447,7 +447,7 @@ def test_all_members_are_replaced_at_once_the_leader_too(seed: int) -> None:
     new = [world.build_member() for _ in range(3)]
 
     assert finish(world, world.change_members(world.list_members(new))).error is None
-    assert succeed(world, old, within_seconds=0.5 * T) in new
+    assert succeed(world, old, within_seconds=3 * T) in new
     for member in (1, 2, 3):
         world.crash(member)
 
@@ -638,17 +638,17 @@ def test_a_leader_that_slept_through_its_lease_does_not_answer_by_it(seed: int) 
     assert finish(world, late).error is not None  # The history itself looks for reads that see too little.
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_restarted_voters_elect_nobody_while_a_lease_may_run(seed: int) -> None:
-    """The leader is cut off and may still answer; the others have forgotten that they heard it."""
+@pytest.mark.parametrize("seed", range(8))
+def test_a_restarted_voter_elects_nobody_while_a_lease_may_run(seed: int) -> None:
+    """One voter is the only one who hears the leader; it is started again and forgets that it did."""
     world = CoreWorld(seed, settings=LEASES)
     old = lead(world)
-    others = followers(world)
-    world.run_for(T)
+    forgetful, candidate = followers(world)
+    world.partition([old], [candidate])
+    world.run_for(3 * T)
     world.isolate(old)
-    for member in others:
-        world.crash(member)
-        world.start(member)
+    world.crash(forgetful)
+    world.start(forgetful)
 
     for _ in range(400):
         world.read(member=old)  # The history looks for reads that see too little.

@@ -31,6 +31,10 @@ LEASE = T / 1.25
 LATER = 1e-6
 
 
+def confirm(number: int, *, sender: int = BOB, promise_seconds: float = T) -> HeartbeatReply:
+    return HeartbeatReply(sender=sender, to=ALICE, term=1, round=number, promise_seconds=promise_seconds)
+
+
 def lead_with_lease(make_bench: MakeBench, settings: RaftSettings = SETTINGS) -> tuple[Bench, float]:
     """Return a leader and when the heartbeats left that Bob has just answered."""
     bench = make_bench(settings=settings)
@@ -39,7 +43,7 @@ def lead_with_lease(make_bench: MakeBench, settings: RaftSettings = SETTINGS) ->
     sent_at = bench.now
     (number,) = {message.round for message in bench.take(Heartbeat)}
     bench.now += 0.05
-    bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1, round=number))
+    bench.receive(confirm(number))
     return bench, sent_at
 
 
@@ -90,7 +94,7 @@ def test_a_lease_runs_from_when_the_heartbeats_left_and_allows_for_drift(make_be
 def test_an_answer_that_comes_late_gives_no_longer_lease(make_bench: MakeBench) -> None:
     bench, sent_at = lead_with_lease(make_bench)
     bench.now = sent_at + LEASE / 2
-    bench.receive(HeartbeatReply(sender=CAROL, to=ALICE, term=1, round=1))
+    bench.receive(confirm(1, sender=CAROL))
 
     bench.now = sent_at + LEASE
 
@@ -101,7 +105,7 @@ def test_a_lease_needs_a_quorum(make_bench: MakeBench) -> None:
     bench = make_bench([1, 2, 3, 4, 5], settings=SETTINGS)
     bench.lead(BOB, CAROL)
     bench.time_out()
-    bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1, round=1))
+    bench.receive(confirm(1))
 
     assert not read(bench)
 
@@ -112,7 +116,7 @@ def test_a_read_after_the_lease_takes_a_round(make_bench: MakeBench) -> None:
     assert not read(bench)
     (number,) = {message.round for message in bench.take(Heartbeat)}
 
-    bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1, round=number))
+    bench.receive(confirm(number))
 
     assert bench.reads == [ReadOutcome(7, index=1)]
 
@@ -134,7 +138,7 @@ def test_a_leader_that_hands_over_has_no_lease_in_its_term_any_more(make_bench: 
     for _ in range(12):  # The transfer is given up, and heartbeats are answered again.
         bench.time_out()
         numbers = {message.round for message in bench.take(Heartbeat)}
-        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1, round=max(numbers)))
+        bench.receive(confirm(max(numbers)))
 
     assert bench.member.is_leader
     assert not read(bench)
@@ -147,12 +151,32 @@ def test_a_leader_that_has_committed_nothing_in_its_term_has_no_use_for_a_lease(
     bench.write()
     bench.receive(VoteReply(sender=BOB, to=ALICE, term=1, granted=True))
     bench.time_out()
-    bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1, round=1))
+    bench.receive(confirm(1))
 
     assert not read(bench)
 
 
+@pytest.mark.parametrize("promise_seconds", [0.0, T / 2])
+def test_members_that_are_set_otherwise_cost_the_lease(make_bench: MakeBench, promise_seconds: float) -> None:
+    bench, _ = lead_with_lease(make_bench)
+
+    bench.receive(confirm(1, sender=CAROL, promise_seconds=promise_seconds))
+
+    assert not read(bench)
+    assert "set lease_reads and T alike" in bench.notes[-1]
+
+
 # The voters.
+
+
+@pytest.mark.parametrize(("settings", "promised"), [(SETTINGS, T), (RaftSettings(), 0.0)])
+def test_a_follower_says_what_it_promises(make_bench: MakeBench, settings: RaftSettings, promised: float) -> None:
+    bench = make_bench(settings=settings)
+
+    bench.receive(Heartbeat(sender=BOB, to=ALICE, term=1, commit=0))
+    bench.write()
+
+    assert [reply.promise_seconds for reply in bench.take(HeartbeatReply)] == [promised]
 
 
 def test_a_voter_that_heard_a_leader_keeps_its_promise_in_later_terms(make_bench: MakeBench) -> None:

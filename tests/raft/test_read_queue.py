@@ -54,6 +54,16 @@ def test_all_reads_are_taken_out_oldest_first() -> None:
     assert (queue.count, queue.has_waiting) == (0, False)
 
 
+def test_reads_that_no_quorum_confirms_are_late_in_the_end() -> None:
+    queue = ReadQueue()
+    queue.begin_round(1.0, 7, [read(1, asked_at=1.0)])
+    queue.add(read(2, asked_at=1.5))
+    queue.add(read(3, asked_at=2.0))
+
+    assert queue.take_late(3.0, patience_seconds=1.5) == [read(1, asked_at=1.0), read(2, asked_at=1.5)]
+    assert queue.count == 1
+
+
 def test_an_answer_to_a_request_answers_those_before_it() -> None:
     requests = requests_of(1, 2, 3)
 

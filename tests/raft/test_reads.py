@@ -202,7 +202,7 @@ def test_without_a_leader_a_read_is_refused_in_the_end(make_bench: MakeBench) ->
     bench.time_out_until(lambda: bool(bench.reads))
 
     assert bench.now == pytest.approx(3.0)
-    assert bench.reads == [ReadOutcome(1, refused="no leader has answered this read for 3 s; retry")]
+    assert bench.reads == [ReadOutcome(1, refused="no leader could answer this read for 3 s; retry")]
 
 
 def test_reads_of_a_deposed_leader_go_to_the_next(make_bench: MakeBench) -> None:
@@ -265,6 +265,20 @@ def test_everybody_reads_in_a_cluster_learners_too(make_cluster: MakeCluster) ->
 
 
 # Bounds.
+
+
+def test_a_leader_that_can_commit_nothing_refuses_in_the_end(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.step(ReadBarrier(1))
+    start = bench.now
+
+    while not bench.reads:
+        bench.time_out()
+        bench.acknowledge(BOB)  # It is there, but all answers to heartbeats get lost.
+
+    assert bench.now - start < 3.2
+    assert "no leader could answer" in bench.reads[0].refused
 
 
 def test_reads_that_wait_are_bounded(make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:

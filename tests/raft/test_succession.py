@@ -146,9 +146,10 @@ def test_it_stays_if_the_others_are_as_slow(make_bench: MakeBench) -> None:
     bench.lead(BOB, CAROL)
     bench.propose(b"x")
 
-    wait_in_contact(bench, 20 * T)
+    wait_in_contact(bench, T)
+    bench.propose(b"y")
 
-    assert told(bench) == []
+    assert bench.proposals[-1].refused == ""  # As it would be while leadership is handed over.
 
 
 def test_it_stays_if_its_disk_did_the_write_in_the_end(make_bench: MakeBench) -> None:

@@ -18,6 +18,7 @@ from raftswarm.lab.linearizability.models import (
     Set,
 )
 from raftswarm.lab.linearizability.operations import Operation
+from raftswarm.lab.linearizability.recording import Recording
 from raftswarm.lab.linearizability.search import Stuck
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Operation",
     "Outcome",
     "Queue",
+    "Recording",
     "Register",
     "Sequential",
     "Set",

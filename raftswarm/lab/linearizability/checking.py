@@ -12,7 +12,7 @@ from raftswarm.lab.linearizability.models import MODELS, Model
 from raftswarm.lab.linearizability.operations import Operation, by_key
 from raftswarm.lab.linearizability.search import Search, Stuck
 
-MAX_CONFIGURATIONS = 2_000_000
+MAX_CONFIGURATIONS = 1_000_000
 """What the memory of one object's search may grow to: some hundred bytes each."""
 
 

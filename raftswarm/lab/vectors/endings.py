@@ -13,7 +13,6 @@ from typing import Final, Literal
 import attrs
 from msgspec.structs import replace
 
-from raftswarm.lab.vectors.formats import ConfigState
 from raftswarm.lab.vectors.outcomes import Outcome, attempt, judge
 from raftswarm.lab.vectors.scenario_form import (
     ForgetLeader,
@@ -47,14 +46,6 @@ DEPARTURES: Final[Mapping[str, Departure]] = {
     ),
     "script-confchange_v1_remove_leader": Departure(
         loosely=(1, 2, 3), reason="a leader that is removed hands over and steps down when that is committed"
-    ),
-    "script-confchange_v2_add_double_auto": Departure(
-        loosely=(2, 3), reason="a change is in force when it is appended: from then on nobody writes to who is removed"
-    ),
-    "script-confchange_v2_replace_leader": Departure(
-        end="final",
-        loosely=(1,),
-        reason="who is removed is not written to, may campaign, and would be held off by what is turned off here",
     ),
 }
 
@@ -114,9 +105,6 @@ CLAIMS: Final[Mapping[str, Mapping[str, Claim]]] = {
         "the members are 2 and 3": lambda _, states: {state.config.voters for state in states.values()} == {(2, 3)},
         "foo and bar are committed": lambda _, states: _committed(states[2]) >= {"foo", "bar"},
         "node 1 leads no more": lambda _, states: states[1].role == "follower",
-    },
-    "script-confchange_v2_add_double_auto": {
-        "node 1 is the only member": lambda _, states: states[1].config == ConfigState(voters=(1,)),
     },
     "transfer-blocks-proposals": {"late is refused": _refused("late")},
 }
