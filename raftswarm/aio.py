@@ -4,7 +4,8 @@ async with raftswarm.aio.connect(["127.0.0.1:7001"]) as client:
     await client.propose(b"command")
 
 Arguments, results and errors are those of the trio calls of the same names. Everything runs in a thread that lasts as
-long as the block, the state machine of a member too: ask that with `query`. A call whose asyncio task is cancelled is
+long as the block, the state machine of a member too: ask that with `query`. Calls that are under way at the same time
+have no order; `propose_many` keeps one. A call whose asyncio task is cancelled is
 cancelled there, too; what it asked for may happen all the same.
 """
 
@@ -65,7 +66,7 @@ class AioWatched(Aio[Watched[T]]):
 
 
 class AioClient(Aio[Client]):
-    """A `raftswarm.Client`; made by `connect`. It is `Replicated`."""
+    """A `raftswarm.Client`; made by `connect`."""
 
     propose = _awaited(Client.propose)
     propose_many = _awaited(Client.propose_many)
@@ -78,7 +79,7 @@ class AioClient(Aio[Client]):
 
 
 class AioMember(Aio[RaftMember]):
-    """A `raftswarm.RaftMember`; made by `open_member`. It is `Replicated`."""
+    """A `raftswarm.RaftMember`; made by `open_member`."""
 
     propose = _awaited(RaftMember.propose)
     propose_many = _awaited(RaftMember.propose_many)
@@ -127,12 +128,16 @@ def _opened(
     async def open_front(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[F]:
         portal = Portal(open_inner(*args, **kwargs))
         try:
-            yield front(portal, await asyncio.shield(asyncio.wrap_future(portal.opened)))
-            portal.release()
+            opened = front(portal, await asyncio.shield(asyncio.wrap_future(portal.opened)))
+            try:
+                yield opened
+            except Exception as error:  # noqa: BLE001 - what is open hears of it, and may have a better reason
+                portal.release(error)
+            else:
+                portal.release()
             await asyncio.shield(asyncio.wrap_future(portal.ended))
         finally:
             portal.abandon()
-            portal.ended.result()  # What closed it, whatever the block made of that.
 
     return open_front
 

@@ -135,12 +135,16 @@ def _opened(
     def open_front(*args: P.args, **kwargs: P.kwargs) -> Iterator[F]:
         portal = Portal(open_inner(*args, **kwargs))
         try:
-            yield front(portal, portal.opened.result())
-            portal.release()
+            opened = front(portal, portal.opened.result())
+            try:
+                yield opened
+            except Exception as error:  # noqa: BLE001 - what is open hears of it, and may have a better reason
+                portal.release(error)
+            else:
+                portal.release()
             portal.ended.result()
         finally:
             portal.abandon()
-            portal.ended.result()  # What closed it, whatever the block made of that.
 
     return open_front
 

@@ -35,6 +35,7 @@ class Portal(Generic[T]):
         self._is_running = threading.Event()
         self._everything = trio.CancelScope()
         self._release = trio.Event()
+        self._error: Exception | None = None
         self._calls: trio.Nursery | None = None
         self._thread = threading.Thread(target=self._run, name="raftswarm-trio", daemon=True)
         self._thread.start()
@@ -69,8 +70,9 @@ class Portal(Generic[T]):
         future.add_done_callback(lambda done: self._post(scope.cancel) if done.cancelled() else None)
         return future
 
-    def release(self) -> None:
-        """Close what is open; `ended` tells when that is done."""
+    def release(self, error: Exception | None = None) -> None:
+        """Close what is open, as if its block had raised that error; `ended` tells what came of it."""
+        self._error = error
         self._post(self._release.set)
 
     def abandon(self) -> None:
@@ -108,14 +110,17 @@ class Portal(Generic[T]):
         self._token = trio.lowlevel.current_trio_token()
         self._is_running.set()
         with self._everything:
-            async with self._manager as value, trio.open_nursery() as calls:
-                self._calls = calls
-                _settle(self.opened, value)
-                try:
-                    await self._release.wait()
-                finally:
-                    self._calls = None
-                    calls.cancel_scope.cancel()
+            async with self._manager as value:
+                async with trio.open_nursery() as calls:
+                    self._calls = calls
+                    _settle(self.opened, value)
+                    try:
+                        await self._release.wait()
+                    finally:
+                        self._calls = None
+                        calls.cancel_scope.cancel()
+                if self._error is not None:
+                    raise self._error
 
 
 def _settle(future: Future[R], result: R) -> None:
