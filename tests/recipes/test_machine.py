@@ -70,6 +70,8 @@ async def test_a_picture_stays_as_it_was(cluster: LoneCluster, autojump_clock: M
     await use_everything(cluster)
     await trio.sleep(100)
     await use_everything(cluster)
+    await ReplicatedDict(cluster, "d").set("later", 1)
+    await ReplicatedSet(cluster, "s").add("later")
 
     assert b"".join(picture.chunks()) == before
 
