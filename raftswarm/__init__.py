@@ -6,6 +6,7 @@
 
 To embed it (docs/embedding.md):
     open_member             one member on this machine's disk and network, yields a RaftMember
+    open_host               many members, of as many groups, on one disk and network, yields a Host
     RaftMember              propose, query, read_barrier; leadership and configuration to watch; add and remove members
     Replicated              what a member and a client have in common: propose and query
     RaftSettings            timing and limits

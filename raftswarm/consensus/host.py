@@ -26,10 +26,11 @@ from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
-from raftswarm.raft.tracing import TraceSink, json_lines
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
@@ -248,7 +249,7 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            async with _open_trace(trace) as sink:
+            with open_trace(trace) as sink:
                 with trio.CancelScope(shield=True):  # What was opened has to be closed.
                     opened = await self._open_storage(f"{self._place}/{directory}", founding)
                 self._cards[group] = Card(opened[1].member_id, self.name, group)
@@ -299,19 +300,6 @@ class Host:
             await say_who(link, self._cards)
         else:
             await self._links.accept(link, lane)
-
-
-@asynccontextmanager
-async def _open_trace(trace: str | PathLike[str] | TraceSink | None) -> AsyncIterator[TraceSink | None]:
-    if trace is None or callable(trace):
-        yield trace
-        return
-    try:
-        lines = await trio.open_file(trace, "ab")
-    except OSError as error:
-        raise InvalidSpec(f"the trace cannot be written to {fspath(trace)}: {error.strerror}") from None
-    async with lines:
-        yield json_lines(lines.wrapped.write)
 
 
 def _open_network(

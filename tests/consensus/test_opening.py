@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from raftswarm.consensus.host import open_member
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import found, open_member
+from raftswarm.consensus.opening import found
 from raftswarm.errors import (
     ForeignState,
     InvalidSpec,
