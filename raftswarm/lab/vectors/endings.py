@@ -13,6 +13,7 @@ from typing import Final, Literal
 import attrs
 from msgspec.structs import replace
 
+from raftswarm.errors import InvalidSpec
 from raftswarm.lab.vectors.outcomes import Outcome, attempt, judge
 from raftswarm.lab.vectors.scenario_form import (
     ForgetLeader,
