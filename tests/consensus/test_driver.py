@@ -25,7 +25,7 @@ def followers_of(cluster: MemoryCluster[Journal], leader: Driver) -> list[Driver
 
 async def test_every_member_gives_linearizable_reads(autojump_clock: trio.testing.MockClock) -> None:
     async with open_cluster(Journal) as cluster:
-        leader = await leader_of(cluster)
+        await leader_of(cluster)
         await (await cluster.leader()).propose(b"one")
 
         for name, member in cluster.members.items():
