@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from os import PathLike, fspath
@@ -26,6 +26,7 @@ from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.serving import greet_client, serve_client
 from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
@@ -193,6 +194,8 @@ class Host:
         """Groups that have a member here, or are about to."""
         self._cards: dict[str, Card] = {}
         """Who runs here, by group."""
+        self._served: dict[str, Callable[[Link], Awaitable[None]]] = {}
+        """Who serves clients, by group."""
 
     @asynccontextmanager
     async def open_member(
@@ -266,8 +269,10 @@ class Host:
             async with run_member(
                 machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
             ) as member:
+                self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
                 yield member
         finally:
+            self._served.pop(group, None)
             self._cards.pop(group, None)
             self._open.remove(group)
 
@@ -296,7 +301,10 @@ class Host:
         async def no_calls(link: Link) -> None:
             await link.aclose()
 
-        await route_link(link, calls=no_calls, members=self._serve_members)
+        async def serve_clients(link: Link) -> None:
+            await greet_client(link, self._served)
+
+        await route_link(link, calls=no_calls, members=self._serve_members, clients=serve_clients)
 
     async def _serve_members(self, link: Link, lane: Lane) -> None:
         if lane is Lane.MEETING:

@@ -7,14 +7,15 @@ take no time at all. A killed member keeps its disk, and goes on from it when it
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
 
-from raftswarm.ca.identity import MANAGER, Identity
+from raftswarm.ca.identity import MANAGER, WORKER, Identity
+from raftswarm.consensus.client import TIMEOUT_SECONDS, Client, open_client
 from raftswarm.consensus.host import HostWorld, run_host
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, found
@@ -96,6 +97,7 @@ class MemoryCluster(Generic[M]):
         self._settings = settings
         self._compaction = compaction
         self._seed = seed
+        self._clients = 0
         self._cable = MemoryCable()
         self._places: dict[str, _Place[M]] = {}
         self._failure: RaftSwarmError | None = None
@@ -129,6 +131,21 @@ class MemoryCluster(Generic[M]):
                 if member.leadership.value.is_leader:
                     return member
             await self._any_change()
+
+    def client(
+        self, *, timeout_seconds: float = TIMEOUT_SECONDS, exactly_once: bool = True
+    ) -> AbstractAsyncContextManager[Client]:
+        """A client elsewhere, that knows all members there are; use it with ``async with``."""
+        self._clients += 1
+        name = f"client-{self._clients}"
+        return open_client(
+            self._cable.plug_plain(name, Identity(name, WORKER, CLUSTER)),
+            CLUSTER,
+            [self.address(member) for member in self._places],
+            Random(f"{self._seed}/{name}"),  # noqa: S311 - timing, and numbers no other client draws
+            timeout_seconds=timeout_seconds,
+            exactly_once=exactly_once,
+        )
 
     async def start(self, name: str) -> RaftMember:
         """Start a member: one that was killed from its disk; a new name joins, and waits for `add_member`."""

@@ -56,9 +56,13 @@ class MemberEvents(Protocol):
 
 
 async def route_link(
-    link: Link, *, calls: Callable[[Link], Awaitable[None]], members: Callable[[Link, Lane], Awaitable[None]]
+    link: Link,
+    *,
+    calls: Callable[[Link], Awaitable[None]],
+    members: Callable[[Link, Lane], Awaitable[None]],
+    clients: Callable[[Link], Awaitable[None]] | None = None,
 ) -> None:
-    """Read the first frame of an incoming link and hand the link on to who serves it."""
+    """Read the first frame of an incoming link and hand the link on to who serves it, if somebody does."""
     lane: Lane | None = None
     try:
         with trio.move_on_after(FIRST_FRAME_SECONDS):
@@ -67,6 +71,11 @@ async def route_link(
         logger.warning("link from %s: %s", link.remote_address, error)
     if lane is Lane.CALLS:
         await calls(link)
+    elif lane is Lane.CLIENTS:
+        if clients is None or link.peer is None:
+            logger.warning("refused a client from %s", link.remote_address)
+        else:
+            await clients(link)
     elif lane is not None:
         if link.peer is None or link.peer.role != MANAGER:
             logger.warning("refused %s from %s, which is not a manager", lane.name, link.remote_address)
