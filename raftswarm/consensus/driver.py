@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
-from raftswarm.consensus.waiting import TaskWaiter
+from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
@@ -32,14 +32,16 @@ from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import MemberLinks
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot, Pace, receive_snapshot, send_snapshot
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 from raftswarm.world.jobs import run_job
-from raftswarm.world.network import Link, Network
+from raftswarm.world.network import Link
 
 T = TypeVar("T")
 
@@ -51,9 +53,11 @@ class World:
     """What a driver takes from outside."""
 
     runner: DiskRunner
-    network: Network
+    links: HostLinks
     wall_clock: WallClock
     chance: Random
+    trace: TraceSink | None = None
+    """Hears of every state change of the member."""
 
 
 class Driver:
@@ -83,7 +87,7 @@ class Driver:
             snapshot=recovered.snapshot,
             entries=recovered.entries,
         )
-        self.links = MemberLinks(world.network, recovered.member_id, self)
+        self.links = MemberLinks(world.links, recovered.cluster, recovered.member_id, self)
         self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
         self.configuration: Watched[Configuration] = Watched(Configuration())
         self.applied: Watched[int] = Watched(recovered.snapshot.commands)
@@ -93,6 +97,7 @@ class Driver:
         self.leaderless_since: float | None = trio.current_time()
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
+        self.cluster = recovered.cluster
         self.settings = settings or RaftSettings()
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
@@ -101,7 +106,9 @@ class Driver:
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
         self.replica = Replica(
-            member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
+            member=Member(
+                start, settings=self.settings, chance=world.chance, now=trio.current_time(), trace=world.trace
+            ),
             storage=storage,
             runner=world.runner,
             machine=machine,
@@ -128,16 +135,10 @@ class Driver:
 
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""
-        waiters = [TaskWaiter() for _ in commands]
-        for command, waiter in zip(commands, waiters, strict=True):
-            self.replica.propose(command, waiter)
-        results: list[object] = []
-        for waiter in waiters:
-            try:
-                results.append(await waiter.wait())
-            except Exception as error:  # noqa: BLE001 - one outcome per command, whatever it is
-                results.append(error)
-        return results
+        waiter = ManyWaiter(len(commands))
+        for position, command in enumerate(commands):
+            self.replica.propose(command, waiter.part(position))
+        return await waiter.wait()
 
     async def read_barrier(self) -> None:
         """Return when reads of the local state machine are linearizable, on any member (6.4).

@@ -7,17 +7,18 @@ take no time at all. A killed member keeps its disk, and goes on from it when it
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
 
-from raftswarm.ca.identity import MANAGER, Identity
-from raftswarm.consensus.driver import World
+from raftswarm.ca.identity import MANAGER, WORKER, Identity
+from raftswarm.consensus.client import TIMEOUT_SECONDS, Client, open_client
+from raftswarm.consensus.host import HostWorld, run_host
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import Founding, found, open_storage, run_member
+from raftswarm.consensus.opening import Founding, found
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, RaftSwarmError
 from raftswarm.raft.settings import RaftSettings
@@ -96,6 +97,7 @@ class MemoryCluster(Generic[M]):
         self._settings = settings
         self._compaction = compaction
         self._seed = seed
+        self._clients = 0
         self._cable = MemoryCable()
         self._places: dict[str, _Place[M]] = {}
         self._failure: RaftSwarmError | None = None
@@ -130,6 +132,21 @@ class MemoryCluster(Generic[M]):
                     return member
             await self._any_change()
 
+    def client(
+        self, *, timeout_seconds: float = TIMEOUT_SECONDS, exactly_once: bool = True
+    ) -> AbstractAsyncContextManager[Client]:
+        """A client elsewhere, that knows all members there are; use it with ``async with``."""
+        self._clients += 1
+        name = f"client-{self._clients}"
+        return open_client(
+            self._cable.plug_plain(name, Identity(name, WORKER, CLUSTER)),
+            CLUSTER,
+            [self.address(member) for member in self._places],
+            Random(f"{self._seed}/{name}"),  # noqa: S311 - timing, and numbers no other client draws
+            timeout_seconds=timeout_seconds,
+            exactly_once=exactly_once,
+        )
+
     async def start(self, name: str) -> RaftMember:
         """Start a member: one that was killed from its disk; a new name joins, and waits for `add_member`."""
         place = self._places.get(name) or self._add_place(found(CLUSTER, name, None, self.address(name)))
@@ -147,8 +164,13 @@ class MemoryCluster(Generic[M]):
         await place.ended.wait()
 
     def wipe(self, name: str) -> None:
-        """Forget the disk of a member that does not run."""
+        """Empty the disk of a member that does not run: it will come back as one that has lost everything."""
         self._places[name].disk = SimulatedDisk()
+
+    def forget(self, name: str) -> None:
+        """Take a member that does not run off the machine: the next one of that name joins."""
+        assert name not in self.members, f"{name} runs"
+        del self._places[name]
 
     def check(self) -> None:
         """Raise what stopped a member, if anything did."""
@@ -163,21 +185,31 @@ class MemoryCluster(Generic[M]):
 
     async def _run(self, place: _Place[M], *, task_status: trio.TaskStatus[RaftMember]) -> None:
         founding = place.founding
-        world = World(
-            runner=InlineDiskRunner(),
+        world = HostWorld(
             network=self._cable.plug_plain(founding.name, Identity(founding.name, MANAGER, CLUSTER)),
+            disk=place.disk,
+            runner=InlineDiskRunner(),
             wall_clock=LoopWallClock(),
+            entropy=SeededEntropy(place.chance),
             chance=place.chance,
+        )
+        running = run_host(
+            world,
+            founding.name,
+            name=founding.name,
+            address=founding.address,
+            cluster=CLUSTER,
+            segment_bytes=SEGMENT_BYTES,
         )
         try:
             with place.until:
                 place.machine = self._make_machine()
-                opened = open_storage(
-                    place.disk, founding.name, founding, SeededEntropy(place.chance), segment_bytes=SEGMENT_BYTES
-                )
-                async with run_member(
-                    place.machine, opened, world, founding, settings=self._settings, compaction=self._compaction
-                ) as member:
+                async with (
+                    running as host,
+                    host.run(
+                        founding, "raft", place.machine, settings=self._settings, compaction=self._compaction
+                    ) as member,
+                ):
                     place.member = member
                     task_status.started(member)
                     await trio.sleep_forever()

@@ -1,24 +1,17 @@
-"""Opens one member in a program: real disk, real links, real time, around a state machine.
-
-Without credentials the links are plain TCP, and stay on loopback addresses; with them they are mutual TLS.
-"""
+"""Opens one member of a replicated state machine: what it is told, what its disk says, and running it on a host."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from os import PathLike, fspath
+from contextlib import asynccontextmanager
 
 import attrs
 import msgspec
 import trio
 
-from raftswarm.ca import MANAGER, Credentials, Identity
 from raftswarm.consensus.driver import Driver, World
-from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.consensus.sessions import SessionMachine
@@ -30,75 +23,11 @@ from raftswarm.raft.state_machine import StateMachine
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
-from raftswarm.storage.state_directory import lock_state
 from raftswarm.transport.helpers import open_helpers
-from raftswarm.transport.member_links import route_link
-from raftswarm.transport.plain import open_plain_network
-from raftswarm.transport.tls import open_tls_network
 from raftswarm.wire.batch import encode_batch
-from raftswarm.wire.greetings import Lane
-from raftswarm.world.chance import Entropy, SystemEntropy
-from raftswarm.world.clock import SystemWallClock
+from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk
-from raftswarm.world.network import Link, Network
-from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
-
-
-@asynccontextmanager
-async def open_member(
-    directory: str | PathLike[str],
-    machine: StateMachine,
-    *,
-    name: str,
-    members: Mapping[str, str] | None = None,
-    address: str | None = None,
-    cluster: str = "embedded",
-    credentials: Credentials | None = None,
-    settings: RaftSettings | None = None,
-    compaction: CompactionPolicy | None = None,
-) -> AsyncIterator[RaftMember]:
-    """Run one member of a replicated state machine for as long as the block lasts.
-
-    The members that found a cluster are opened with `members`, the same in each of them. One that joins later is opened
-    with its `address` instead, and waits for `RaftMember.add_member` on the leader. Once a directory holds a member,
-    the log says who takes part, and either way of opening it will do.
-
-    Args:
-        directory: where this member keeps its log; made on demand, used by one process at a time.
-        machine: what is replicated (`raftswarm.StateMachine`).
-        name: what this member is called.
-        members: name to ``host:port`` of every founding member.
-        address: ``host:port`` where this member listens, if it is not among founding members.
-        cluster: keeps members of different clusters apart.
-        credentials: certificate, key and root for mutual TLS; its certificate's node id must be `name`. Without them
-            links are plain TCP between loopback addresses.
-        settings: timing and limits.
-        compaction: when to take snapshots.
-
-    Raises:
-        InvalidSpec: the arguments contradict each other.
-        LinkError: the address cannot be listened on.
-        StorageError: the directory is in use, damaged or of another member. From within the block: the disk failed, or
-            was set back (`Regressed`).
-        MachineFailed: from within the block: the state machine raised; the message names the command.
-    """
-    founding = found(cluster, name, members, address)
-    place, disk, clock, entropy = fspath(directory), RealDisk(), SystemWallClock(), SystemEntropy()
-    own_host = founding.address.rpartition(":")[0]
-    lock = lock_state(disk, place)
-    try:
-        async with ThreadDiskRunner() as runner, _open_network(name, cluster, own_host, credentials) as network:
-            world = World(
-                runner=runner,
-                network=network,
-                wall_clock=clock,
-                chance=random.Random(entropy.token_bytes(16)),  # noqa: S311 - timing, not secrets
-            )
-            opened = open_storage(disk, place, founding, entropy)
-            async with run_member(machine, opened, world, founding, settings=settings, compaction=compaction) as member:
-                yield member
-    finally:
-        lock.close()
+from raftswarm.world.network import Network
 
 
 @attrs.frozen(kw_only=True)
@@ -156,20 +85,20 @@ Opened = tuple[MemberStorage, Recovered]
 
 
 def open_storage(
-    disk: Disk, place: str, founding: Founding, entropy: Entropy, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    disk: Disk,
+    place: str,
+    keys: KeyRing,
+    founding: Founding,
+    entropy: Entropy,
+    *,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
 ) -> Opened:
-    """Recover the member of that directory, or begin it; ForeignState if another one lives there."""
-    keys_directory, raft_directory = f"{place}/certificates", f"{place}/raft"
-    if KeyRing.exists(disk, keys_directory):
-        keys = KeyRing.open(disk, keys_directory, entropy)
-    else:
-        disk.make_directory(keys_directory)
-        keys = KeyRing.create(disk, keys_directory, entropy)
-    if not MemberStorage.exists(disk, raft_directory):
+    """Recover the member of that directory, or begin it; a disk job. ForeignState if another one lives there."""
+    if not MemberStorage.exists(disk, place):
         member_id = founding.member_id or _as_id(entropy.token_bytes(8))
         storage = MemberStorage.create(
             disk,
-            raft_directory,
+            place,
             keys,
             entropy,
             member_id=member_id,
@@ -180,7 +109,7 @@ def open_storage(
         if founding.members is not None:
             storage.write(bootstrap_write(founding.members))
         storage.close()
-    storage, recovered = MemberStorage.open(disk, raft_directory, keys, entropy, segment_bytes=segment_bytes)
+    storage, recovered = MemberStorage.open(disk, place, keys, entropy, segment_bytes=segment_bytes)
     if recovered.cluster != founding.cluster:
         storage.close()
         raise ForeignState(
@@ -194,6 +123,7 @@ async def run_member(
     machine: StateMachine,
     opened: Opened,
     world: World,
+    network: Network,
     founding: Founding,
     *,
     settings: RaftSettings | None,
@@ -211,10 +141,9 @@ async def run_member(
     try:
         _check_name(driver, founding)
         async with open_helpers() as helpers:
-            await helpers.start(_listen, world.network, founding, driver)
             helpers.start_soon(run, helpers.cancel_scope)
             helpers.start_soon(_stop_if_regressed, driver)
-            yield RaftMember(driver, machine, world.network, founding.name)
+            yield RaftMember(driver, machine, network, founding.name, world.chance)
             with trio.move_on_after(driver.settings.election_seconds):
                 await driver.hand_over()
     except Exception:
@@ -271,33 +200,3 @@ def bootstrap_write(configuration: Configuration, *commands: bytes, time_ns: int
             )
         )
     return Write(number=0, hard_state=HardState(term=1), entries=tuple(entries), last_index=len(entries), last_term=1)
-
-
-def _open_network(
-    name: str, cluster: str, host: str, credentials: Credentials | None
-) -> AbstractAsyncContextManager[Network]:
-    if credentials is None:
-        return open_plain_network(Identity(name, MANAGER, cluster), local_host=host)
-    return open_tls_network(SystemWallClock(), local_host=host, credentials=credentials)
-
-
-async def _listen(
-    network: Network,
-    founding: Founding,
-    driver: Driver,
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    async def no_calls(link: Link) -> None:
-        await link.aclose()
-
-    async def serve_members(link: Link, lane: Lane) -> None:
-        if lane is Lane.MEETING:
-            await say_who(link, Card(driver.member_id, founding.name, founding.cluster))
-        else:
-            await driver.links.accept(link, lane)
-
-    async def serve(link: Link) -> None:
-        await route_link(link, calls=no_calls, members=serve_members)
-
-    await network.serve(founding.address, serve, started=lambda _: task_status.started())

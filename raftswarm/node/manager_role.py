@@ -34,6 +34,7 @@ from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.store.store import Store, Transaction, WatchOverflow
 from raftswarm.store.writes import StoreWrites
 from raftswarm.transport.call_pool import CallPool
+from raftswarm.transport.host_links import HostLinks
 from raftswarm.wire.requests import JoinedMembers, JoinMembers, ManagerPeer
 
 logger = logging.getLogger("raftswarm.node")
@@ -62,12 +63,13 @@ class ManagerRole:
         self._calls = calls
         self._world = world
         self.store = Store()
+        self.links = HostLinks(network, world.chance)
         self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
         self.driver = Driver(
             self._storage,
             recovered,
             self.store,
-            World(runner=world.runner, network=network, wall_clock=world.wall_clock, chance=world.chance),
+            World(runner=world.runner, links=self.links, wall_clock=world.wall_clock, chance=world.chance),
             settings=settings.raft,
         )
         self.writes = StoreWrites(self.store, self.driver)
@@ -92,6 +94,7 @@ class ManagerRole:
         """Serve until cancelled; raises what stopped the member. The log is closed behind its last write."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.links.run)
                 nursery.start_soon(self.driver.run)
                 nursery.start_soon(run_while_leading, self.driver, self._loops())
                 nursery.start_soon(self._follow_autolock)

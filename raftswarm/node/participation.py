@@ -157,7 +157,7 @@ class Participation:
             await route_link(
                 link,
                 calls=lambda calling: serve_calls(calling, service),
-                members=manager.driver.links.accept,
+                members=manager.links.accept,
             )
 
         await network.serve(self.facts.listen_address, serve, started=lambda _: task_status.started())

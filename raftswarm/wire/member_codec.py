@@ -16,12 +16,14 @@ from raftswarm.wire.codec import Codec
 from raftswarm.wire.errors import WireError
 
 MAX_NUMBER: Final = (1 << 63) - 1
+CHANNEL_BYTES: Final = 4
 SNAPSHOT_CHUNK_BYTES: Final = 256 * 1024
 
 
 class Introduction(msgspec.Struct, frozen=True, kw_only=True):
-    """First frame on a member's lane: which member speaks, and which one it believes to have reached."""
+    """Which member of a group speaks, and which one it believes to have reached."""
 
+    group: str
     sender: int
     to: int
 
@@ -68,14 +70,14 @@ encode_introduction = _introductions.encode
 encode_snapshot_part = _snapshot_parts.encode
 
 
-def decode_message(frame: bytes) -> AnyMessage:
+def decode_message(frame: bytes | memoryview) -> AnyMessage:
     """Read a member's message."""
     message = _messages.decode(frame)
     _check_numbers(message)
     return message
 
 
-def decode_introduction(frame: bytes) -> Introduction:
+def decode_introduction(frame: bytes | memoryview) -> Introduction:
     """Read which members meet on a link."""
     introduction = _introductions.decode(frame)
     _check_numbers(introduction)
@@ -87,6 +89,18 @@ def decode_snapshot_part(frame: bytes) -> SnapshotPart:
     part = _snapshot_parts.decode(frame)
     _check_numbers(part)
     return part
+
+
+def prefix_frame(channel: int, body: bytes) -> bytes:
+    """Say on a shared link which pair of members a frame belongs to."""
+    return channel.to_bytes(CHANNEL_BYTES, "big") + body
+
+
+def split_frame(frame: bytes) -> tuple[int, memoryview]:
+    """Read which channel a frame belongs to, and what it says."""
+    if len(frame) < CHANNEL_BYTES:
+        raise WireError("a frame is too short to say whom it is for")
+    return int.from_bytes(frame[:CHANNEL_BYTES], "big"), memoryview(frame)[CHANNEL_BYTES:]
 
 
 def _check_numbers(value: object) -> None:

@@ -311,7 +311,7 @@ async def test_whoever_leaves_while_it_joins_is_in_no_swarm_later_either(autojum
     async def answer_late(link: Link) -> None:
         await trio.sleep(30)
         await route_link(
-            link, calls=lambda calls: serve_calls(calls, CallService(manager)), members=manager.driver.links.accept
+            link, calls=lambda calls: serve_calls(calls, CallService(manager)), members=manager.links.accept
         )
 
     slow = hall.cable.plug("slow", alice.world.wall_clock, participation._credentials)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from random import Random
 
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from raftswarm.ca import MANAGER, WORKER, Credentials, Identity
 from raftswarm.errors import LinkClosed
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, Heartbeat
+from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import Lane, MemberLinks, route_link
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.transport.plain import open_plain_network
@@ -23,10 +26,12 @@ from raftswarm.wire.member_codec import (
     Introduction,
     encode_introduction,
     encode_message,
+    prefix_frame,
 )
 from raftswarm.world.clock import WallClock
 from raftswarm.world.network import Link, Network
 
+GROUP = "group"
 ALICE, BOB, CAROL = 1, 2, 3
 NAMES = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
 
@@ -75,6 +80,10 @@ def heartbeat(sender: int, to: int, *, commit: int = 0) -> Heartbeat:
     return Heartbeat(sender=sender, to=to, term=1, commit=commit)
 
 
+def introduce(sender: int, to: int, *, group: str = GROUP, channel: int = 1) -> bytes:
+    return prefix_frame(channel, encode_introduction(Introduction(group=group, sender=sender, to=to)))
+
+
 async def expect_hang_up(link: Link) -> None:
     with trio.fail_after(60), pytest.raises(LinkClosed):
         await link.receive()
@@ -85,6 +94,7 @@ class Node:
     """A member with its links, served as a node would."""
 
     network: Network
+    host: HostLinks
     links: MemberLinks
     events: NotedEvents
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -94,15 +104,21 @@ class Node:
             raise AssertionError("nobody calls here")
 
         async def serve(link: Link) -> None:
-            await route_link(link, calls=calls, members=self.links.accept)
+            await route_link(link, calls=calls, members=self.host.accept)
 
         async def listen() -> None:
             await self.network.serve(address, serve, started=started)
 
         with self.scope:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.host.run)
                 nursery.start_soon(self.links.run)
                 nursery.start_soon(listen)
+
+
+def make_node(network: Network, member: int) -> Node:
+    host, events = HostLinks(network, Random(member)), NotedEvents()
+    return Node(network, host, MemberLinks(host, GROUP, member, events), events)
 
 
 @attrs.define
@@ -119,8 +135,7 @@ class Cluster:
         return self.cable.plug(f"127.0.0.{member}", self.clock, credentials)
 
     async def start(self, member: int, *members: int, name: str = "") -> Node:
-        network, events = self.plug(member, name), NotedEvents()
-        node = Node(network, MemberLinks(network, member, events, Random(member)), events)
+        node = make_node(self.plug(member, name), member)
         node.links.set_configuration(configuration(*members))
         listening = trio.Event()
         self.nursery.start_soon(node.run, f"127.0.0.{member}:2377", lambda _: listening.set())
@@ -297,7 +312,7 @@ async def test_the_newest_link_of_a_caller_outlives_the_one_before(cluster: Clus
     for _ in range(2):
         link = await cluster.plug(BOB).connect("127.0.0.1:2377")
         link.post(encode_purpose(Lane.CONTROL))
-        link.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
+        link.post(introduce(BOB, ALICE))
         await wait_all_tasks_blocked()
         links.append(link)
 
@@ -305,7 +320,7 @@ async def test_the_newest_link_of_a_caller_outlives_the_one_before(cluster: Clus
     await wait_all_tasks_blocked()
 
     assert alice.links.post(heartbeat(ALICE, BOB))
-    assert await links[1].receive() == encode_message(heartbeat(ALICE, BOB))
+    assert await links[1].receive() == prefix_frame(1, encode_message(heartbeat(ALICE, BOB)))
 
 
 async def test_a_peer_that_never_answers_is_dialled_at_most_every_half_second_in_the_long_run(
@@ -320,9 +335,10 @@ async def test_a_peer_that_never_answers_is_dialled_at_most_every_half_second_in
         return await connect(address, expect_node=expect_node)
 
     monkeypatch.setattr(network, "connect", counted)
-    links = MemberLinks(network, ALICE, NotedEvents(), Random(1))
-    links.set_configuration(configuration(ALICE, BOB))
-    cluster.nursery.start_soon(links.run)
+    alice = make_node(network, ALICE)
+    alice.links.set_configuration(configuration(ALICE, BOB))
+    cluster.nursery.start_soon(alice.host.run)
+    cluster.nursery.start_soon(alice.links.run)
 
     await trio.sleep(1)
     assert dials >= 2 * 5, "eager at first"
@@ -359,6 +375,40 @@ async def test_who_leaves_the_configuration_is_hung_up_on_and_who_comes_is_diall
     await wait_all_tasks_blocked()
     assert carol.events.messages == [heartbeat(ALICE, CAROL)]
     assert BOB not in alice.links._peers
+
+
+async def test_whoever_is_removed_is_hung_up_on_only_when_that_is_committed(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    alice = await cluster.start(ALICE, ALICE, BOB)
+    bob = await cluster.start(BOB)
+    await trio.sleep(1)
+
+    alice.links.set_configuration(configuration(ALICE), configuration(ALICE, BOB))
+    await trio.sleep(1)
+    assert alice.links.post(heartbeat(ALICE, BOB))
+    await wait_all_tasks_blocked()
+    alice.links.set_configuration(configuration(ALICE), configuration(ALICE))
+    await trio.sleep(1)
+
+    assert bob.events.messages == [heartbeat(ALICE, BOB)]
+    assert not alice.links.post(heartbeat(ALICE, BOB))
+
+
+async def test_a_learner_that_becomes_a_voter_keeps_its_links(cluster: Cluster, autojump_clock: MockClock) -> None:
+    alice = await cluster.start(ALICE, ALICE, BOB)
+    bob = await cluster.start(BOB)
+    await trio.sleep(1)
+    voters = configuration(ALICE, BOB).voters
+    learner = Configuration(voters=voters[:1], learners=(replace(voters[1], promote=True),))
+    alice.links.set_configuration(learner)
+    told = [*alice.events.told], [*bob.events.told]
+
+    alice.links.set_configuration(configuration(ALICE, BOB), learner)
+    await trio.sleep(1)
+
+    assert alice.links.post(heartbeat(ALICE, BOB))
+    assert ([*alice.events.told], [*bob.events.told]) == told
 
 
 async def test_a_member_that_moves_is_dialled_at_its_new_address(cluster: Cluster, autojump_clock: MockClock) -> None:
@@ -399,9 +449,12 @@ async def test_another_node_cannot_speak_for_a_member(
     alice = await cluster.start(ALICE, ALICE, BOB)
     mallory = await cluster.plug(CAROL, "mallory").connect("127.0.0.1:2377")
     mallory.post(encode_purpose(Lane.CONTROL))
-    mallory.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
+    mallory.post(introduce(BOB, ALICE))
 
-    await expect_hang_up(mallory)
+    mallory.post(prefix_frame(1, encode_message(heartbeat(BOB, ALICE))))
+    await wait_all_tasks_blocked()
+
+    assert alice.events.messages == []
     assert not alice.links.post(heartbeat(ALICE, BOB))
     assert "member 2 is node bob, and mallory speaks for it" in caplog.text
 
@@ -413,8 +466,8 @@ async def test_a_link_carries_messages_between_its_two_members_only(
     alice = await cluster.start(ALICE, ALICE, BOB, CAROL)
     carol = await cluster.plug(CAROL).connect("127.0.0.1:2377")
     carol.post(encode_purpose(Lane.CONTROL))
-    carol.post(encode_introduction(Introduction(sender=CAROL, to=ALICE)))
-    carol.post(encode_message(message))
+    carol.post(introduce(CAROL, ALICE))
+    carol.post(prefix_frame(1, encode_message(message)))
 
     await expect_hang_up(carol)
     assert alice.events.messages == []
@@ -427,23 +480,31 @@ async def test_a_node_admitted_under_an_id_loses_it_when_the_configuration_gives
     alice = await cluster.start(ALICE, ALICE)
     mallory = await cluster.plug(CAROL, "mallory").connect("127.0.0.1:2377")
     mallory.post(encode_purpose(Lane.CONTROL))
-    mallory.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
+    mallory.post(introduce(BOB, ALICE))
     await wait_all_tasks_blocked()
 
     alice.links.set_configuration(configuration(ALICE, BOB))
-    mallory.post(encode_message(heartbeat(BOB, ALICE)))
+    mallory.post(prefix_frame(1, encode_message(heartbeat(BOB, ALICE))))
 
-    await expect_hang_up(mallory)
+    await wait_all_tasks_blocked()
     assert alice.events.messages == []
+    assert not alice.links.post(heartbeat(ALICE, BOB))
 
 
-async def test_who_looks_for_another_member_is_hung_up_on(cluster: Cluster, autojump_clock: MockClock) -> None:
-    await cluster.start(ALICE, ALICE)
-    for introduction in (Introduction(sender=BOB, to=CAROL), Introduction(sender=ALICE, to=ALICE)):
+async def test_who_looks_for_another_member_is_not_heard(
+    cluster: Cluster, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    alice = await cluster.start(ALICE, ALICE)
+    for sender, to in ((BOB, CAROL), (ALICE, ALICE)):
         link = await cluster.plug(BOB).connect("127.0.0.1:2377")
         link.post(encode_purpose(Lane.APPEND))
-        link.post(encode_introduction(introduction))
-        await expect_hang_up(link)
+        link.post(introduce(sender, to))
+        link.post(prefix_frame(1, encode_message(heartbeat(sender, to))))
+    await wait_all_tasks_blocked()
+
+    assert alice.events.messages == []
+    assert "member 2 looks for member 3, and this is 1" in caplog.text
 
 
 async def test_a_worker_gets_no_lane_of_members(
@@ -452,8 +513,8 @@ async def test_a_worker_gets_no_lane_of_members(
     alice = await cluster.start(ALICE, ALICE, BOB)
     link = await cluster.plug(BOB, "bob", WORKER).connect("127.0.0.1:2377")
     link.post(encode_purpose(Lane.CONTROL))
-    link.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
-    link.post(encode_message(heartbeat(BOB, ALICE)))
+    link.post(introduce(BOB, ALICE))
+    link.post(prefix_frame(1, encode_message(heartbeat(BOB, ALICE))))
 
     await expect_hang_up(link)
     assert alice.events.messages == []
@@ -468,7 +529,7 @@ async def test_nonsense_from_a_member_ends_its_link_and_nothing_else(
     for nonsense in (b"", b"\xff" * 9, encode_message(too_large)):
         link = await cluster.plug(BOB).connect("127.0.0.1:2377")
         link.post(encode_purpose(Lane.CONTROL))
-        link.post(encode_introduction(Introduction(sender=BOB, to=ALICE)))
+        link.post(introduce(BOB, ALICE))
         link.post(nonsense)
         await expect_hang_up(link)
     assert alice.events.messages == []
@@ -511,7 +572,7 @@ async def test_a_new_snapshot_takes_the_place_of_one_that_stands_still(
     alice = await cluster.start(ALICE, ALICE, BOB, CAROL)
     old = await cluster.plug(CAROL).connect("127.0.0.1:2377")
     old.post(encode_purpose(Lane.BULK))
-    old.post(encode_introduction(Introduction(sender=CAROL, to=ALICE)))
+    old.post(encode_introduction(Introduction(group=GROUP, sender=CAROL, to=ALICE)))
     await wait_all_tasks_blocked()
     bob = await cluster.start(BOB, ALICE, BOB)
 
@@ -552,23 +613,23 @@ async def test_bulk_data_waits_while_messages_do(cluster: Cluster, autojump_cloc
 
 
 async def test_on_real_sockets_a_stopped_process_is_noticed_in_milliseconds(nursery: trio.Nursery) -> None:
-    alice_events, bob_events = NotedEvents(), NotedEvents()
     async with (
         open_plain_network(Identity("alice", MANAGER, "cluster"), local_host="127.0.0.1") as alice_network,
         open_plain_network(Identity("bob", MANAGER, "cluster"), local_host="127.0.0.2") as bob_network,
     ):
-        bob = Node(bob_network, MemberLinks(bob_network, BOB, bob_events), bob_events)
+        bob = make_node(bob_network, BOB)
         bound: list[str] = []
         nursery.start_soon(bob.run, "127.0.0.2:0", bound.append)
         await wait_all_tasks_blocked()
-        alice_links = MemberLinks(alice_network, ALICE, alice_events)
-        alice_links.set_configuration(
+        alice = make_node(alice_network, ALICE)
+        alice.links.set_configuration(
             Configuration(voters=(MemberInfo(id=BOB, address=bound[0], name="bob"),)),
         )
-        nursery.start_soon(alice_links.run)
+        nursery.start_soon(alice.host.run)
+        nursery.start_soon(alice.links.run)
         with trio.fail_after(2):
-            await alice_events.wait_told("connected", BOB)
+            await alice.events.wait_told("connected", BOB)
 
         bob.scope.cancel()
         with trio.fail_after(0.2):
-            await alice_events.wait_told("stopped", BOB)
+            await alice.events.wait_told("stopped", BOB)

@@ -11,11 +11,9 @@ import attrs
 import pytest
 import trio
 from msgspec.structs import replace
-from raftswarm.lab.disk import SimulatedDisk
 from trio.testing import MockClock
 
 from raftswarm.errors import LinkClosed, SnapshotDamaged
-from raftswarm.lab.host import SeededEntropy
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import Place
 from raftswarm.storage.replay import Position
@@ -38,6 +36,8 @@ from raftswarm.wire.member_codec import (
     decode_snapshot_part,
     encode_snapshot_part,
 )
+from raftswarm.world.chance import SeededEntropy
+from raftswarm.world.simulated_disk import SimulatedDisk
 
 META = SnapshotMeta(index=7, term=2, commands=70)
 PIECES = [bytes([number]) * 1000 for number in range(1, 6)]

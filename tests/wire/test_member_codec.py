@@ -90,7 +90,7 @@ def test_a_number_that_no_member_could_mean_is_refused_wherever_it_stands(number
         with pytest.raises(WireError, match=str(number)):
             decode_message(encode_message(message))
     with pytest.raises(WireError):
-        decode_introduction(encode_introduction(Introduction(sender=number, to=1)))
+        decode_introduction(encode_introduction(Introduction(group="g", sender=number, to=1)))
 
 
 def test_the_largest_number_is_allowed() -> None:
