@@ -21,6 +21,8 @@ from raftswarm.recipes import (
 from raftswarm.recipes.requests import MARK, VERSION, UnknownRequestVersion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio.testing import MockClock
 
     from tests.recipes.conftest import LoneCluster
@@ -161,8 +163,9 @@ async def test_large_states_travel_in_pieces(cluster: LoneCluster) -> None:
         (lambda data: data.replace(b"raftswarm recipes", b"raftswarm_recipes"), ForeignState),
     ],
 )
-async def test_a_spoiled_snapshot_is_refused(cluster: LoneCluster, spoil: object, error: type[Exception]) -> None:
-    assert callable(spoil)
+async def test_a_spoiled_snapshot_is_refused(
+    cluster: LoneCluster, spoil: Callable[[bytes], bytes], error: type[Exception]
+) -> None:
     await ReplicatedCounter(cluster, "c").add()
 
     with pytest.raises(error):
