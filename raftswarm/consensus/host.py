@@ -256,8 +256,7 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                opened = await self._open_storage(f"{self._place}/{directory}", founding)
+            opened = await self._open_storage(f"{self._place}/{directory}", founding)
             self._cards[group] = Card(opened[1].member_id, self.name, group)
             world = World(
                 runner=self._world.runner,
@@ -278,6 +277,7 @@ class Host:
 
     async def _open_storage(self, place: str, founding: Founding) -> Opened:
         world = self._world
+        opened: list[Opened] = []
         job = partial(
             open_storage,
             world.disk,
@@ -287,7 +287,9 @@ class Host:
             world.entropy,
             segment_bytes=self._segment_bytes,
         )
-        return await run_job(world.runner, job)
+        with trio.CancelScope(shield=True):  # What was opened has to be closed.
+            opened.append(await run_job(world.runner, job))
+        return opened[0]
 
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""
