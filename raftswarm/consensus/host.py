@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from os import PathLike, fspath
@@ -26,6 +26,7 @@ from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.serving import greet_client, serve_client
 from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
@@ -92,12 +93,13 @@ async def open_member(
         MachineFailed: from within the block: the state machine raised; the message names the command.
     """
     founding = found(cluster, name, members, address)
-    async with open_host(
-        directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
-    ) as host:
-        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=trace)
-        async with running as member:
-            yield member
+    with open_trace(trace) as sink:
+        async with open_host(
+            directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
+        ) as host:
+            running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=sink)
+            async with running as member:
+                yield member
 
 
 @asynccontextmanager
@@ -192,6 +194,8 @@ class Host:
         """Groups that have a member here, or are about to."""
         self._cards: dict[str, Card] = {}
         """Who runs here, by group."""
+        self._served: dict[str, Callable[[Link], Awaitable[None]]] = {}
+        """Who serves clients, by group."""
 
     @asynccontextmanager
     async def open_member(
@@ -228,9 +232,12 @@ class Host:
         founding = found(f"{self.cluster}/{group}", self.name, members, None if members else self.address)
         if founding.address != self.address:
             raise InvalidSpec(f"{self.name} listens on {self.address}, and not on {founding.address} as `members` says")
-        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction, trace=trace)
-        async with running as member:
-            yield member
+        place = f"groups/{group}"
+        with open_trace(trace) as sink:
+            async with self.run(
+                founding, place, machine, settings=settings, compaction=compaction, trace=sink
+            ) as member:
+                yield member
 
     @asynccontextmanager
     async def run(
@@ -241,7 +248,7 @@ class Host:
         *,
         settings: RaftSettings | None,
         compaction: CompactionPolicy | None,
-        trace: str | PathLike[str] | TraceSink | None = None,
+        trace: TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
         group = founding.cluster
@@ -249,27 +256,28 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with open_trace(trace) as sink:
-                with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                    opened = await self._open_storage(f"{self._place}/{directory}", founding)
-                self._cards[group] = Card(opened[1].member_id, self.name, group)
-                world = World(
-                    runner=self._world.runner,
-                    links=self._links,
-                    wall_clock=self._world.wall_clock,
-                    chance=self._world.chance,
-                    trace=sink,
-                )
-                async with run_member(
-                    machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
-                ) as member:
-                    yield member
+            opened = await self._open_storage(f"{self._place}/{directory}", founding)
+            self._cards[group] = Card(opened[1].member_id, self.name, group)
+            world = World(
+                runner=self._world.runner,
+                links=self._links,
+                wall_clock=self._world.wall_clock,
+                chance=self._world.chance,
+                trace=trace,
+            )
+            async with run_member(
+                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
+            ) as member:
+                self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
+                yield member
         finally:
+            self._served.pop(group, None)
             self._cards.pop(group, None)
             self._open.remove(group)
 
     async def _open_storage(self, place: str, founding: Founding) -> Opened:
         world = self._world
+        opened: list[Opened] = []
         job = partial(
             open_storage,
             world.disk,
@@ -279,7 +287,9 @@ class Host:
             world.entropy,
             segment_bytes=self._segment_bytes,
         )
-        return await run_job(world.runner, job)
+        with trio.CancelScope(shield=True):  # What was opened has to be closed.
+            opened.append(await run_job(world.runner, job))
+        return opened[0]
 
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""
@@ -293,7 +303,10 @@ class Host:
         async def no_calls(link: Link) -> None:
             await link.aclose()
 
-        await route_link(link, calls=no_calls, members=self._serve_members)
+        async def serve_clients(link: Link) -> None:
+            await greet_client(link, self._served)
+
+        await route_link(link, calls=no_calls, members=self._serve_members, clients=serve_clients)
 
     async def _serve_members(self, link: Link, lane: Lane) -> None:
         if lane is Lane.MEETING:

@@ -143,7 +143,7 @@ async def run_member(
         async with open_helpers() as helpers:
             helpers.start_soon(run, helpers.cancel_scope)
             helpers.start_soon(_stop_if_regressed, driver)
-            yield RaftMember(driver, machine, network, founding.name)
+            yield RaftMember(driver, machine, network, founding.name, world.chance)
             with trio.move_on_after(driver.settings.election_seconds):
                 await driver.hand_over()
     except Exception:
