@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
-from raftswarm.consensus.waiting import TaskWaiter
+from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
@@ -135,16 +135,10 @@ class Driver:
 
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""
-        waiters = [TaskWaiter() for _ in commands]
-        for command, waiter in zip(commands, waiters, strict=True):
-            self.replica.propose(command, waiter)
-        results: list[object] = []
-        for waiter in waiters:
-            try:
-                results.append(await waiter.wait())
-            except Exception as error:  # noqa: BLE001 - one outcome per command, whatever it is
-                results.append(error)
-        return results
+        waiter = ManyWaiter(len(commands))
+        for position, command in enumerate(commands):
+            self.replica.propose(command, waiter.part(position))
+        return await waiter.wait()
 
     async def read_barrier(self) -> None:
         """Return when reads of the local state machine are linearizable, on any member (6.4).

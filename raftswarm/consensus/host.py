@@ -92,13 +92,12 @@ async def open_member(
         MachineFailed: from within the block: the state machine raised; the message names the command.
     """
     founding = found(cluster, name, members, address)
-    with open_trace(trace) as sink:
-        async with open_host(
-            directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
-        ) as host:
-            running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=sink)
-            async with running as member:
-                yield member
+    async with open_host(
+        directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
+    ) as host:
+        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=trace)
+        async with running as member:
+            yield member
 
 
 @asynccontextmanager
@@ -203,6 +202,7 @@ class Host:
         members: Mapping[str, str] | None = None,
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
+        trace: str | PathLike[str] | TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run this host's member of a group for as long as the block lasts; other groups go on when it stops.
 
@@ -214,6 +214,7 @@ class Host:
                 joins: it waits for `RaftMember.add_member` on the group's leader.
             settings: timing and limits.
             compaction: when to take snapshots.
+            trace: as of `raftswarm.open_member`.
 
         Raises:
             InvalidSpec: the arguments contradict each other or the host, or the group is open here already.
@@ -227,7 +228,7 @@ class Host:
         founding = found(f"{self.cluster}/{group}", self.name, members, None if members else self.address)
         if founding.address != self.address:
             raise InvalidSpec(f"{self.name} listens on {self.address}, and not on {founding.address} as `members` says")
-        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction)
+        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction, trace=trace)
         async with running as member:
             yield member
 
@@ -240,7 +241,7 @@ class Host:
         *,
         settings: RaftSettings | None,
         compaction: CompactionPolicy | None,
-        trace: TraceSink | None = None,
+        trace: str | PathLike[str] | TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
         group = founding.cluster
@@ -248,20 +249,21 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                opened = await self._open_storage(f"{self._place}/{directory}", founding)
-            self._cards[group] = Card(opened[1].member_id, self.name, group)
-            world = World(
-                runner=self._world.runner,
-                links=self._links,
-                wall_clock=self._world.wall_clock,
-                chance=self._world.chance,
-                trace=trace,
-            )
-            async with run_member(
-                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
-            ) as member:
-                yield member
+            with open_trace(trace) as sink:
+                with trio.CancelScope(shield=True):  # What was opened has to be closed.
+                    opened = await self._open_storage(f"{self._place}/{directory}", founding)
+                self._cards[group] = Card(opened[1].member_id, self.name, group)
+                world = World(
+                    runner=self._world.runner,
+                    links=self._links,
+                    wall_clock=self._world.wall_clock,
+                    chance=self._world.chance,
+                    trace=sink,
+                )
+                async with run_member(
+                    machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
+                ) as member:
+                    yield member
         finally:
             self._cards.pop(group, None)
             self._open.remove(group)

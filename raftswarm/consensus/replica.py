@@ -222,6 +222,13 @@ class Replica:
         """How far the state machine is."""
         return self._applied
 
+    @property
+    def waiting(self) -> int:
+        """How many waiters have no answer yet."""
+        asked = sum(map(len, self._asked.values()))
+        appended = sum(len(entry.waiters) for entry in self._appended)
+        return len(self._commands) + asked + appended + len(self._reads)
+
     # Things to come in. None of these works at once: `turn` does.
 
     def offer(self, event: Event) -> None:

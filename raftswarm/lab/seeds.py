@@ -65,7 +65,7 @@ def run_seed(seed: int, seconds: float, *, trace: Trace | None = None, events: T
     try:
         world.run_for(seconds)
         nemesis.stop()
-        _check_liveness(world, nemesis)
+        check_liveness(world, nemesis)
     except Exception as error:  # noqa: BLE001 - whatever a seed finds is its outcome
         error.add_note(f"seed {seed}, at {world.now:.6f} simulated seconds, after {world.heap.events_run} events")
         failure = error
@@ -89,7 +89,8 @@ def draw_world(seed: int, *, trace: Trace | None = None, events: TraceSink | Non
     return CoreWorld(seed, members=members, faults=draw_fault_mix(chance), trace=trace, events=events)
 
 
-def _check_liveness(world: CoreWorld, nemesis: Nemesis) -> None:
+def check_liveness(world: CoreWorld, nemesis: Nemesis) -> None:
+    """Heal the world step by step and require what must come back, or raise Violation; the nemesis has stopped."""
     core = nemesis.heal_core()
     slowest = min(host.clock.rate for host in world.hosts.values())
     patience = 10 * world.settings.election_seconds / slowest
