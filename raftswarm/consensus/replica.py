@@ -248,11 +248,15 @@ class Replica:
             if len(self._events) >= MAX_WAITING_EVENTS:
                 return  # A lost message, as far as the sender can tell; Raft bears it.
             message = event.message
-            if isinstance(message, InstallSnapshot) and message.snapshot != self._received_snapshot:
+            if isinstance(message, InstallSnapshot) and self._lacks_data_of(message.snapshot):
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
         self._surroundings.wake()
+
+    def _lacks_data_of(self, snapshot: SnapshotMeta) -> bool:
+        """Tell whether it cannot be installed. What is committed here needs no data: the leader has to be told so."""
+        return snapshot.index > self._member.commit_index and snapshot != self._received_snapshot
 
     def propose(self, command: bytes, waiter: Waiter) -> None:
         """Queue a command; what waits when the turn comes travels as one batch.
