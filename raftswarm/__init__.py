@@ -1,7 +1,31 @@
 """Swarm mode as a Python library: a durable Raft engine, and the control plane that runs on it.
 
-async with raftswarm.open_member("state/a", machine, name="a", members={"a": "127.0.0.1:7001"}) as member:
-    await member.propose(b"command")
+    async with raftswarm.open_member("state/a", machine, name="a", members={"a": "127.0.0.1:7001"}) as member:
+        await member.wait_gained()
+        await member.propose(b"command")
+
+To embed it (docs/embedding.md):
+    open_member             one member on this machine's disk and network, yields a RaftMember
+    open_host               many members, of as many groups, on one disk and network, yields a Host
+    RaftMember              propose, query, read_barrier; leadership and configuration to watch; add and remove members
+    Replicated              what a member and a client have in common: propose and query
+    RaftSettings            timing and limits
+    CompactionPolicy        when snapshots are taken
+
+What is replicated:
+    StateMachine            the contract: apply, capture, restore
+    Queryable               the same with query
+    Context                 where in the log a command stands: its number, its time
+    Capture, Captured       a picture of the state; the simplest one
+
+For tests:
+    open_cluster            a whole cluster in memory, on virtual time, yields a MemoryCluster
+
+Errors; each says whether it happened (raftswarm.errors has them all):
+    RaftSwarmError          the base of all of them
+    NotLeader, Overloaded, PayloadTooLarge, Rejected, InvalidSpec: nothing happened
+    OutcomeUnknown          it may have happened, or still do
+    MachineFailed, StorageError: this member has stopped
 """
 
 from __future__ import annotations
@@ -17,6 +41,17 @@ if TYPE_CHECKING:
     from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
     from raftswarm.consensus.replica import CompactionPolicy
     from raftswarm.consensus.replicated import Replicated
+    from raftswarm.errors import (
+        InvalidSpec,
+        MachineFailed,
+        NotLeader,
+        OutcomeUnknown,
+        Overloaded,
+        PayloadTooLarge,
+        RaftSwarmError,
+        Rejected,
+        StorageError,
+    )
     from raftswarm.raft.settings import RaftSettings
     from raftswarm.raft.state_machine import Capture, Captured, Context, Queryable, StateMachine
 
@@ -26,12 +61,21 @@ __all__ = [
     "CompactionPolicy",
     "Context",
     "Host",
+    "InvalidSpec",
+    "MachineFailed",
     "MemoryCluster",
+    "NotLeader",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PayloadTooLarge",
     "Queryable",
     "RaftMember",
     "RaftSettings",
+    "RaftSwarmError",
+    "Rejected",
     "Replicated",
     "StateMachine",
+    "StorageError",
     "__version__",
     "open_cluster",
     "open_host",
@@ -44,12 +88,21 @@ _HOMES = {
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
     "Host": "raftswarm.consensus.host",
+    "InvalidSpec": "raftswarm.errors",
+    "MachineFailed": "raftswarm.errors",
     "MemoryCluster": "raftswarm.consensus.memory_cluster",
+    "NotLeader": "raftswarm.errors",
+    "OutcomeUnknown": "raftswarm.errors",
+    "Overloaded": "raftswarm.errors",
+    "PayloadTooLarge": "raftswarm.errors",
     "Queryable": "raftswarm.raft.state_machine",
     "RaftMember": "raftswarm.consensus.member",
     "RaftSettings": "raftswarm.raft.settings",
+    "RaftSwarmError": "raftswarm.errors",
+    "Rejected": "raftswarm.errors",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
+    "StorageError": "raftswarm.errors",
     "open_cluster": "raftswarm.consensus.memory_cluster",
     "open_host": "raftswarm.consensus.host",
     "open_member": "raftswarm.consensus.host",

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
-from raftswarm.consensus.waiting import TaskWaiter
+from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
@@ -32,6 +32,7 @@ from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.host_links import HostLinks
@@ -55,6 +56,8 @@ class World:
     links: HostLinks
     wall_clock: WallClock
     chance: Random
+    trace: TraceSink | None = None
+    """Hears of every state change of the member."""
 
 
 class Driver:
@@ -103,7 +106,9 @@ class Driver:
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
         self.replica = Replica(
-            member=Member(start, settings=self.settings, chance=world.chance, now=trio.current_time()),
+            member=Member(
+                start, settings=self.settings, chance=world.chance, now=trio.current_time(), trace=world.trace
+            ),
             storage=storage,
             runner=world.runner,
             machine=machine,
@@ -130,16 +135,10 @@ class Driver:
 
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""
-        waiters = [TaskWaiter() for _ in commands]
-        for command, waiter in zip(commands, waiters, strict=True):
-            self.replica.propose(command, waiter)
-        results: list[object] = []
-        for waiter in waiters:
-            try:
-                results.append(await waiter.wait())
-            except Exception as error:  # noqa: BLE001 - one outcome per command, whatever it is
-                results.append(error)
-        return results
+        waiter = ManyWaiter(len(commands))
+        for position, command in enumerate(commands):
+            self.replica.propose(command, waiter.part(position))
+        return await waiter.wait()
 
     async def read_barrier(self) -> None:
         """Return when reads of the local state machine are linearizable, on any member (6.4).

@@ -26,9 +26,11 @@ from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
@@ -60,6 +62,7 @@ async def open_member(
     credentials: Credentials | None = None,
     settings: RaftSettings | None = None,
     compaction: CompactionPolicy | None = None,
+    trace: str | PathLike[str] | TraceSink | None = None,
 ) -> AsyncIterator[RaftMember]:
     """Run one member of a replicated state machine for as long as the block lasts.
 
@@ -78,21 +81,24 @@ async def open_member(
             links are plain TCP between loopback addresses.
         settings: timing and limits.
         compaction: when to take snapshots.
+        trace: a file to add every state change to, one line of JSON each (docs/formats.md), or a function that takes
+            them as they happen and must not raise.
 
     Raises:
-        InvalidSpec: the arguments contradict each other.
+        InvalidSpec: the arguments contradict each other, or the trace cannot be written there.
         LinkError: the address cannot be listened on.
         StorageError: the directory is in use, damaged or of another member. From within the block: the disk failed, or
             was set back (`Regressed`).
         MachineFailed: from within the block: the state machine raised; the message names the command.
     """
     founding = found(cluster, name, members, address)
-    async with open_host(
-        directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
-    ) as host:
-        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction)
-        async with running as member:
-            yield member
+    with open_trace(trace) as sink:
+        async with open_host(
+            directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
+        ) as host:
+            running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=sink)
+            async with running as member:
+                yield member
 
 
 @asynccontextmanager
@@ -197,6 +203,7 @@ class Host:
         members: Mapping[str, str] | None = None,
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
+        trace: str | PathLike[str] | TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run this host's member of a group for as long as the block lasts; other groups go on when it stops.
 
@@ -208,6 +215,7 @@ class Host:
                 joins: it waits for `RaftMember.add_member` on the group's leader.
             settings: timing and limits.
             compaction: when to take snapshots.
+            trace: as of `raftswarm.open_member`.
 
         Raises:
             InvalidSpec: the arguments contradict each other or the host, or the group is open here already.
@@ -221,9 +229,12 @@ class Host:
         founding = found(f"{self.cluster}/{group}", self.name, members, None if members else self.address)
         if founding.address != self.address:
             raise InvalidSpec(f"{self.name} listens on {self.address}, and not on {founding.address} as `members` says")
-        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction)
-        async with running as member:
-            yield member
+        place = f"groups/{group}"
+        with open_trace(trace) as sink:
+            async with self.run(
+                founding, place, machine, settings=settings, compaction=compaction, trace=sink
+            ) as member:
+                yield member
 
     @asynccontextmanager
     async def run(
@@ -234,6 +245,7 @@ class Host:
         *,
         settings: RaftSettings | None,
         compaction: CompactionPolicy | None,
+        trace: TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
         group = founding.cluster
@@ -249,6 +261,7 @@ class Host:
                 links=self._links,
                 wall_clock=self._world.wall_clock,
                 chance=self._world.chance,
+                trace=trace,
             )
             async with run_member(
                 machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction

@@ -147,8 +147,13 @@ class MemoryCluster(Generic[M]):
         await place.ended.wait()
 
     def wipe(self, name: str) -> None:
-        """Forget the disk of a member that does not run."""
+        """Empty the disk of a member that does not run: it will come back as one that has lost everything."""
         self._places[name].disk = SimulatedDisk()
+
+    def forget(self, name: str) -> None:
+        """Take a member that does not run off the machine: the next one of that name joins."""
+        assert name not in self.members, f"{name} runs"
+        del self._places[name]
 
     def check(self) -> None:
         """Raise what stopped a member, if anything did."""

@@ -1,4 +1,4 @@
-"""Waiting for one answer on trio, at the price of one block and one wake: no Event or channel per command."""
+"""Waiting for answers on trio, at the price of one block and one wake: no Event or channel per command."""
 
 from __future__ import annotations
 
@@ -46,3 +46,56 @@ class TaskWaiter:
             return trio.lowlevel.Abort.SUCCEEDED
 
         return await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class ManyWaiter:
+    """One task waits for many answers, and is woken once, by the last. Cancelled while it waits, it is forgotten."""
+
+    __slots__ = ("_answers", "_missing", "_task")
+
+    def __init__(self, count: int) -> None:
+        self._answers: list[object] = [None] * count
+        self._missing = count
+        self._task: trio.lowlevel.Task | None = None
+
+    def part(self, position: int) -> _Part:
+        """Return who waits for the answer that goes to that place."""
+        return _Part(self, position)
+
+    def settle(self, position: int, answer: object) -> None:
+        """Take in one answer; the last wakes the task."""
+        self._answers[position] = answer
+        self._missing -= 1
+        if not self._missing and self._task is not None:
+            trio.lowlevel.reschedule(self._task, outcome.Value(None))
+            self._task = None
+
+    async def wait(self) -> list[object]:
+        """Return all answers in order: results, and the errors of those that failed."""
+        if not self._missing:
+            await trio.lowlevel.checkpoint()
+            return self._answers
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        return self._answers
+
+
+class _Part:
+    """One of the answers that a `ManyWaiter` waits for."""
+
+    __slots__ = ("_position", "_whole")
+
+    def __init__(self, whole: ManyWaiter, position: int) -> None:
+        self._whole = whole
+        self._position = position
+
+    def complete(self, result: object) -> None:
+        self._whole.settle(self._position, result)
+
+    def fail(self, error: RaftSwarmError) -> None:
+        self._whole.settle(self._position, error)

@@ -60,7 +60,8 @@ class Nemesis:
         member = self._chance.choice(members)
         kind = self._chance.random()
         if kind < 0.2:
-            world.read(member=self._chance.choice([member, *world.hosts]))  # Anybody may be read at.
+            # Anybody may be read at; a leader that slept, or was cut off, is the one to fall for it.
+            world.read(member=self._chance.choice([member, self._chance.choice(list(world.hosts))]))
         elif kind < 0.25:
             world.propose(REFUSED, member=member)
         else:

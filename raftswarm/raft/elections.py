@@ -157,11 +157,12 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
 
     Unless it asked to be replaced itself, or we know as well as the candidate that it has stopped.
     """
-    if not core.settings.check_quorum or (isinstance(request, RequestVote) and request.transfer):
+    if isinstance(request, RequestVote) and request.transfer:
         return False
     if leases.is_promised(core):
         return True
-    if request.leader_hint and request.leader_hint == core.fresh_hint:
+    shares_hint = request.leader_hint != 0 and request.leader_hint == core.fresh_hint
+    if shares_hint or not core.settings.check_quorum:
         return False
     match core.role:
         case Leader():

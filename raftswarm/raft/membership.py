@@ -22,21 +22,20 @@ from raftswarm.raft.roles import Leader
 
 def propose(core: Core, event: ProposeConfiguration) -> None:
     """Append what leads to the members that are wished, if leading and if now is the time."""
-    planned = plan_change(core.configuration, event.configuration, event.transition)
-    change = planned if isinstance(planned, Configuration) else event.configuration
-    refused = why_not_now(core, change) or (planned if isinstance(planned, str) else "")
     role = core.role
-    if refused or not isinstance(role, Leader):
-        core.work.proposals.append(ProposalOutcome(event.token, refused=refused, leader=core.leader))
+    refused = why_not_now(core)
+    planned = plan_change(core.configuration, event.configuration, event.transition)
+    if refused or isinstance(planned, str) or not isinstance(role, Leader):
+        core.work.proposals.append(ProposalOutcome(event.token, refused=refused or str(planned), leader=core.leader))
         return
-    entry = _append(core, role, change, event.time_ns)
+    entry = _append(core, role, planned, event.time_ns)
     core.work.proposals.append(ProposalOutcome(event.token, index=entry.index, term=entry.term))
 
 
 def go_on(core: Core, role: Leader) -> None:
     """Take the step that is due by itself. What forbids it now passes: it is tried again in each turn."""
     change = _next_step(core, role)
-    if change is not None and not why_not_now(core, change):
+    if change is not None and not why_not_now(core):
         _append(core, role, change)
 
 
@@ -50,9 +49,12 @@ def _next_step(core: Core, role: Leader) -> Configuration | None:
     return promote(now, learner) if learner else None
 
 
-def why_not_now(core: Core, change: Configuration) -> str:
-    """Return why this member cannot append that configuration at the moment; empty when it can."""
-    if refused := replication.why_not_append(core, len(encode_configuration(change))):
+def why_not_now(core: Core) -> str:
+    """Return why this member cannot append a configuration at the moment; empty when it can.
+
+    A full tail is no reason: there is one change at a time, and it is small.
+    """
+    if refused := replication.why_closed(core):
         return refused
     if core.log.configuration_index > core.commit_index:
         return "another change of the members is not committed yet; retry when it is"

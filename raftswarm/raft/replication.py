@@ -65,13 +65,21 @@ def proposal_room(core: Core) -> float:
 
 def why_not_append(core: Core, size: int) -> str:
     """Return why a proposal of that size cannot be taken now; empty when it can."""
+    if refused := why_closed(core):
+        return refused
+    room = proposal_room(core)
+    if size > room:
+        return f"{core.settings.uncommitted_bytes - room} bytes wait to be committed; retry when some are"
+    return ""
+
+
+def why_closed(core: Core) -> str:
+    """Return why nothing at all may be appended here; empty for a leader that means to stay one."""
     match core.role:
+        case Leader(transfer=None):
+            return ""
         case Leader(transfer=transfer) if transfer is not None:
             return f"leadership is being handed to member {transfer.to}; retry in a moment"
-        case Leader(uncommitted_bytes=waiting):
-            if size > proposal_room(core):
-                return f"{waiting} bytes wait to be committed; retry when some are"
-            return ""
         case _:
             return "this member does not lead"
 

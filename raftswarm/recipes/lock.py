@@ -180,7 +180,8 @@ class ReplicatedLock(ReplicatedObject):
         if failure is not None:
             raise failure
         if lease.is_lost:
-            raise LockLost(f"lock {self.name!r} was lost while token {lease.token} held it; its block was cancelled")
+            lost = f"lock {self.name!r} was lost while token {lease.token} held it; its block was cancelled"
+            raise LockLost(lost) from None
 
     async def acquire(self, *, ttl_seconds: float, owner: bytes, name: str = "") -> int | None:
         """Try once: return the fencing token, or None if another holder has the lock.

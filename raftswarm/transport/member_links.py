@@ -104,11 +104,11 @@ class MemberLinks:
             self._host.leave(self._group)
 
     def set_configuration(self, configuration: Configuration, before: Configuration | None = None) -> None:
-        """Dial whoever is new, hang up on whoever is gone, also from `before`."""
+        """Dial whoever is new, hang up on whoever is neither here nor in `before`, which is committed."""
         infos = chain(_all_members(before or configuration), _all_members(configuration))
         members = {info.id: info for info in infos if info.id != self._member_id}
         for peer in list(self._peers.values()):
-            if peer.known and members.get(peer.info.id) != peer.info:
+            if peer.known and not _is_same_node(peer.info, members.get(peer.info.id)):
                 peer.hang_up()
                 peer.known = False
                 self._forget_if_idle(peer)
@@ -286,6 +286,11 @@ class _Peer:
         if not self.loss_told:
             self.loss_told = True
             self._events.unreachable(self.info.id)
+
+
+def _is_same_node(info: MemberInfo, other: MemberInfo | None) -> bool:
+    """A change of a member's part, or of its priority, leaves its links alone."""
+    return other is not None and (info.address, info.name) == (other.address, other.name)
 
 
 def _all_members(configuration: Configuration) -> Iterator[MemberInfo]:

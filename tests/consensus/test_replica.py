@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from raftswarm.consensus import replica
-from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, TransferFailed
+from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.history import Call
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.seeds import run_seed
+from raftswarm.lab.trace import Trace
+from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.raft.messages import InstallSnapshot
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Context
 
@@ -154,6 +157,31 @@ def test_a_stopped_replica_leaves_nobody_waiting() -> None:
     assert [type(call.error) for call in calls] == [NotLeader, NotLeader]
 
 
+def test_members_that_make_no_sense_are_the_callers_mistake() -> None:
+    world = CoreWorld(40)
+    lead(world)
+
+    nobody = world.change_members(world.list_members([]))
+    twice = world.change_members(world.list_members([1, 2], learners=[2]))
+    finish(world, nobody, twice)
+
+    assert isinstance(nobody.error, InvalidSpec)
+    assert str(nobody.error) == "a cluster needs a voter"
+    assert str(twice.error) == "member 2 is listed twice"
+
+
+def test_a_change_beside_another_may_be_tried_again() -> None:
+    world = CoreWorld(41)
+    lead(world)
+
+    first, second = world.remove_member(1), world.remove_member(1)
+    finish(world, first, second)
+
+    assert first.error is None
+    assert isinstance(second.error, Overloaded)
+    assert "retry when it is" in str(second.error)
+
+
 # What is committed is applied in slices.
 
 
@@ -185,10 +213,13 @@ def test_what_is_committed_is_answered_although_leadership_is_lost_before_it_is_
     monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
     world = CoreWorld(12)
     leader = lead(world)
-    committed = world.process(leader).member.commit_index
     world.hosts[leader].turn_seconds = 0.05
-    calls = [world.propose(b"", member=leader) for _ in range(100)]
-    world.run_until(lambda: world.process(leader).member.commit_index > committed, within_seconds=T, what="a commit")
+    calls: list[Call] = []
+    for _ in range(5):  # As many entries: the last are not begun when leadership is lost.
+        calls += [world.propose(b"", member=leader) for _ in range(20)]
+        world.run_for(0.06)
+    last = world.process(leader).member.last_index
+    world.run_until(lambda: world.process(leader).member.commit_index == last, within_seconds=T, what="a commit")
     world.isolate(leader)
 
     finish(world, *calls)
@@ -208,7 +239,7 @@ def test_a_machine_that_fails_in_the_middle_of_an_entry_leaves_nobody_waiting() 
     leader = lead(world)
 
     calls = [world.propose(command, member=leader) for command in (b"", b"fatal", b"")]
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(MachineFailed, match=r"command 2 .*ZeroDivisionError"):
         world.run_for(T)
 
     assert [type(call.error) for call in calls] == [type(None), OutcomeUnknown, OutcomeUnknown]
@@ -219,3 +250,17 @@ def test_any_share_of_a_turn_will_do(monkeypatch: pytest.MonkeyPatch, seed: int)
     monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1 + seed % 3)
 
     assert run_seed(seed, seconds=10.0).failure is None
+
+
+def test_a_snapshot_whose_data_never_came_is_not_installed() -> None:
+    world = CoreWorld(14, trace=Trace(enabled=True))
+    leader = lead(world)
+    follower = next(member for member in world.hosts if member != leader)
+    term = world.process(leader).leadership.term
+    snapshot = SnapshotMeta(index=1000, term=term, configuration=world.process(leader).member.configuration)
+
+    world.process(follower).received(InstallSnapshot(sender=leader, to=follower, term=term, snapshot=snapshot))
+    world.run_for(T)
+
+    assert any(f"ignored a snapshot from {leader} whose data never arrived" in line for line in world.trace.lines)
+    finish(world, world.propose(b""))

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from raftswarm.consensus.waiting import TaskWaiter
+from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
 from raftswarm.errors import NotLeader
 
 
@@ -51,3 +51,47 @@ async def test_only_the_first_answer_counts() -> None:
     waiter.fail(NotLeader())
 
     assert await waiter.wait() == "first"
+
+
+async def test_who_waits_for_many_answers_is_woken_by_the_last() -> None:
+    waiter = ManyWaiter(3)
+    answers: list[object] = []
+    refusal = NotLeader("not here")
+
+    async def ask() -> None:
+        answers.extend(await waiter.wait())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        waiter.part(2).complete("third")
+        waiter.part(0).complete("first")
+        await trio.testing.wait_all_tasks_blocked()
+        assert answers == []
+        waiter.part(1).fail(refusal)
+
+    assert answers == ["first", refusal, "third"]
+
+
+async def test_many_answers_may_come_before_anybody_waits() -> None:
+    waiter = ManyWaiter(1)
+    waiter.part(0).complete("done")
+
+    assert await waiter.wait() == ["done"]
+    assert await ManyWaiter(0).wait() == []
+
+
+@pytest.mark.parametrize("in_the_same_pass", [False, True])
+async def test_who_is_cancelled_while_waiting_for_many_is_not_woken(in_the_same_pass: bool) -> None:
+    waiter = ManyWaiter(1)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+            if in_the_same_pass:
+                waiter.part(0).complete("too late")
+
+    if not in_the_same_pass:
+        waiter.part(0).complete("too late")
+    assert scope.cancelled_caught

@@ -6,7 +6,7 @@ Times are simulated seconds, with the default settings: ten heartbeats a second,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from random import Random
 from typing import Final
@@ -26,10 +26,11 @@ from raftswarm.raft.messages import (
     RequestVote,
     TimeoutNow,
 )
-from raftswarm.raft.state_machine import Captured, Context
+from raftswarm.raft.state_machine import Captured, Context, StateMachine
 from raftswarm.wire.member_codec import encode_message
 
-SEEDS: Final = range(1, int(os.environ.get("RAFTSWARM_SEEDS", "2")) + 1)
+FIRST_SEED: Final = int(os.environ.get("RAFTSWARM_FIRST_SEED", "1"))
+SEEDS: Final = range(FIRST_SEED, FIRST_SEED + int(os.environ.get("RAFTSWARM_SEEDS", "1")))
 T: Final = 1.0
 """The election timeout, which the course's tests count in."""
 LIMIT_SECONDS: Final = 120.0
@@ -75,13 +76,14 @@ class Lab:
         *,
         network: NetworkConditions = RELIABLE,
         compaction: CompactionPolicy | None = None,
+        make_machine: Callable[[], StateMachine] = Recorder,
     ) -> None:
         self.world = CoreWorld(
             seed,
             members=servers,
             faults=FaultMix(network=network),
             compaction=compaction,
-            make_machine=Recorder,
+            make_machine=make_machine,
         )
         self.servers = list(range(1, servers + 1))
         self.chance: Random = self.world.chance("course lab")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +35,45 @@ def test_the_counter_goes_on_where_it_was(tmp_path: Path) -> None:
 
     assert first[-3:] == ["total: 1", "total: 2", "total: 3"]
     assert second[-3:] == ["total: 4", "total: 5", "total: 6"]
+
+
+def ask(port: int, question: str) -> str:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(question.encode())
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile().read().strip()
+
+
+def test_a_key_value_store_answers_on_every_member_and_survives_one(tmp_path: Path) -> None:
+    script = ROOT / "examples" / "key_value_store.py"
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 60
+    ports = {name: 8001 + number for number, name in enumerate("abc")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with ExitStack() as stack:
+        processes = {}
+        for name in ports:
+            process = subprocess.Popen([sys.executable, script, name], cwd=tmp_path, env=environment)
+            processes[name] = stack.enter_context(process)
+            stack.callback(process.kill)
+
+        def set_colour(value: str) -> str:
+            """Ask all that run until one of them leads."""
+            gives_up_at = time.monotonic() + 30
+            while time.monotonic() < gives_up_at:
+                for name in processes:
+                    with suppress(OSError):
+                        if ask(ports[name], f"set colour {value}") == "ok":
+                            return name
+                time.sleep(0.05)
+            pytest.fail("nobody leads")
+
+        leader = set_colour("blue")
+        assert {name: ask(port, "get colour") for name, port in ports.items()} == dict.fromkeys(ports, "blue")
+        follower = next(name for name in ports if name != leader)
+        assert f"ask {leader} at 127.0.0.1:" in ask(ports[follower], "set colour red")
+        assert ask(ports[leader], "what") == "say: set KEY VALUE, or get KEY"
+
+        processes.pop(leader).kill()
+
+        set_colour("green")
+        assert {name: ask(ports[name], "get colour") for name in processes} == dict.fromkeys(processes, "green")

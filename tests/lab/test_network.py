@@ -235,6 +235,37 @@ def test_who_is_spoken_to_may_answer_before_it_knows_the_speaker() -> None:
     assert mesh.at[A].terms == [2]
 
 
+def test_an_answer_is_dialled_for_again_when_the_peers_death_overtook_the_dial() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.set_peers(A, [])
+    mesh.say(A, B, 1)
+    mesh.wait()
+    mesh.network.cut(A, B)
+    mesh.network.post(Opening(sender=A, to=B, term=0, cluster="", incarnation=1, start=1, last_index=0, last_term=0))
+    mesh.network.mend(A, B)
+    mesh.network.detach(B, power_lost=False)
+    mesh.wait()
+    mesh.start(B)
+    mesh.wait()
+
+    mesh.say(A, B, 2)
+    mesh.wait()
+    mesh.say(A, B, 3)
+    mesh.wait()
+
+    assert mesh.at[B].terms == [3]
+
+
+def test_peers_that_stay_are_not_dialled_again() -> None:
+    """Or a change of the members would make a refusal that is on its way go by unheard."""
+    mesh = Mesh(A, B, C)
+    mesh.network.detach(B, power_lost=False)
+    mesh.network.set_peers(A, [B])
+    mesh.wait()
+
+    assert "stopped 2" in mesh.at[A].told
+
+
 class Caller:
     """The end that opened a link for a snapshot."""
 

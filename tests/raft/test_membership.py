@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raftswarm.raft.events import ReadBarrier, TransferLeadership, Transition
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
+from raftswarm.raft.events import Propose, ReadBarrier, Receive, TransferLeadership, Transition
+from raftswarm.raft.log_entry import Batch, Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.log_view import encode_configuration
 from raftswarm.raft.membership import plan_change, plan_leave, promote
-from raftswarm.raft.messages import AppendEntries, HeartbeatReply, PreVote, PreVoteReply, VoteReply
+from raftswarm.raft.messages import AppendEntries, AppendReply, HeartbeatReply, PreVote, PreVoteReply, VoteReply
 from raftswarm.raft.roles import PreCandidate
+from raftswarm.raft.settings import RaftSettings
 
 if TYPE_CHECKING:
     from tests.raft.conftest import Bench, MakeBench, MakeCluster
@@ -372,6 +373,22 @@ def test_a_joint_configuration_is_left_as_soon_as_it_is_committed_and_not_earlie
     bench.write()
     bench.acknowledge(4)
     assert bench.member.commit_index == 3  # The old voters are not asked any more.
+
+
+def test_a_full_tail_does_not_keep_a_joint_configuration_from_being_left(make_bench: MakeBench) -> None:
+    """Or a busy leader would never find room for the entry that leaves it."""
+    bench = make_bench(settings=RaftSettings(uncommitted_bytes=10))
+    bench.lead(BOB)
+    bench.change_members(members(1, 4, 5))
+    bench.write()
+    bench.acknowledge(4, 2)
+
+    busy = Propose(7, Batch(1, bytes(1000)), 0)
+    acknowledged = AppendReply(sender=BOB, to=ALICE, term=1, success=True, match_index=2)
+    bench.step(Receive(acknowledged), busy)
+
+    assert bench.proposals[-1].index == 3
+    assert bench.member.configuration == members(1, 4, 5)
 
 
 def test_an_explicit_joint_configuration_stays_until_its_new_members_are_proposed(make_bench: MakeBench) -> None:
