@@ -12,7 +12,7 @@ RAFTSWARM_EXAMPLES runs more than the gate does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import product
 
 import attrs
@@ -37,7 +37,7 @@ from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured, Context
 from raftswarm.wire.envelopes import EnvelopeKind, encode_command, encode_open, encode_plain
 
-EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "200"))
 MAX_VOTERS = 5
 MAX_HOSTS = 9
 SESSION_KINDS = (EnvelopeKind.OPEN, EnvelopeKind.COMMAND)
@@ -137,6 +137,7 @@ class Engine(RuleBasedStateMachine):
         )
         self.removed: set[int] = set()
         self.clients = [Client("one"), Client("two")]
+        self.is_over = False
         self.world.run_for(3.0)
 
     # Time.
@@ -195,7 +196,7 @@ class Engine(RuleBasedStateMachine):
             self.world.stop(member)
         else:
             self.world.crash(member, power_lost=how == "without power")
-        self.world.heap.after(lasts, self.start, member)
+        self.later(lasts, lambda: self.start(member))
         self.world.run_for(then)
 
     @rule(pick=picks, disk_calls=st.integers(0, 20), power_lost=st.booleans())
@@ -209,7 +210,7 @@ class Engine(RuleBasedStateMachine):
         member = self.runner(pick)
         if member is not None:
             self.world.pause(member)
-            self.world.heap.after(lasts, self.resume, member)
+            self.later(lasts, lambda: self.resume(member))
             self.world.run_for(then)
 
     @rule(pick=leader_or_any, seconds=st.sampled_from((0.0, 0.05, 2.0)))
@@ -223,6 +224,15 @@ class Engine(RuleBasedStateMachine):
             host.stall_seconds = 0.0
             self.start(member)
             self.resume(member)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """End a fault, unless all of them have been ended by then."""
+
+        def end() -> None:
+            if not self.is_over:
+                action()
+
+        self.world.heap.after(seconds, end)
 
     def start(self, member: int) -> None:
         if self.world.hosts[member].process is None:
@@ -238,7 +248,7 @@ class Engine(RuleBasedStateMachine):
     @rule(pick=leader_or_any, lasts=lasting, then=pauses)
     def isolate(self, pick: int | None, lasts: float, then: float) -> None:
         self.world.isolate(self.member(pick) or 1)
-        self.world.heap.after(lasts, self.world.heal)
+        self.later(lasts, self.world.heal)
         self.world.run_for(then)
 
     @rule(mask=st.integers(1, 30), one_way=st.booleans(), lasts=lasting, then=pauses)
@@ -249,7 +259,7 @@ class Engine(RuleBasedStateMachine):
                 self.world.network.cut(sender, receiver)
         else:
             self.world.partition(one, other)
-        self.world.heap.after(lasts, self.world.heal)
+        self.later(lasts, self.world.heal)
         self.world.run_for(then)
 
     @rule(loss=st.sampled_from((0.0, 0.3)), repeated=st.sampled_from((0.0, 0.5)), late=st.sampled_from((0.0, 0.5)))
@@ -325,6 +335,7 @@ class Engine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        self.is_over = True
         nemesis = Nemesis(self.world)
         nemesis.stop()
         check_liveness(self.world, nemesis)
