@@ -277,14 +277,32 @@ async def find_leader(processes: list[Process]) -> Process:
     raise AssertionError
 
 
-async def watch(leader: Process, until: Callable[[dict[str, Any]], Any]) -> tuple[float, float]:
-    """Let the load run until a report of the leader's satisfies; return commands a second, and seconds."""
+@attrs.frozen
+class Phase:
+    """What the leader did in a part of the story."""
+
+    seconds: float
+    commands: int
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Commands a second."""
+        return self.commands / self.seconds
+
+    @property
+    def cpu_micros(self) -> float:
+        """The leader's own work for one command: the others' share of the machine is not in it."""
+        return self.cpu_seconds / self.commands * 1e6
+
+
+async def watch(leader: Process, until: Callable[[dict[str, Any]], Any]) -> Phase:
+    """Let the load run until a report of the leader's satisfies."""
     first = last = await leader.ask()
     while not await until(last):
         await trio.sleep(SAMPLE_SECONDS)
         last = await leader.ask()
-    seconds = last["at"] - first["at"]
-    return (last["acknowledged"] - first["acknowledged"]) / seconds, seconds
+    return Phase(*(last[name] - first[name] for name in ("at", "acknowledged", "cpu")))
 
 
 async def measure(processes: list[Process], settings: Settings) -> dict[str, Any]:
@@ -304,30 +322,35 @@ async def measure(processes: list[Process], settings: Settings) -> dict[str, Any
         return bool(theirs["applied"] >= report["applied"] - 2 * settings.outstanding)
 
     begin = await leader.ask()
-    healthy, _ = await watch(leader, for_a_while)
+    healthy = await watch(leader, for_a_while)
     if settings.pause:
         behind.signal(signal.SIGSTOP)
     else:
         await behind.end()
     begin = await leader.ask()
-    away, _ = await watch(leader, far_ahead)
+    away = await watch(leader, far_ahead)
     if settings.pause:
         behind.signal(signal.SIGCONT)
     else:
         await behind.start()
-    catching_up, seconds = await watch(leader, caught_up)
+    catching_up = await watch(leader, caught_up)
     begin = await leader.ask()
-    after, _ = await watch(leader, for_a_while)
+    after = await watch(leader, for_a_while)
     await leader.ask("stop")
     reports = await settle(processes)
     return {
-        "healthy": healthy,
-        "away": away,
-        "catching_up": catching_up,
-        "after": after,
-        "ratio": catching_up / healthy,
-        "ratio_to_away": catching_up / away,
-        "seconds": seconds,
+        "phases": {
+            title: {"rate": phase.rate, "seconds": phase.seconds, "leader_cpu_micros": phase.cpu_micros}
+            for title, phase in (
+                ("all three follow", healthy),
+                ("one is away", away),
+                ("it catches up", catching_up),
+                ("afterwards", after),
+            )
+        },
+        "ratio": catching_up.rate / healthy.rate,
+        "ratio_to_away": catching_up.rate / away.rate,
+        "seconds": catching_up.seconds,
         "snapshot_bytes": reports[behind.name]["restored_bytes"],
         "by_snapshot": reports[behind.name]["restored"],
         "elections": max(report["term"] for report in reports.values()) - begin["term"],
@@ -375,13 +398,12 @@ def free_addresses() -> dict[str, str]:
 def show(found: dict[str, Any], settings: Settings) -> None:
     links = "TLS" if settings.tls else "plain"
     print(f"{settings.commands} commands of {settings.command_bytes} bytes behind, {links} links")
-    for title, name in (
-        ("all three follow", "healthy"),
-        ("one is away", "away"),
-        ("it catches up", "catching_up"),
-        ("afterwards", "after"),
-    ):
-        print(f"  {title:<18} {found[name]:>10,.0f} commands/s  {found[name] / found['healthy']:>6.0%}")
+    base = found["phases"]["all three follow"]["rate"]
+    for title, phase in found["phases"].items():
+        print(
+            f"  {title:<18} {phase['rate']:>10,.0f} commands/s  {phase['rate'] / base:>6.0%}   "
+            f"{phase['leader_cpu_micros']:6.2f} us of the leader's CPU each"
+        )
     print(
         f"catch-up {found['seconds']:.1f} s, {found['by_snapshot']} commands by snapshots of "
         f"{found['snapshot_bytes'] / 1e6:.1f} MB, elections {found['elections']}, refused {found['refused']}, "

@@ -12,7 +12,8 @@ RAFTSWARM_EXAMPLES runs more than the gate does.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import product
 
 import attrs
 import msgspec
@@ -22,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.consensus.sessions import SessionMachine
+from raftswarm.errors import Rejected
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.history import Call
@@ -35,13 +37,18 @@ from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured, Context
 from raftswarm.wire.envelopes import EnvelopeKind, encode_command, encode_open, encode_plain
 
-EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "200"))
 MAX_VOTERS = 5
 MAX_HOSTS = 9
 SESSION_KINDS = (EnvelopeKind.OPEN, EnvelopeKind.COMMAND)
 
 picks = st.integers(0, 7)
 """Which of those that are there; small, so that examples stay readable."""
+leader_or_any = st.none() | picks
+lasting = st.sampled_from((1.0, 0.05, 4.0, 60.0))
+"""Seconds until a fault ends; the longest lasts till the end."""
+pauses = st.sampled_from((0.05, 0.0, 0.002, 0.5))
+"""Seconds until the next rule."""
 
 
 class Counted:
@@ -52,6 +59,8 @@ class Counted:
 
     def apply(self, command: bytes, context: Context) -> object:
         del context
+        if command == REFUSED:
+            raise Rejected("as it was asked to be")
         client, _, sequence = command.decode().partition(" ")
         if not sequence:
             return None
@@ -102,7 +111,7 @@ class Client:
 
 
 class Engine(RuleBasedStateMachine):
-    """Some members and whatever may befall them."""
+    """Some members and whatever may befall them. Most faults end by themselves, or little would happen in between."""
 
     world: CoreWorld
 
@@ -128,6 +137,8 @@ class Engine(RuleBasedStateMachine):
         )
         self.removed: set[int] = set()
         self.clients = [Client("one"), Client("two")]
+        self.is_over = False
+        self.world.run_for(3.0)
 
     # Time.
 
@@ -136,100 +147,120 @@ class Engine(RuleBasedStateMachine):
         for _ in range(events):
             self.world.heap.run_next()
 
-    @rule(milliseconds=st.sampled_from((1, 5, 20, 100, 400)))
-    def run_for(self, milliseconds: int) -> None:
-        self.world.run_for(milliseconds / 1000)
-
-    @rule(seconds=st.sampled_from((1, 3)))
-    def run_elections(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from((0.4, 1.5, 3.0)))
+    def run_for(self, seconds: float) -> None:
         self.world.run_for(seconds)
 
     # Clients.
 
-    @rule(pick=st.none() | picks, count=st.sampled_from((1, 2, 8)))
-    def write(self, pick: int | None, count: int) -> None:
+    @rule(pick=leader_or_any, count=st.sampled_from((1, 2, 8)), then=pauses)
+    def write(self, pick: int | None, count: int, then: float) -> None:
         for _ in range(count):
             self.world.propose(b"x", member=self.member(pick))
+        self.world.run_for(then)
 
-    @rule(pick=picks)
-    def write_what_is_refused(self, pick: int) -> None:
+    @rule(pick=leader_or_any, then=pauses)
+    def write_what_is_refused(self, pick: int | None, then: float) -> None:
         self.world.propose(REFUSED, member=self.member(pick))
+        self.world.run_for(then)
 
-    @rule(pick=st.none() | picks)
-    def read(self, pick: int | None) -> None:
+    @rule(pick=leader_or_any, then=pauses)
+    def read(self, pick: int | None, then: float) -> None:
         self.world.read(member=self.member(pick))
+        self.world.run_for(then)
 
-    @rule(which=st.integers(0, 1), pick=st.none() | picks)
-    def send_in_session(self, which: int, pick: int | None) -> None:
+    @rule(which=st.integers(0, 1), pick=leader_or_any, then=pauses)
+    def send_in_session(self, which: int, pick: int | None, then: float) -> None:
         """The next command, or the newest again as long as it has no answer, whomever it was sent to before."""
         client, member = self.clients[which], self.member(pick)
         client.check()
         if client.session is None:
             client.opening = self.world.propose(encode_open(client.name.encode().ljust(16)), member=member)
-            return
-        if client.is_answered or not client.calls:
-            client.sequence += 1
-            client.calls = []
-        payload = f"{client.name} {client.sequence}".encode()
-        command = encode_command(client.session, client.sequence, client.sequence - 1, payload)
-        client.calls.append(self.world.propose(command, member=member))
+        else:
+            if client.is_answered or not client.calls:
+                client.sequence += 1
+                client.calls = []
+            payload = f"{client.name} {client.sequence}".encode()
+            command = encode_command(client.session, client.sequence, client.sequence - 1, payload)
+            client.calls.append(self.world.propose(command, member=member))
+        self.world.run_for(then)
 
     # Machines.
 
-    @rule(pick=st.none() | picks, power_lost=st.booleans())
-    def crash(self, pick: int | None, power_lost: bool) -> None:
-        if (member := self.runner(pick)) is not None:
-            self.world.crash(member, power_lost=power_lost)
-
-    @rule(pick=picks)
-    def stop(self, pick: int) -> None:
-        if (member := self.runner(pick)) is not None:
+    @rule(pick=leader_or_any, how=st.sampled_from(("killed", "without power", "stopped")), lasts=lasting, then=pauses)
+    def crash(self, pick: int | None, how: str, lasts: float, then: float) -> None:
+        member = self.runner(pick)
+        if member is None:
+            return
+        if how == "stopped":
             self.world.stop(member)
-
-    @rule(pick=picks)
-    def start(self, pick: int) -> None:
-        if (member := self.sleeper(pick)) is not None:
-            self.world.start(member)
+        else:
+            self.world.crash(member, power_lost=how == "without power")
+        self.later(lasts, lambda: self.start(member))
+        self.world.run_for(then)
 
     @rule(pick=picks, disk_calls=st.integers(0, 20), power_lost=st.booleans())
     def die_in_recovery(self, pick: int, disk_calls: int, power_lost: bool) -> None:
-        if (member := self.sleeper(pick)) is not None:
-            self.world.start_and_crash(member, disk_calls, power_lost=power_lost)
+        down = [member for member, host in self.world.hosts.items() if host.process is None]
+        if down:
+            self.world.start_and_crash(down[pick % len(down)], disk_calls, power_lost=power_lost)
 
-    @rule(pick=st.none() | picks)
-    def pause(self, pick: int | None) -> None:
-        if (member := self.runner(pick)) is not None:
+    @rule(pick=leader_or_any, lasts=lasting, then=pauses)
+    def pause(self, pick: int | None, lasts: float, then: float) -> None:
+        member = self.runner(pick)
+        if member is not None:
             self.world.pause(member)
+            self.later(lasts, lambda: self.resume(member))
+            self.world.run_for(then)
+
+    @rule(pick=leader_or_any, seconds=st.sampled_from((0.0, 0.05, 2.0)))
+    def stall_disk(self, pick: int | None, seconds: float) -> None:
+        self.world.hosts[self.member(pick) or 1].stall_seconds = seconds
 
     @rule()
-    def resume(self) -> None:
-        for host in self.world.hosts.values():
-            if host.process is not None and host.process.paused:
-                self.world.resume(host.member_id)
+    def mend(self) -> None:
+        self.world.heal()
+        for member, host in self.world.hosts.items():
+            host.stall_seconds = 0.0
+            self.start(member)
+            self.resume(member)
 
-    @rule(pick=picks, seconds=st.sampled_from((0.0, 0.05, 2.0)))
-    def stall_disk(self, pick: int, seconds: float) -> None:
-        self.world.hosts[self.member(pick) or 1].stall_seconds = seconds
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """End a fault, unless all of them have been ended by then."""
+
+        def end() -> None:
+            if not self.is_over:
+                action()
+
+        self.world.heap.after(seconds, end)
+
+    def start(self, member: int) -> None:
+        if self.world.hosts[member].process is None:
+            self.world.start(member)
+
+    def resume(self, member: int) -> None:
+        process = self.world.hosts[member].process
+        if process is not None and process.paused:
+            self.world.resume(member)
 
     # Links.
 
-    @rule(pick=st.none() | picks)
-    def isolate(self, pick: int | None) -> None:
+    @rule(pick=leader_or_any, lasts=lasting, then=pauses)
+    def isolate(self, pick: int | None, lasts: float, then: float) -> None:
         self.world.isolate(self.member(pick) or 1)
+        self.later(lasts, self.world.heal)
+        self.world.run_for(then)
 
-    @rule(mask=st.integers(1, 30))
-    def partition(self, mask: int) -> None:
-        members = sorted(self.world.hosts)
-        one = [member for place, member in enumerate(members) if mask >> place & 1]
-        self.world.partition(one, [member for member in members if member not in one])
-
-    @rule(sender=picks, receiver=picks)
-    def cut_one_way(self, sender: int, receiver: int) -> None:
-        self.world.network.cut(self.member(sender) or 1, self.member(receiver) or 1)
-
-    @rule()
-    def heal(self) -> None:
-        self.world.heal()
+    @rule(mask=st.integers(1, 30), one_way=st.booleans(), lasts=lasting, then=pauses)
+    def partition(self, mask: int, one_way: bool, lasts: float, then: float) -> None:
+        one, other = self.divide(sorted(self.world.hosts), mask)
+        if one_way:
+            for sender, receiver in product(one, other):
+                self.world.network.cut(sender, receiver)
+        else:
+            self.world.partition(one, other)
+        self.later(lasts, self.world.heal)
+        self.world.run_for(then)
 
     @rule(loss=st.sampled_from((0.0, 0.3)), repeated=st.sampled_from((0.0, 0.5)), late=st.sampled_from((0.0, 0.5)))
     def change_weather(self, loss: float, repeated: float, late: float) -> None:
@@ -239,42 +270,48 @@ class Engine(RuleBasedStateMachine):
 
     # Leadership and members.
 
-    @rule(pick=st.none() | picks)
-    def transfer(self, pick: int | None) -> None:
-        self.world.transfer_leadership(self.member(pick) or 0 if pick is not None else 0)
+    @rule(pick=leader_or_any, then=pauses)
+    def transfer(self, pick: int | None, then: float) -> None:
+        """To that member, or to the best."""
+        self.world.transfer_leadership(0 if pick is None else self.member(pick) or 0)
+        self.world.run_for(then)
 
     @precondition(lambda self: self.world.leader is not None)
-    @rule(how=st.sampled_from(("vote", "learn", "promise")))
-    def add(self, how: str) -> None:
+    @rule(how=st.sampled_from(("vote", "learn", "promise")), then=pauses)
+    def add(self, how: str, then: float) -> None:
         listed = {*self.world.configuration.member_ids, *self.removed}
         waiting = [member for member in self.world.hosts if member not in listed]
         if not waiting and len(self.world.hosts) < MAX_HOSTS:
             waiting = [self.world.build_member()]
         if waiting and len(self.world.configuration.voters) < MAX_VOTERS:
             self.world.add_member(waiting[0], learner=how == "learn", promote=how == "promise")
+            self.world.run_for(then)
 
     @precondition(lambda self: self.world.leader is not None)
-    @rule(pick=picks)
-    def remove(self, pick: int) -> None:
+    @rule(pick=leader_or_any, then=pauses)
+    def remove(self, pick: int | None, then: float) -> None:
+        """That member, or the leader; a removed one never comes back."""
         members = self.world.configuration.member_ids
-        member = members[pick % len(members)]
+        member = members[pick % len(members)] if pick is not None else self.world.leader
+        assert member is not None
         self.removed.add(member)
         self.world.remove_member(member)
+        self.world.run_for(then)
 
     @precondition(lambda self: self.world.leader is not None)
-    @rule(mask=st.integers(1, 31), transition=st.sampled_from(Transition))
-    def choose_voters(self, mask: int, transition: Transition) -> None:
+    @rule(mask=st.integers(1, 31), transition=st.sampled_from(Transition), then=pauses)
+    def choose_voters(self, mask: int, transition: Transition, then: float) -> None:
         """Several at once, by joint consensus (D 4.3); whoever is not chosen learns."""
-        members = sorted(self.world.configuration.member_ids)
-        voters = [member for place, member in enumerate(members) if mask >> place & 1]
+        voters, learners = self.divide(sorted(self.world.configuration.member_ids), mask)
         if voters:
-            learners = [member for member in members if member not in voters]
             self.world.change_members(self.world.list_members(voters, learners), transition=transition)
+            self.world.run_for(then)
 
     @precondition(lambda self: self.world.configuration.is_joint and not self.world.configuration.auto_leave)
-    @rule()
-    def leave_joint(self) -> None:
+    @rule(then=pauses)
+    def leave_joint(self, then: float) -> None:
         self.world.leave_joint()
+        self.world.run_for(then)
 
     # Whom a rule means.
 
@@ -284,18 +321,21 @@ class Engine(RuleBasedStateMachine):
         return self.world.leader if pick is None else members[pick % len(members)]
 
     def runner(self, pick: int | None) -> int | None:
+        """Return that one of those that run."""
         running = self.world.running
         return self.world.leader if pick is None or not running else running[pick % len(running)]
 
-    def sleeper(self, pick: int) -> int | None:
-        down = [member for member, host in self.world.hosts.items() if host.process is None]
-        return down[pick % len(down)] if down else None
+    def divide(self, members: list[int], mask: int) -> tuple[list[int], list[int]]:
+        """Return those that the mask has a bit for, and the others."""
+        one = [member for place, member in enumerate(members) if mask >> place & 1]
+        return one, [member for member in members if member not in one]
 
     # The end.
 
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        self.is_over = True
         nemesis = Nemesis(self.world)
         nemesis.stop()
         check_liveness(self.world, nemesis)

@@ -44,7 +44,7 @@ def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
                 outcomes += [(file.path, outcome) for outcome in file.check()]
     except InvalidSpec as error:
         raise _BadVectors(str(error)) from None
-    counts = Counter(outcome.verdict for _, outcome in outcomes)
+    counts: Counter[Verdict] = Counter(outcome.verdict for _, outcome in outcomes)
     if as_json:
         _print_json(outcomes, counts)
     else:

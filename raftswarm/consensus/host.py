@@ -93,12 +93,13 @@ async def open_member(
         MachineFailed: from within the block: the state machine raised; the message names the command.
     """
     founding = found(cluster, name, members, address)
-    async with open_host(
-        directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
-    ) as host:
-        running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=trace)
-        async with running as member:
-            yield member
+    with open_trace(trace) as sink:
+        async with open_host(
+            directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
+        ) as host:
+            running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=sink)
+            async with running as member:
+                yield member
 
 
 @asynccontextmanager
@@ -231,9 +232,12 @@ class Host:
         founding = found(f"{self.cluster}/{group}", self.name, members, None if members else self.address)
         if founding.address != self.address:
             raise InvalidSpec(f"{self.name} listens on {self.address}, and not on {founding.address} as `members` says")
-        running = self.run(founding, f"groups/{group}", machine, settings=settings, compaction=compaction, trace=trace)
-        async with running as member:
-            yield member
+        place = f"groups/{group}"
+        with open_trace(trace) as sink:
+            async with self.run(
+                founding, place, machine, settings=settings, compaction=compaction, trace=sink
+            ) as member:
+                yield member
 
     @asynccontextmanager
     async def run(
@@ -244,7 +248,7 @@ class Host:
         *,
         settings: RaftSettings | None,
         compaction: CompactionPolicy | None,
-        trace: str | PathLike[str] | TraceSink | None = None,
+        trace: TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
         group = founding.cluster
@@ -252,22 +256,20 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with open_trace(trace) as sink:
-                with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                    opened = await self._open_storage(f"{self._place}/{directory}", founding)
-                self._cards[group] = Card(opened[1].member_id, self.name, group)
-                world = World(
-                    runner=self._world.runner,
-                    links=self._links,
-                    wall_clock=self._world.wall_clock,
-                    chance=self._world.chance,
-                    trace=sink,
-                )
-                async with run_member(
-                    machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
-                ) as member:
-                    self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
-                    yield member
+            opened = await self._open_storage(f"{self._place}/{directory}", founding)
+            self._cards[group] = Card(opened[1].member_id, self.name, group)
+            world = World(
+                runner=self._world.runner,
+                links=self._links,
+                wall_clock=self._world.wall_clock,
+                chance=self._world.chance,
+                trace=trace,
+            )
+            async with run_member(
+                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
+            ) as member:
+                self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
+                yield member
         finally:
             self._served.pop(group, None)
             self._cards.pop(group, None)
@@ -275,6 +277,7 @@ class Host:
 
     async def _open_storage(self, place: str, founding: Founding) -> Opened:
         world = self._world
+        opened: list[Opened] = []
         job = partial(
             open_storage,
             world.disk,
@@ -284,7 +287,9 @@ class Host:
             world.entropy,
             segment_bytes=self._segment_bytes,
         )
-        return await run_job(world.runner, job)
+        with trio.CancelScope(shield=True):  # What was opened has to be closed.
+            opened.append(await run_job(world.runner, job))
+        return opened[0]
 
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from random import Random
 from typing import Final, Generic, TypeVar
 
@@ -101,6 +102,8 @@ class MemoryCluster(Generic[M]):
         self._cable = MemoryCable()
         self._places: dict[str, _Place[M]] = {}
         self._failure: RaftSwarmError | None = None
+        self._births = count()
+        """One that comes back with an empty disk draws other numbers than it did before: its id, for one."""
         addresses = {name: self.address(name) for name in names}
         for name in names:
             self._add_place(found(CLUSTER, name, addresses, None))
@@ -178,7 +181,7 @@ class MemoryCluster(Generic[M]):
             raise self._failure
 
     def _add_place(self, founding: Founding) -> _Place[M]:
-        chance = Random(f"{self._seed}/{founding.name}")  # noqa: S311 - timing, and keys that keep nothing secret
+        chance = Random(f"{self._seed}/{next(self._births)}/{founding.name}")  # noqa: S311 - timing, and keys that keep nothing secret
         place: _Place[M] = _Place(founding, chance)
         self._places[founding.name] = place
         return place

@@ -132,6 +132,15 @@ class Surroundings(Protocol):
 
 
 @attrs.frozen
+class _Asked:
+    """What the member has not answered yet."""
+
+    waiters: Sequence[Waiter]
+    if_lost: type[RaftSwarmError]
+    """What it means if it never will."""
+
+
+@attrs.frozen
 class _Appended:
     """Proposals that are in the log and wait to be committed."""
 
@@ -183,7 +192,7 @@ class Replica:
         """Commands that wait for a turn, or for room in the leader's uncommitted tail."""
         self._waiting_bytes = 0
         self._next_token = 1
-        self._asked: dict[int, Sequence[Waiter]] = {}
+        self._asked: dict[int, _Asked] = {}
         """Waiters of proposals, reads and transfers that the member has not answered yet, by token."""
         self._appended: deque[_Appended] = deque()
         self._reads: deque[tuple[int, Waiter]] = deque()
@@ -225,7 +234,7 @@ class Replica:
     @property
     def waiting(self) -> int:
         """How many waiters have no answer yet."""
-        asked = sum(map(len, self._asked.values()))
+        asked = sum(len(asked.waiters) for asked in self._asked.values())
         appended = sum(len(entry.waiters) for entry in self._appended)
         return len(self._commands) + asked + appended + len(self._reads)
 
@@ -239,11 +248,15 @@ class Replica:
             if len(self._events) >= MAX_WAITING_EVENTS:
                 return  # A lost message, as far as the sender can tell; Raft bears it.
             message = event.message
-            if isinstance(message, InstallSnapshot) and message.snapshot != self._received_snapshot:
+            if isinstance(message, InstallSnapshot) and self._lacks_data_of(message.snapshot):
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
         self._surroundings.wake()
+
+    def _lacks_data_of(self, snapshot: SnapshotMeta) -> bool:
+        """Tell whether it cannot be installed. What is committed here needs no data: the leader has to be told so."""
+        return snapshot.index > self._member.commit_index and snapshot != self._received_snapshot
 
     def propose(self, command: bytes, waiter: Waiter) -> None:
         """Queue a command; what waits when the turn comes travels as one batch.
@@ -275,17 +288,19 @@ class Replica:
 
     def read_barrier(self, waiter: Waiter) -> None:
         """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""
-        self._ask(waiter, ReadBarrier)
+        self._ask(waiter, ReadBarrier, if_lost=NotLeader)
 
     def transfer_leadership(self, to: int, waiter: Waiter) -> None:
         """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
-        self._ask(waiter, lambda token: TransferLeadership(to, token))
+        self._ask(waiter, lambda token: TransferLeadership(to, token), if_lost=TransferFailed)
 
-    def _ask(self, waiter: Waiter, event_of: Callable[[int], Event]) -> None:
+    def _ask(
+        self, waiter: Waiter, event_of: Callable[[int], Event], *, if_lost: type[RaftSwarmError] = OutcomeUnknown
+    ) -> None:
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
         else:
-            self.offer(event_of(self._expect([waiter])))
+            self.offer(event_of(self._expect([waiter], if_lost)))
 
     def receive_snapshot(self) -> IncomingSnapshot:
         """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""
@@ -592,14 +607,14 @@ class Replica:
 
     # Answers.
 
-    def _expect(self, waiters: Sequence[Waiter]) -> int:
+    def _expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError] = OutcomeUnknown) -> int:
         token = self._next_token
         self._next_token += 1
-        self._asked[token] = waiters
+        self._asked[token] = _Asked(waiters, if_lost)
         return token
 
     def _proposal_answered(self, outcome: ProposalOutcome) -> None:
-        waiters = self._asked.pop(outcome.token)
+        waiters = self._asked.pop(outcome.token).waiters
         if outcome.refused:
             error = self._refusal(outcome)
             for waiter in waiters:
@@ -621,14 +636,14 @@ class Replica:
         return NotLeader(f"{reason}: ask {who}", leader, info.address, info.name)
 
     def _read_answered(self, outcome: ReadOutcome) -> None:
-        for waiter in self._asked.pop(outcome.token):
+        for waiter in self._asked.pop(outcome.token).waiters:
             if outcome.refused:
                 waiter.fail(self._refusal(outcome))
             else:
                 self._reads.append((outcome.index, waiter))
 
     def _transfer_ended(self, outcome: TransferOutcome) -> None:
-        for waiter in self._asked.pop(outcome.token):
+        for waiter in self._asked.pop(outcome.token).waiters:
             if outcome.failed:
                 waiter.fail(TransferFailed(outcome.failed, outcome.leader or None))
             else:
@@ -654,9 +669,9 @@ class Replica:
                 waiter.fail(OutcomeUnknown("leadership was lost while it was being committed"))
 
     def _fail_unfinished(self, reason: str) -> None:
-        for waiters in self._asked.values():
-            for waiter in waiters:
-                waiter.fail(OutcomeUnknown(reason))
+        for asked in self._asked.values():
+            for waiter in asked.waiters:
+                waiter.fail(asked.if_lost(reason))
         self._asked.clear()
         if self._applying is not None:
             self._applying.fail_rest(OutcomeUnknown(reason))

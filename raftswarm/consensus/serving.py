@@ -238,8 +238,9 @@ class _QuestionsWaiter:
         self._first = first
         self._questions = questions
 
-    def complete(self, _: object) -> None:
+    def complete(self, result: object) -> None:
         """The machine here is up to date."""
+        del result
         for number, question in enumerate(self._questions, self._first):
             try:
                 encoded = self._desk.ask_machine(question)

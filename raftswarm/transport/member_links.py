@@ -113,11 +113,11 @@ class MemberLinks:
             self._host.leave(self._group)
 
     def set_configuration(self, configuration: Configuration, before: Configuration | None = None) -> None:
-        """Dial whoever is new, hang up on whoever is gone, also from `before`."""
+        """Dial whoever is new, hang up on whoever is neither here nor in `before`, which is committed."""
         infos = chain(_all_members(before or configuration), _all_members(configuration))
         members = {info.id: info for info in infos if info.id != self._member_id}
         for peer in list(self._peers.values()):
-            if peer.known and members.get(peer.info.id) != peer.info:
+            if peer.known and not _is_same_node(peer.info, members.get(peer.info.id)):
                 peer.hang_up()
                 peer.known = False
                 self._forget_if_idle(peer)
@@ -185,29 +185,25 @@ class MemberLinks:
             known.vouch(link)
 
     def _peer(self, member_id: int) -> _Peer:
-        return self._peers.setdefault(
-            member_id,
-            _Peer(
-                introduction=Introduction(group=self._group, sender=self._member_id, to=member_id),
-                info=MemberInfo(id=member_id),
-                host=self._host,
-                events=self._events,
-                gone=self._forget_if_idle,
-            ),
-        )
+        introduction = Introduction(group=self._group, sender=self._member_id, to=member_id)
+        unknown = _Peer(introduction, MemberInfo(id=member_id), self._host, self._events, self._forget_if_idle)
+        return self._peers.setdefault(member_id, unknown)
 
     def _forget_if_idle(self, peer: _Peer) -> None:
         if not (peer.known or peer.dialled or peer.called) and self._peers.get(peer.info.id) is peer:
             del self._peers[peer.info.id]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class _Peer:
     """Another member of the group (`host_links.Correspondent`), and what leads to it."""
 
     introduction: Introduction
     """What we say of ourselves on links to it."""
     info: MemberInfo
+    _host: HostLinks
+    _events: MemberEvents
+    _gone: Callable[[_Peer], None]
     known: bool = False
     """The configuration lists it."""
     dialled: dict[Lane, Channel] = attrs.field(factory=dict)
@@ -217,9 +213,6 @@ class _Peer:
     """The member knows that messages get lost; nothing to say again until one gets through."""
     stop_told: bool = False
     _is_dialled: bool = False
-    _host: HostLinks
-    _events: MemberEvents
-    _gone: Callable[[_Peer], None]
 
     def channel(self, lane: Lane) -> Channel | None:
         """What to speak on."""
@@ -295,6 +288,11 @@ class _Peer:
         if not self.loss_told:
             self.loss_told = True
             self._events.unreachable(self.info.id)
+
+
+def _is_same_node(info: MemberInfo, other: MemberInfo | None) -> bool:
+    """A change of a member's part, or of its priority, leaves its links alone."""
+    return other is not None and (info.address, info.name) == (other.address, other.name)
 
 
 def _all_members(configuration: Configuration) -> Iterator[MemberInfo]:

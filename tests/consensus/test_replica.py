@@ -264,3 +264,24 @@ def test_a_snapshot_whose_data_never_came_is_not_installed() -> None:
 
     assert any(f"ignored a snapshot from {leader} whose data never arrived" in line for line in world.trace.lines)
     finish(world, world.propose(b""))
+
+
+def test_a_snapshot_of_what_is_committed_needs_no_data_and_is_answered() -> None:
+    """A follower that was started again after it had installed one, and before its leader heard of that."""
+    trace = Trace(enabled=True)
+    world = CoreWorld(5, trace=trace)
+    leader = lead(world)
+    follower = next(member for member in world.running if member != leader)
+    member = world.process(follower).member
+    reminder = InstallSnapshot(
+        sender=leader,
+        to=follower,
+        term=member.term,
+        boot=1,
+        snapshot=SnapshotMeta(index=member.commit_index, term=member.term, configuration=member.configuration),
+    )
+
+    world.process(follower).received(reminder)
+    world.run_for(0.05)
+
+    assert any(f"{follower}->{leader} SnapshotReply" in line for line in trace.lines)

@@ -30,3 +30,36 @@ async def test_everybody_who_waits_sees_the_value_they_wait_for() -> None:
         watched.set(2)
 
     assert seen == [1, 2]
+
+
+async def test_a_watcher_is_given_the_value_and_then_each_newer_one() -> None:
+    watched = Watched(0)
+    seen: list[int] = []
+
+    async def watch() -> None:
+        async for value in watched:
+            seen.append(value)
+            if value == 2:
+                return
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch)
+        for value in (1, 2):
+            await trio.testing.wait_all_tasks_blocked()
+            watched.set(value)
+
+    assert seen == [0, 1, 2]
+
+
+async def test_a_slow_watcher_skips_to_the_newest_and_misses_no_last_one() -> None:
+    watched = Watched(0)
+    changes = aiter(watched)
+    assert await anext(changes) == 0
+
+    for value in range(1, 100):
+        watched.set(value)
+
+    assert await anext(changes) == 99
+    with trio.move_on_after(0) as nothing_more:
+        await anext(changes)
+    assert nothing_more.cancelled_caught

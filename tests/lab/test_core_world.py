@@ -638,6 +638,25 @@ def test_a_leader_that_slept_through_its_lease_does_not_answer_by_it(seed: int) 
     assert finish(world, late).error is not None  # The history itself looks for reads that see too little.
 
 
+@pytest.mark.parametrize("settings", [RaftSettings(), LEASES], ids=["rounds", "leases"])
+def test_a_leader_that_does_not_hear_of_its_heir_answers_no_reads(settings: RaftSettings) -> None:
+    world = CoreWorld(5, settings=settings)
+    old = lead(world)
+    world.run_for(T)
+    for other in followers(world):
+        world.network.cut(other, old)
+    world.transfer_leadership()
+    new = succeed(world, old, within_seconds=0.1)
+    finish(world, world.propose(b"one", member=new))
+    assert world.process(old).member.is_leader
+
+    late = world.read(member=old)
+    world.run_for(0.5 * T)
+    world.heal()
+
+    assert finish(world, late).error is None  # By its successor; the history looks for reads that see too little.
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_a_restarted_voter_elects_nobody_while_a_lease_may_run(seed: int) -> None:
     """One voter is the only one who hears the leader; it is started again and forgets that it did."""

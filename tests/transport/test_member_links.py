@@ -10,6 +10,7 @@ from random import Random
 import attrs
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from raftswarm.ca import MANAGER, WORKER, Credentials, Identity
@@ -374,6 +375,40 @@ async def test_who_leaves_the_configuration_is_hung_up_on_and_who_comes_is_diall
     await wait_all_tasks_blocked()
     assert carol.events.messages == [heartbeat(ALICE, CAROL)]
     assert BOB not in alice.links._peers
+
+
+async def test_whoever_is_removed_is_hung_up_on_only_when_that_is_committed(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    alice = await cluster.start(ALICE, ALICE, BOB)
+    bob = await cluster.start(BOB)
+    await trio.sleep(1)
+
+    alice.links.set_configuration(configuration(ALICE), configuration(ALICE, BOB))
+    await trio.sleep(1)
+    assert alice.links.post(heartbeat(ALICE, BOB))
+    await wait_all_tasks_blocked()
+    alice.links.set_configuration(configuration(ALICE), configuration(ALICE))
+    await trio.sleep(1)
+
+    assert bob.events.messages == [heartbeat(ALICE, BOB)]
+    assert not alice.links.post(heartbeat(ALICE, BOB))
+
+
+async def test_a_learner_that_becomes_a_voter_keeps_its_links(cluster: Cluster, autojump_clock: MockClock) -> None:
+    alice = await cluster.start(ALICE, ALICE, BOB)
+    bob = await cluster.start(BOB)
+    await trio.sleep(1)
+    voters = configuration(ALICE, BOB).voters
+    learner = Configuration(voters=voters[:1], learners=(replace(voters[1], promote=True),))
+    alice.links.set_configuration(learner)
+    told = [*alice.events.told], [*bob.events.told]
+
+    alice.links.set_configuration(configuration(ALICE, BOB), learner)
+    await trio.sleep(1)
+
+    assert alice.links.post(heartbeat(ALICE, BOB))
+    assert ([*alice.events.told], [*bob.events.told]) == told
 
 
 async def test_a_member_that_moves_is_dialled_at_its_new_address(cluster: Cluster, autojump_clock: MockClock) -> None:

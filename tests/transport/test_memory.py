@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import trio
@@ -202,3 +203,25 @@ async def test_port_zero_takes_a_free_port(make_credentials: Make, clock: WallCl
 
     assert one != other
     assert (await alice.connect(other)).remote_address == other
+
+
+async def test_plain_links_in_memory_take_each_others_word_within_a_cluster(
+    make_credentials: Make, clock: WallClock, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    cable = MemoryCable()
+    alice, bob = Identity("alice", MANAGER, "cluster"), Identity("bob", MANAGER, "cluster")
+    network = cable.plug_plain("alice", bob)
+    nursery.start_soon(partial(cable.plug_plain("bob", alice).serve, "bob:1", echo, started=lambda _: None))
+    await wait_all_tasks_blocked()
+
+    link = await network.connect("bob:1", expect_node="alice")
+    link.post(b"hello")
+
+    assert await link.receive() == b"hello"
+    assert link.peer == alice
+    with pytest.raises(NotAuthentic, match="is node alice, not carol"):
+        await network.connect("bob:1", expect_node="carol")
+    with pytest.raises(NotAuthentic, match="belongs to cluster other"):
+        await cable.plug_plain("eve", Identity("eve", MANAGER, "other")).connect("bob:1")
+    with pytest.raises(NotAuthentic, match="no certificate"):
+        await cable.plug("carol", clock, make_credentials("carol")).connect("bob:1")

@@ -100,10 +100,9 @@ def test_an_end_that_differs_fails_and_is_named(field: str, value: object) -> No
 
 def test_a_command_that_should_be_refused_and_is_not_fails() -> None:
     steps = [{"do": "campaign", "node": 1}, {"do": "settle"}, {"do": "propose", "node": 1, "data": "x"}]
-    results = [{"step": step, "result": "ok", "delivered": 0} for step in (0, 1)]
-    refused = [*results, {"step": 2, "result": "refused", "delivered": 0}]
+    refused = {"step": 2, "result": "refused", "delivered": 0}
 
-    outcome = check_scenario(scenario(steps=steps, checkpoints=refused))
+    outcome = check_scenario(scenario(steps=steps, checkpoints=[refused]))
 
     assert outcome.details == ("step 2, propose: ok, expected refused",)
 
@@ -126,3 +125,10 @@ def test_a_scenario_with_a_call_of_another_engine_is_skipped_with_the_reason() -
 def test_a_step_that_makes_no_sense_is_refused_with_its_place(step: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidSpec, match=complaint):
         check_scenario(scenario(steps=[step]))
+
+
+def test_a_checkpoint_behind_the_last_step_is_refused_with_its_place() -> None:
+    beyond = {"step": 7, "result": "ok", "delivered": 0}
+
+    with pytest.raises(InvalidSpec, match="there is no step 7"):
+        check_scenario(scenario(checkpoints=[beyond]))
