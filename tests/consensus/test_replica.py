@@ -261,6 +261,7 @@ def test_a_read_waits_for_the_machine_and_not_only_for_the_log(monkeypatch: pyte
     world.isolate(follower)
     for _ in range(40):
         finish(world, world.propose(b"", member=leader))
+    world.hosts[follower].turn_seconds = 0.01
     world.heal()
     member = world.process(follower).member
     world.run_until(lambda: member.commit_index > 40, within_seconds=5 * T, what="news of all that is committed")
