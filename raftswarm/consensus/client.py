@@ -17,7 +17,7 @@ import trio
 from raftswarm.ca.identity import WORKER, Credentials, Identity
 from raftswarm.consensus.requests import Conversation, PlainQueue, Queue, Request, SessionQueue
 from raftswarm.errors import InvalidSpec, LinkClosed, NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError
-from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.redial import Backoff
 from raftswarm.transport.sockets import parse_address
@@ -78,6 +78,7 @@ async def connect(
     Raises:
         InvalidSpec: an address that cannot be dialled, or none. Whether anybody answers shows with the first call.
     """
+    require_trio()
     places = _check_addresses(addresses, plain=credentials is None)
     chance = Random(SystemEntropy().token_bytes(32))  # noqa: S311 - timing, and numbers no other client draws
     async with (
