@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from raftswarm.raft.settings import RaftSettings
@@ -19,7 +21,7 @@ from raftswarm.raft.settings import RaftSettings
         "uncommitted_bytes",
     ],
 )
-def test_times_and_limits_are_above_zero(name: str, value: float) -> None:
+def test_times_and_limits_are_above_zero(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"'{name}' must be > 0"):
         RaftSettings(**{name: value})
 
