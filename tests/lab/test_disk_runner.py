@@ -7,8 +7,8 @@ from random import Random
 
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
-from raftswarm.world.disk import DiskRunner
 from raftswarm.wire.errors import WireError
+from raftswarm.world.disk import DiskRunner
 from raftswarm.world.simulated_disk import SimulatedDisk
 
 
