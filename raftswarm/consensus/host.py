@@ -30,12 +30,12 @@ from raftswarm.consensus.serving import greet_client, serve_client
 from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, check_machine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
-from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import route_link
 from raftswarm.transport.plain import open_plain_network
@@ -124,6 +124,7 @@ async def open_host(
         LinkError: the address cannot be listened on.
         StorageError: the directory is in use, or damaged.
     """
+    require_trio()
     if not name or not address:
         raise InvalidSpec("a host needs a name, and an address to listen on")
     place, disk, clock, entropy = fspath(directory), RealDisk(), SystemWallClock(), SystemEntropy()
@@ -251,6 +252,7 @@ class Host:
         trace: TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
+        check_machine(machine)
         group = founding.cluster
         if group in self._open:
             raise InvalidSpec(f"this host has opened its member of {group} already")

@@ -24,7 +24,7 @@ from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, RaftSwarmError
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
-from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.chance import SeededEntropy
 from raftswarm.world.clock import LoopWallClock
@@ -58,6 +58,7 @@ async def open_cluster(
     Raises:
         RaftSwarmError: from within the block: a member failed, and it says why.
     """
+    require_trio()
     names = [chr(ord("a") + number) for number in range(members)] if isinstance(members, int) else list(members)
     async with open_helpers() as nursery:
         cluster = MemoryCluster(nursery, names, make_machine, settings, compaction, seed)

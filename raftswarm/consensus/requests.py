@@ -39,7 +39,7 @@ from raftswarm.wire.envelopes import encode_close, encode_command, encode_keep_a
 from raftswarm.wire.errors import WireError
 
 MAX_UNANSWERED: Final = 4096
-"""Requests on their way at a time. A session may leave as many answers unacknowledged (`SessionLimits`)."""
+"""Requests on their way at a time: a session may leave as many answers unacknowledged (`SessionLimits`)."""
 
 PASSING: Final = (NotLeader, OutcomeUnknown, Overloaded, OutOfOrder, SessionFull)
 """Errors after which a command of a session is sent again."""
@@ -208,7 +208,7 @@ class SessionQueue:
             return self._keeping, encode_keep_alive(self._session, self._answered)
         if self._again:
             request = self._again.popleft()
-        elif self._last - self._answered < MAX_UNANSWERED and self._has_waiting():
+        elif self._has_waiting():
             request = self._waiting.popleft()
             self._last += 1
             request.session, request.sequence = self._session, self._last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
@@ -79,6 +80,20 @@ class Queryable(StateMachine, Protocol):
     def query(self, question: bytes, /) -> object:
         """Answer from the state as it is; must change nothing. `Rejected` goes to whoever asks."""
         ...
+
+
+def check_machine(machine: StateMachine) -> None:
+    """TypeError unless the machine has the methods of the contract, as plain functions of an object."""
+    if isinstance(machine, type):
+        raise TypeError(f"the state machine is an object, not a class: pass {machine.__name__}()")
+    for name in ("apply", "capture", "restore", "query", "prepare_restore"):
+        method = getattr(machine, name, None)
+        if method is None and name in StateMachine.__dict__:
+            raise TypeError(f"a state machine has a method {name}, and {type(machine).__name__} has none")
+        if iscoroutinefunction(method):
+            raise TypeError(
+                f"{type(machine).__name__}.{name} is async: a state machine waits for nothing, use plain def"
+            )
 
 
 def prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:

@@ -254,6 +254,27 @@ def test_any_share_of_a_turn_will_do(monkeypatch: pytest.MonkeyPatch, seed: int)
     assert run_seed(seed, seconds=10.0).failure is None
 
 
+def test_a_read_waits_for_the_machine_and_not_only_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that has a long way to go applies it over many turns; a read that came meanwhile sees all of it."""
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    world = CoreWorld(16)
+    leader = lead(world)
+    follower = next(member for member in world.hosts if member != leader)
+    world.isolate(follower)
+    for _ in range(40):
+        finish(world, world.propose(b"", member=leader))
+    world.hosts[follower].turn_seconds = 0.01
+    world.heal()
+    member = world.process(follower).member
+    world.run_until(lambda: member.commit_index > 40, within_seconds=5 * T, what="news of all that is committed")
+
+    read = world.read(member=follower)
+    finish(world, read)
+
+    assert read.error is None
+    assert world.process(follower).replica.applied.commands >= 40
+
+
 def test_a_snapshot_whose_data_never_came_is_not_installed() -> None:
     world = CoreWorld(14, trace=Trace(enabled=True))
     leader = lead(world)

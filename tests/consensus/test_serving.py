@@ -121,6 +121,49 @@ async def test_a_follower_refuses_commands_and_names_the_leader(
     assert error.address == cluster.address(leader.name)
 
 
+async def test_without_a_majority_no_question_is_answered(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    leader = await cluster.leader()
+    link = await dial(leader.name)
+    for name in [name for name in cluster.members if name != leader.name]:
+        await cluster.kill(name)
+    say(link, Hello("memory"), Questions(1, [b"?"]))
+
+    assert isinstance(await hear(link), Failures)
+
+
+async def test_what_became_of_commands_is_told_before_the_loss_of_leadership(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    leader = await cluster.leader()
+    link = await dial(leader.name)
+    say(link, Hello("memory"))
+    for name in [name for name in cluster.members if name != leader.name]:
+        await cluster.kill(name)
+    say(link, Commands(1, [encode_plain(b"x")]))
+
+    frames = [decode_from_member(await link.receive())]
+    while isinstance(frames[-1], Whereabouts) and frames[-1].leads:
+        frames.append(decode_from_member(await link.receive()))
+    assert isinstance(frames[-1], Failures)
+
+
+async def test_who_takes_no_answers_is_read_from_no_more(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    leader = await cluster.leader()
+    cluster._cable.queue_bytes = 10_000
+    link = await dial(leader.name)
+    say(link, Hello("memory"))
+    commands = [encode_plain(b"x")] * 1000
+    sent = 0
+    while link.post(encode_from_client(Commands(1 + sent, commands))):
+        sent += len(commands)
+        assert sent < 30_000, "there is no end to what is taken in"
+        await trio.sleep(0.01)
+
+
 async def test_an_envelope_of_a_newer_version_is_refused_before_it_reaches_the_log(
     autojump_clock: MockClock, cluster: Cluster, dial: Dial
 ) -> None:
