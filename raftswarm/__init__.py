@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING
 from raftswarm.version import __version__
 
 if TYPE_CHECKING:
+    from raftswarm.consensus.client import Client, connect
     from raftswarm.consensus.host import Host, open_host, open_member
     from raftswarm.consensus.member import RaftMember
     from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Capture",
     "Captured",
+    "Client",
     "CompactionPolicy",
     "Context",
     "Host",
@@ -77,6 +79,7 @@ __all__ = [
     "StateMachine",
     "StorageError",
     "__version__",
+    "connect",
     "open_cluster",
     "open_host",
     "open_member",
@@ -85,6 +88,7 @@ __all__ = [
 _HOMES = {
     "Capture": "raftswarm.raft.state_machine",
     "Captured": "raftswarm.raft.state_machine",
+    "Client": "raftswarm.consensus.client",
     "CompactionPolicy": "raftswarm.consensus.replica",
     "Context": "raftswarm.raft.state_machine",
     "Host": "raftswarm.consensus.host",
@@ -102,6 +106,7 @@ _HOMES = {
     "Rejected": "raftswarm.errors",
     "Replicated": "raftswarm.consensus.replicated",
     "StateMachine": "raftswarm.raft.state_machine",
+    "connect": "raftswarm.consensus.client",
     "StorageError": "raftswarm.errors",
     "open_cluster": "raftswarm.consensus.memory_cluster",
     "open_host": "raftswarm.consensus.host",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from os import PathLike, fspath
@@ -26,15 +26,16 @@ from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.consensus.serving import greet_client, serve_client
 from raftswarm.consensus.trace_file import open_trace
 from raftswarm.errors import InvalidSpec
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, check_machine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.state_directory import lock_state
-from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.host_links import HostLinks
 from raftswarm.transport.member_links import route_link
 from raftswarm.transport.plain import open_plain_network
@@ -123,6 +124,7 @@ async def open_host(
         LinkError: the address cannot be listened on.
         StorageError: the directory is in use, or damaged.
     """
+    require_trio()
     if not name or not address:
         raise InvalidSpec("a host needs a name, and an address to listen on")
     place, disk, clock, entropy = fspath(directory), RealDisk(), SystemWallClock(), SystemEntropy()
@@ -193,6 +195,8 @@ class Host:
         """Groups that have a member here, or are about to."""
         self._cards: dict[str, Card] = {}
         """Who runs here, by group."""
+        self._served: dict[str, Callable[[Link], Awaitable[None]]] = {}
+        """Who serves clients, by group."""
 
     @asynccontextmanager
     async def open_member(
@@ -248,13 +252,13 @@ class Host:
         trace: TraceSink | None = None,
     ) -> AsyncIterator[RaftMember]:
         """Run the member that keeps its log in that directory of the host."""
+        check_machine(machine)
         group = founding.cluster
         if group in self._open:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            with trio.CancelScope(shield=True):  # What was opened has to be closed.
-                opened = await self._open_storage(f"{self._place}/{directory}", founding)
+            opened = await self._open_storage(f"{self._place}/{directory}", founding)
             self._cards[group] = Card(opened[1].member_id, self.name, group)
             world = World(
                 runner=self._world.runner,
@@ -266,13 +270,16 @@ class Host:
             async with run_member(
                 machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
             ) as member:
+                self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
                 yield member
         finally:
+            self._served.pop(group, None)
             self._cards.pop(group, None)
             self._open.remove(group)
 
     async def _open_storage(self, place: str, founding: Founding) -> Opened:
         world = self._world
+        opened: list[Opened] = []
         job = partial(
             open_storage,
             world.disk,
@@ -282,7 +289,9 @@ class Host:
             world.entropy,
             segment_bytes=self._segment_bytes,
         )
-        return await run_job(world.runner, job)
+        with trio.CancelScope(shield=True):  # What was opened has to be closed.
+            opened.append(await run_job(world.runner, job))
+        return opened[0]
 
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""
@@ -296,7 +305,10 @@ class Host:
         async def no_calls(link: Link) -> None:
             await link.aclose()
 
-        await route_link(link, calls=no_calls, members=self._serve_members)
+        async def serve_clients(link: Link) -> None:
+            await greet_client(link, self._served)
+
+        await route_link(link, calls=no_calls, members=self._serve_members, clients=serve_clients)
 
     async def _serve_members(self, link: Link, lane: Lane) -> None:
         if lane is Lane.MEETING:

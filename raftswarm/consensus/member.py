@@ -8,11 +8,14 @@ each of theirs take effect once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from random import Random
 from typing import Final
 
 import trio
 from msgspec.structs import replace
 
+from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.meeting import ask_who
 from raftswarm.consensus.watched import Watched
@@ -30,12 +33,13 @@ PATIENCE_TIMEOUTS: Final = 2
 class RaftMember:
     """A running member; it stops with the block that opened it."""
 
-    def __init__(self, driver: Driver, machine: StateMachine, network: Network, name: str) -> None:
+    def __init__(self, driver: Driver, machine: StateMachine, network: Network, name: str, chance: Random) -> None:
         """`machine` is the user's own; the driver's is the `SessionMachine` around it."""
         self.driver = driver
         self.name = name
         self._network = network
         self._machine = machine
+        self._chance = chance
 
     @property
     def member_id(self) -> int:
@@ -85,6 +89,15 @@ class RaftMember:
             raise TypeError(f"a question is bytes, not {type(question).__name__}")
         await self.driver.read_barrier()
         return machine.query(question)
+
+    def client(self) -> AbstractAsyncContextManager[Client]:
+        """A client that follows the cluster: its commands take effect once each, also when this member does not lead.
+
+        Use it with ``async with``, within the member's own block.
+        """
+        now = self.configuration.value
+        addresses = [info.address for info in (*now.voters, *now.learners)]
+        return open_client(self._network, self.driver.cluster, addresses, self._chance)
 
     # Watching.
 

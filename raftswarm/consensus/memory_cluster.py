@@ -7,14 +7,16 @@ take no time at all. A killed member keeps its disk, and goes on from it when it
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import count
 from random import Random
 from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
 
-from raftswarm.ca.identity import MANAGER, Identity
+from raftswarm.ca.identity import MANAGER, WORKER, Identity
+from raftswarm.consensus.client import TIMEOUT_SECONDS, Client, open_client
 from raftswarm.consensus.host import HostWorld, run_host
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.opening import Founding, found
@@ -22,7 +24,7 @@ from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, RaftSwarmError
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
-from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.chance import SeededEntropy
 from raftswarm.world.clock import LoopWallClock
@@ -56,6 +58,7 @@ async def open_cluster(
     Raises:
         RaftSwarmError: from within the block: a member failed, and it says why.
     """
+    require_trio()
     names = [chr(ord("a") + number) for number in range(members)] if isinstance(members, int) else list(members)
     async with open_helpers() as nursery:
         cluster = MemoryCluster(nursery, names, make_machine, settings, compaction, seed)
@@ -96,9 +99,12 @@ class MemoryCluster(Generic[M]):
         self._settings = settings
         self._compaction = compaction
         self._seed = seed
+        self._clients = 0
         self._cable = MemoryCable()
         self._places: dict[str, _Place[M]] = {}
         self._failure: RaftSwarmError | None = None
+        self._births = count()
+        """One that comes back with an empty disk draws other numbers than it did before: its id, for one."""
         addresses = {name: self.address(name) for name in names}
         for name in names:
             self._add_place(found(CLUSTER, name, addresses, None))
@@ -129,6 +135,21 @@ class MemoryCluster(Generic[M]):
                 if member.leadership.value.is_leader:
                     return member
             await self._any_change()
+
+    def client(
+        self, *, timeout_seconds: float = TIMEOUT_SECONDS, exactly_once: bool = True
+    ) -> AbstractAsyncContextManager[Client]:
+        """A client elsewhere, that knows all members there are; use it with ``async with``."""
+        self._clients += 1
+        name = f"client-{self._clients}"
+        return open_client(
+            self._cable.plug_plain(name, Identity(name, WORKER, CLUSTER)),
+            CLUSTER,
+            [self.address(member) for member in self._places],
+            Random(f"{self._seed}/{name}"),  # noqa: S311 - timing, and numbers no other client draws
+            timeout_seconds=timeout_seconds,
+            exactly_once=exactly_once,
+        )
 
     async def start(self, name: str) -> RaftMember:
         """Start a member: one that was killed from its disk; a new name joins, and waits for `add_member`."""
@@ -161,7 +182,7 @@ class MemoryCluster(Generic[M]):
             raise self._failure
 
     def _add_place(self, founding: Founding) -> _Place[M]:
-        chance = Random(f"{self._seed}/{founding.name}")  # noqa: S311 - timing, and keys that keep nothing secret
+        chance = Random(f"{self._seed}/{next(self._births)}/{founding.name}")  # noqa: S311 - timing, and keys that keep nothing secret
         place: _Place[M] = _Place(founding, chance)
         self._places[founding.name] = place
         return place

@@ -24,6 +24,7 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
+from raftswarm.transport.sockets import parse_address
 from raftswarm.wire.batch import encode_batch
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk
@@ -48,17 +49,23 @@ class Founding:
 
 
 def found(cluster: str, name: str, members: Mapping[str, str] | None, address: str | None) -> Founding:
-    """Check what a member is told; InvalidSpec if it contradicts itself.
+    """Check what a member is told; InvalidSpec if it contradicts itself, TypeError if it is not text.
 
     Ids follow from all of it, so that founding members agree on them without talking, and those that were told
     different things do not take each other for members of one cluster.
     """
+    for told, what in ((cluster, "cluster"), (name, "name"), (address or "", "address")):
+        _check_text(told, what)
     if not name:
         raise InvalidSpec("a member needs a name")
     if members is None:
         if not address:
             raise InvalidSpec("say where the member listens: `address`, or `members` with all that found the cluster")
         return Founding(cluster=cluster, name=name, address=address, members=None)
+    if not isinstance(members, Mapping):
+        raise TypeError(f"members maps names to addresses; {type(members).__name__} does not")
+    for told in (*members.keys(), *members.values()):
+        _check_text(told, "each name and address in members")
     if address is not None:
         raise InvalidSpec("`members` says where a founding member listens: leave `address` out")
     if name not in members:
@@ -67,10 +74,18 @@ def found(cluster: str, name: str, members: Mapping[str, str] | None, address: s
         )
     if len(set(members.values())) < len(members):
         raise InvalidSpec("two of the members have the same address")
+    for place in members.values():
+        if parse_address(place).port == 0:
+            raise InvalidSpec(f"the others could not find {place}: choose a port")
     seed = repr((cluster, sorted(members.items())))
     infos = (MemberInfo(id=_derive_id(seed, one), address=place, name=one) for one, place in members.items())
     founders = Configuration(voters=tuple(sorted(infos, key=lambda info: info.id)))
     return Founding(cluster=cluster, name=name, address=members[name], members=founders)
+
+
+def _check_text(told: object, what: str) -> None:
+    if not isinstance(told, str):
+        raise TypeError(f"{what} is a str, not {type(told).__name__}")
 
 
 def _derive_id(seed: str, name: str) -> int:
@@ -143,7 +158,7 @@ async def run_member(
         async with open_helpers() as helpers:
             helpers.start_soon(run, helpers.cancel_scope)
             helpers.start_soon(_stop_if_regressed, driver)
-            yield RaftMember(driver, machine, network, founding.name)
+            yield RaftMember(driver, machine, network, founding.name, world.chance)
             with trio.move_on_after(driver.settings.election_seconds):
                 await driver.hand_over()
     except Exception:

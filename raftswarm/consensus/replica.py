@@ -202,7 +202,8 @@ class Replica:
         """How far the state machine is, and what a snapshot of it would say."""
         self._to_apply: deque[Entry] = deque()
         self._applying: _Applying | None = None
-        self._installing = False
+        self._installing: SnapshotMeta | None = None
+        """The newest snapshot that is on its way to log and state."""
         self._saver = SnapshotSaver(
             compaction,
             storage,
@@ -248,11 +249,15 @@ class Replica:
             if len(self._events) >= MAX_WAITING_EVENTS:
                 return  # A lost message, as far as the sender can tell; Raft bears it.
             message = event.message
-            if isinstance(message, InstallSnapshot) and message.snapshot != self._received_snapshot:
+            if isinstance(message, InstallSnapshot) and self._lacks_data_of(message.snapshot):
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
         self._surroundings.wake()
+
+    def _lacks_data_of(self, snapshot: SnapshotMeta) -> bool:
+        """Tell whether it cannot be installed. What is committed here needs no data: the leader has to be told so."""
+        return snapshot.index > self._member.commit_index and snapshot != self._received_snapshot
 
     def propose(self, command: bytes, waiter: Waiter) -> None:
         """Queue a command; what waits when the turn comes travels as one batch.
@@ -467,17 +472,22 @@ class Replica:
                 self.fail(failure)
                 return
             self._writes_in_flight -= 1
-            self._installing = False
             self._applied = snapshot
+            if self._installing is snapshot:  # Otherwise a newer one has come: what waits stands behind that.
+                self._installing = None
             self._saver.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
         self._writes_in_flight += 1
-        self._installing = True
+        self._installing = snapshot
         self._to_apply.clear()
+        unknown = OutcomeUnknown("a snapshot took the place of what was being applied")
         if self._applying is not None:
-            self._applying.fail_rest(OutcomeUnknown("a snapshot took the place of what was being applied"))
+            self._applying.fail_rest(unknown)
             self._applying = None
+        while self._appended and self._appended[0].index <= snapshot.index:
+            for waiter in self._appended.popleft().waiters:
+                waiter.fail(unknown)
         self._submit(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
@@ -510,7 +520,7 @@ class Replica:
     @property
     def _is_behind(self) -> bool:
         """Tell whether something waits to be applied that can be."""
-        return bool(self._applying or self._to_apply) and not self._installing and not self._stopped
+        return bool(self._applying or self._to_apply) and self._installing is None and not self._stopped
 
     def _apply(self, now: float) -> None:
         """Apply what is committed, as much as one turn may."""
@@ -579,7 +589,7 @@ class Replica:
     @property
     def _may_save(self) -> bool:
         """Tell whether the state is one of the log's: between entries."""
-        return self._applying is None and not self._installing and not self._stopped
+        return self._applying is None and self._installing is None and not self._stopped
 
     def _save_snapshot_if_due(self, now: float) -> None:
         if self._may_save and now >= self._saver.due_at(self._applied):

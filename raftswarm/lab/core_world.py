@@ -249,7 +249,12 @@ class CoreWorld:
     def read(self, *, member: int | None = None) -> Call:
         """Ask for an index from which a read is linearizable."""
         call = self._begin("read", member)
-        self._ask(call, lambda process: process.replica.read_barrier(call))
+
+        def ask(process: MemberProcess) -> None:
+            call.applied = lambda: process.replica.applied.index
+            process.replica.read_barrier(call)
+
+        self._ask(call, ask)
         return call
 
     def change_members(

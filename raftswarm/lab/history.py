@@ -33,6 +33,8 @@ class Call:
     invoked_at: float
     floor: int
     """Highest index known to be acknowledged when it began: a read must not see less."""
+    applied: Callable[[], int] | None = None
+    """Of a read: up to which index its member's state machine is."""
     ended_at: float | None = None
     result: object = None
     error: RaftSwarmError | None = None
@@ -103,6 +105,8 @@ class History:
                 self.acknowledged_reads += 1
                 if call.result < call.floor:
                     raise Violation(f"read {call.number} saw index {call.result}; {call.floor} was acknowledged before")
+                if call.applied is not None and call.applied() < call.result:
+                    raise Violation(f"15: read {call.number} of index {call.result} ended at index {call.applied()}")
             case "change" if call.error is None:
                 assert isinstance(call.result, int), "a change of members answers with its index"
                 self._acknowledged_index = max(self._acknowledged_index, call.result)

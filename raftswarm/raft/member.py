@@ -454,7 +454,7 @@ def _restore(start: StartingState, settings: RaftSettings, chance: Random, now: 
         heard_leader_at=now,  # Maybe, just before this start.
         read_requests=ReadRequests(newest=start_number),
     )
-    if core.quorum.is_met_by({core.id}):
+    if core.is_voter and core.quorum.is_met_by({core.id}):  # An empty log names no voters at all.
         core.heard_leader_at = -inf
     if term > core.term:
         core.set_hard_state(term, voted_for=0)

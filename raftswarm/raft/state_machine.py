@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from inspect import iscoroutinefunction
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
@@ -46,7 +47,7 @@ class Captured:
 class StateMachine(Protocol):
     """Deterministic: no clock, no chance, no I/O; the same commands give the same state everywhere."""
 
-    def apply(self, command: bytes, context: Context) -> object:
+    def apply(self, command: bytes, context: Context, /) -> object:
         """Change the state; return the proposer's result. `Rejected` is a result too, and must change nothing."""
         ...
 
@@ -54,7 +55,7 @@ class StateMachine(Protocol):
         """Take a picture; must be quick."""
         ...
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, chunks: Iterable[bytes], /) -> None:
         """Replace the state by a picture's, in one piece, where `apply` runs; reading the chunks does not block."""
         ...
 
@@ -63,7 +64,7 @@ class StateMachine(Protocol):
 class RestoredAside(StateMachine, Protocol):
     """A machine whose state may be too large to be built in one piece where `apply` runs."""
 
-    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+    def prepare_restore(self, chunks: Iterable[bytes], /) -> Callable[[], object]:
         """Build a picture's state beside the present one; the returned call puts it in its place, quickly.
 
         Runs in another thread than `apply` and all else, so it must touch nothing of the present state. Chunks come
@@ -76,9 +77,23 @@ class RestoredAside(StateMachine, Protocol):
 class Queryable(StateMachine, Protocol):
     """A state machine that can be asked, too."""
 
-    def query(self, question: bytes) -> object:
+    def query(self, question: bytes, /) -> object:
         """Answer from the state as it is; must change nothing. `Rejected` goes to whoever asks."""
         ...
+
+
+def check_machine(machine: StateMachine) -> None:
+    """TypeError unless the machine has the methods of the contract, as plain functions of an object."""
+    if isinstance(machine, type):
+        raise TypeError(f"the state machine is an object, not a class: pass {machine.__name__}()")
+    for name in ("apply", "capture", "restore", "query", "prepare_restore"):
+        method = getattr(machine, name, None)
+        if method is None and name in StateMachine.__dict__:
+            raise TypeError(f"a state machine has a method {name}, and {type(machine).__name__} has none")
+        if iscoroutinefunction(method):
+            raise TypeError(
+                f"{type(machine).__name__}.{name} is async: a state machine waits for nothing, use plain def"
+            )
 
 
 def prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:

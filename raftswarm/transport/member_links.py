@@ -56,9 +56,13 @@ class MemberEvents(Protocol):
 
 
 async def route_link(
-    link: Link, *, calls: Callable[[Link], Awaitable[None]], members: Callable[[Link, Lane], Awaitable[None]]
+    link: Link,
+    *,
+    calls: Callable[[Link], Awaitable[None]],
+    members: Callable[[Link, Lane], Awaitable[None]],
+    clients: Callable[[Link], Awaitable[None]] | None = None,
 ) -> None:
-    """Read the first frame of an incoming link and hand the link on to who serves it."""
+    """Read the first frame of an incoming link and hand the link on to who serves it, if somebody does."""
     lane: Lane | None = None
     try:
         with trio.move_on_after(FIRST_FRAME_SECONDS):
@@ -67,6 +71,11 @@ async def route_link(
         logger.warning("link from %s: %s", link.remote_address, error)
     if lane is Lane.CALLS:
         await calls(link)
+    elif lane is Lane.CLIENTS:
+        if clients is None or link.peer is None:
+            logger.warning("refused a client from %s", link.remote_address)
+        else:
+            await clients(link)
     elif lane is not None:
         if link.peer is None or link.peer.role != MANAGER:
             logger.warning("refused %s from %s, which is not a manager", lane.name, link.remote_address)
@@ -176,29 +185,25 @@ class MemberLinks:
             known.vouch(link)
 
     def _peer(self, member_id: int) -> _Peer:
-        return self._peers.setdefault(
-            member_id,
-            _Peer(
-                introduction=Introduction(group=self._group, sender=self._member_id, to=member_id),
-                info=MemberInfo(id=member_id),
-                host=self._host,
-                events=self._events,
-                gone=self._forget_if_idle,
-            ),
-        )
+        introduction = Introduction(group=self._group, sender=self._member_id, to=member_id)
+        unknown = _Peer(introduction, MemberInfo(id=member_id), self._host, self._events, self._forget_if_idle)
+        return self._peers.setdefault(member_id, unknown)
 
     def _forget_if_idle(self, peer: _Peer) -> None:
         if not (peer.known or peer.dialled or peer.called) and self._peers.get(peer.info.id) is peer:
             del self._peers[peer.info.id]
 
 
-@attrs.define(eq=False, kw_only=True)
+@attrs.define(eq=False)
 class _Peer:
     """Another member of the group (`host_links.Correspondent`), and what leads to it."""
 
     introduction: Introduction
     """What we say of ourselves on links to it."""
     info: MemberInfo
+    _host: HostLinks
+    _events: MemberEvents
+    _gone: Callable[[_Peer], None]
     known: bool = False
     """The configuration lists it."""
     dialled: dict[Lane, Channel] = attrs.field(factory=dict)
@@ -208,9 +213,6 @@ class _Peer:
     """The member knows that messages get lost; nothing to say again until one gets through."""
     stop_told: bool = False
     _is_dialled: bool = False
-    _host: HostLinks
-    _events: MemberEvents
-    _gone: Callable[[_Peer], None]
 
     def channel(self, lane: Lane) -> Channel | None:
         """What to speak on."""

@@ -27,6 +27,8 @@ class Lane(IntEnum):
     APPEND = 2
     BULK = 3
     """Snapshot chunks."""
+    CLIENTS = 4
+    """Commands and questions of programs that are not members."""
     MEETING = 5
     """Who runs there: asked before a member is added."""
 

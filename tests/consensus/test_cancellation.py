@@ -30,7 +30,8 @@ class CancelAfter(trio.abc.Instrument):
     scope: trio.CancelScope
     steps: int
 
-    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        del task
         if self.steps == 0:
             self.scope.cancel()
         self.steps -= 1
@@ -108,6 +109,7 @@ async def test_a_command_of_a_session_takes_effect_once_wherever_its_first_try_w
         driver = (await cluster.leader()).driver
         session = await driver.propose(encode_open(bytes(16)))
         assert isinstance(session, int)
+        number = 0
         for number in range(1, MOST_STEPS):
             envelope = encode_command(session, number, number - 1, b"%d" % number)
             finished = not await cancelled_after(number - 1, lambda envelope=envelope: driver.propose(envelope))  # type: ignore[misc]

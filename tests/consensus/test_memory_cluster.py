@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.errors import InvalidSpec, MachineFailed, OutcomeUnknown, Regressed, SessionExpired
+from raftswarm.errors import InvalidSpec, MachineFailed, OutcomeUnknown, Regressed, ResultLost, SessionExpired
 from raftswarm.wire.envelopes import encode_command, encode_open
 from raftswarm.world.clock import LoopWallClock
 from tests.consensus.conftest import Journal
@@ -124,6 +124,17 @@ async def test_a_session_survives_failovers_restarts_and_snapshots(autojump_cloc
         for name, member in cluster.members.items():
             await member.applied.wait_until(lambda applied: applied >= leader.applied.value)
             assert cluster.machine(name).lines == cluster.machine(leader.name).lines
+
+
+async def test_a_result_that_cannot_travel_stops_nobody(autojump_clock: MockClock) -> None:
+    async with open_cluster(Journal) as cluster:
+        session = await open_session(cluster)
+        driver = (await cluster.leader()).driver
+
+        for _ in range(2):
+            with pytest.raises(ResultLost, match="applied, but its result is lost: a set"):
+                await driver.propose(encode_command(session, 1, 0, b"a set"))
+        assert await driver.propose(encode_command(session, 2, 0, b"x")) == 2
 
 
 async def test_clocks_that_step_by_hours_lose_nothing(

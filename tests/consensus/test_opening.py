@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from raftswarm.consensus.client import connect
 from raftswarm.consensus.host import open_member
 from raftswarm.consensus.member import RaftMember
+from raftswarm.consensus.memory_cluster import open_cluster
 from raftswarm.consensus.opening import found
 from raftswarm.errors import (
     ForeignState,
@@ -209,7 +212,8 @@ async def test_a_machine_that_cannot_be_captured_or_restored_is_named_too(tmp_pa
         await fill(tmp_path / "a", Uncapturable())
 
     class Unrestorable(Journal):
-        def restore(self, _chunks: object) -> None:
+        def restore(self, chunks: object) -> None:
+            del chunks
             raise ZeroDivisionError("no way back")
 
     await fill(tmp_path / "b", Journal())
@@ -297,3 +301,71 @@ async def test_a_member_that_is_removed_while_proposing_ends_every_call(tmp_path
         assert isinstance(state, list)
         assert set(acknowledged) <= set(state)
         assert len(set(state)) == len(state)
+
+
+class Half:
+    """Forgot to restore."""
+
+    def apply(self, command: bytes, context: object) -> None: ...
+
+    def capture(self) -> Captured: ...
+
+
+class Awaiting(Journal):
+    async def query(self, question: bytes) -> object: ...  # type: ignore[override]
+
+
+@pytest.mark.parametrize(
+    ("machine", "complaint"),
+    [
+        (Half(), "a state machine has a method restore, and Half has none"),
+        (Journal, r"the state machine is an object, not a class: pass Journal\(\)"),
+        (Awaiting(), r"Awaiting\.query is async"),
+        (None, "NoneType has none"),
+    ],
+)
+async def test_what_is_no_state_machine_is_refused_before_it_can_stop_every_member(
+    tmp_path: Path, machine: Journal, complaint: str
+) -> None:
+    with pytest.raises(TypeError, match=complaint):
+        async with open_member(tmp_path, machine, name="a", members={"a": free_address()}):
+            pass
+    assert not (tmp_path / "raft").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "complaint"),
+    [
+        (5, {5: "127.0.0.1:7000"}, "name is a str, not int"),
+        ("a", ["a"], "members maps names to addresses; list does not"),
+        ("a", {"a": "127.0.0.1:7000", "b": None}, "each name and address in members is a str, not NoneType"),
+    ],
+)
+async def test_names_and_addresses_are_text(tmp_path: Path, name: str, members: dict[str, str], complaint: str) -> None:
+    with pytest.raises(TypeError, match=complaint):
+        async with open_member(tmp_path, Journal(), name=name, members=members):
+            pass
+
+
+async def test_a_founding_member_has_a_port(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSpec, match=r"the others could not find 127\.0\.0\.1:0: choose a port"):
+        async with open_member(tmp_path, Journal(), name="a", members={"a": "127.0.0.1:0"}):
+            pass
+
+
+def test_a_program_that_is_not_trio_is_told_where_to_go(tmp_path: Path) -> None:
+    async def open_it() -> None:
+        async with open_member(tmp_path, Journal(), name="a", members={"a": free_address()}):
+            pass
+
+    async def connect_it() -> None:
+        async with connect(["127.0.0.1:7000"]):
+            pass
+
+    async def open_in_memory() -> None:
+        async with open_cluster(Journal):
+            pass
+
+    for use in (open_it, connect_it, open_in_memory):
+        with pytest.raises(RuntimeError, match=r"raftswarm\.aio \(asyncio\)"):
+            asyncio.run(use())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftswarm.consensus import replica
+from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.history import Call
@@ -12,9 +13,10 @@ from raftswarm.lab.journal import Journal
 from raftswarm.lab.seeds import run_seed
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.log_entry import SnapshotMeta
-from raftswarm.raft.messages import InstallSnapshot
+from raftswarm.raft.messages import AppendEntries, InstallSnapshot
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Context
+from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
 
 T = 1.0
 """The election timeout of the default settings."""
@@ -252,6 +254,27 @@ def test_any_share_of_a_turn_will_do(monkeypatch: pytest.MonkeyPatch, seed: int)
     assert run_seed(seed, seconds=10.0).failure is None
 
 
+def test_a_read_waits_for_the_machine_and_not_only_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that has a long way to go applies it over many turns; a read that came meanwhile sees all of it."""
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    world = CoreWorld(16)
+    leader = lead(world)
+    follower = next(member for member in world.hosts if member != leader)
+    world.isolate(follower)
+    for _ in range(40):
+        finish(world, world.propose(b"", member=leader))
+    world.hosts[follower].turn_seconds = 0.01
+    world.heal()
+    member = world.process(follower).member
+    world.run_until(lambda: member.commit_index > 40, within_seconds=5 * T, what="news of all that is committed")
+
+    read = world.read(member=follower)
+    finish(world, read)
+
+    assert read.error is None
+    assert world.process(follower).replica.applied.commands >= 40
+
+
 def test_a_snapshot_whose_data_never_came_is_not_installed() -> None:
     world = CoreWorld(14, trace=Trace(enabled=True))
     leader = lead(world)
@@ -263,4 +286,97 @@ def test_a_snapshot_whose_data_never_came_is_not_installed() -> None:
     world.run_for(T)
 
     assert any(f"ignored a snapshot from {leader} whose data never arrived" in line for line in world.trace.lines)
+    finish(world, world.propose(b""))
+
+
+def test_a_snapshot_of_what_is_committed_needs_no_data_and_is_answered() -> None:
+    """A follower that was started again after it had installed one, and before its leader heard of that."""
+    trace = Trace(enabled=True)
+    world = CoreWorld(5, trace=trace)
+    leader = lead(world)
+    follower = next(member for member in world.running if member != leader)
+    member = world.process(follower).member
+    reminder = InstallSnapshot(
+        sender=leader,
+        to=follower,
+        term=member.term,
+        boot=1,
+        snapshot=SnapshotMeta(index=member.commit_index, term=member.term, configuration=member.configuration),
+    )
+
+    world.process(follower).received(reminder)
+    world.run_for(0.05)
+
+    assert any(f"{follower}->{leader} SnapshotReply" in line for line in trace.lines)
+
+
+def test_who_waits_for_what_a_snapshot_stands_for_learns_that_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deposed leader is slow to apply what it committed, and gets the state of all that from its successor."""
+    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    monkeypatch.setattr(replica, "MAX_BATCH_COMMANDS", 1)
+    compaction = CompactionPolicy(snapshot_every_commands=1, keep_entries=0, keep_bytes_for_followers=0)
+    world = CoreWorld(15, compaction=compaction)
+    old = lead(world)
+    world.hosts[old].turn_seconds = 0.2
+    calls = [world.propose(b"", member=old) for _ in range(60)]
+    world.run_for(T)
+    world.isolate(old)
+    world.run_until(lambda: world.leader not in {None, old}, within_seconds=4 * T, what="another leader")
+    finish(world, world.propose(b""))
+    world.heal()
+
+    finish(world, *calls)
+
+    assert isinstance(calls[-1].error, OutcomeUnknown)
+
+
+def test_a_snapshot_that_comes_while_another_is_installed_takes_its_place() -> None:
+    """What is committed behind the second waits for that one."""
+    world = CoreWorld(16, compaction=CompactionPolicy(snapshot_every_commands=5, keep_entries=0))
+    leader = lead(world)
+    behind = next(member for member in world.hosts if member != leader)
+    world.isolate(behind)
+    leading, following = world.process(leader), world.process(behind)
+
+    def take_snapshot() -> OutgoingSnapshot:
+        for _ in range(5):
+            finish(world, world.propose(b""))
+        world.run_for(T / 10)
+        newest = leading.storage.open_snapshot()
+        assert newest is not None
+        return OutgoingSnapshot(*newest)
+
+    def install(outgoing: OutgoingSnapshot) -> None:
+        incoming = following.replica.receive_snapshot()
+        answer = incoming.take(outgoing.begin())
+        assert answer is not None
+        outgoing.take(answer)
+        for frame in outgoing.read():
+            incoming.take(frame)
+        assert incoming.arrived is not None
+        following.replica.snapshot_received(incoming.arrived)
+        message = InstallSnapshot(sender=leader, to=behind, term=leading.member.term, snapshot=incoming.arrived)
+        following.received(message)
+        following.replica.turn(world.now)
+
+    snapshots = [take_snapshot(), take_snapshot()]
+    finish(world, world.propose(b""))
+    for snapshot in snapshots:
+        install(snapshot)
+    second = snapshots[1].offer.snapshot
+    following.received(
+        AppendEntries(
+            sender=leader,
+            to=behind,
+            term=leading.member.term,
+            previous_index=second.index,
+            previous_term=second.term,
+            entries=leading.member.entries(second.index + 1, leading.member.last_index),
+            commit=leading.member.commit_index,
+        )
+    )
+    world.run_for(T / 10)
+
+    assert following.replica.applied == leading.replica.applied
+    world.heal()
     finish(world, world.propose(b""))

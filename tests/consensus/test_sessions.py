@@ -176,6 +176,20 @@ def test_sessions_that_remember_too_much_together_lose_the_one_that_was_used_lea
     bench.command(second, 3)
 
 
+def test_what_is_acknowledged_or_came_by_a_snapshot_is_weighed_too() -> None:
+    bench = Bench(all_answer_bytes=8)
+    first, second = bench.open(1), bench.open(2)
+    for sequence in range(1, 10):
+        bench.command(first, sequence, answered=sequence - 1)
+        bench.command(second, sequence, answered=sequence - 1)
+
+    bench.restart()
+    bench.command(second, 10)
+
+    with pytest.raises(SessionExpired):
+        bench.command(first, 10)
+
+
 def test_a_result_that_cannot_travel_is_told_as_lost_each_time_though_it_was_applied() -> None:
     bench = Bench()
     session = bench.open()
@@ -288,6 +302,7 @@ def test_a_snapshot_is_restored_beside_the_present_state() -> None:
     put_in_place()
     assert len(bench.register.applied) == 1
     bench.command(session, 2)
+    assert len(bench.register.applied) == 2
 
 
 def test_sessions_in_a_format_of_a_newer_version_are_refused() -> None:

@@ -16,8 +16,9 @@ from raftswarm.lab.linearizability import MODELS, Operation, check
 from raftswarm.raft.state_machine import Captured, Context
 from tests.course_lab.lab import RELIABLE, Lab, T
 
+SNAPSHOT_EVERY: Final = 10
 COMPACT: Final = CompactionPolicy(
-    snapshot_every_commands=10, snapshot_every_bytes=1000, keep_entries=0, keep_bytes_for_followers=0
+    snapshot_every_commands=SNAPSHOT_EVERY, snapshot_every_bytes=1000, keep_entries=0, keep_bytes_for_followers=0
 )
 """About what the course calls a limit of 1,000 bytes."""
 STEP_SECONDS: Final = 0.005

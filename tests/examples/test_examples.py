@@ -77,3 +77,24 @@ def test_a_key_value_store_answers_on_every_member_and_survives_one(tmp_path: Pa
 
         set_colour("green")
         assert {name: ask(ports[name], "get colour") for name in processes} == dict.fromkeys(processes, "green")
+
+
+def test_members_come_and_go_while_the_cluster_works(tmp_path: Path) -> None:
+    assert run("changing_members.py", tmp_path) == [
+        "total: 1",
+        "d has joined: 4 vote",
+        "the first leader has left: 3 vote, d leads",
+        "total: 2",
+    ]
+
+
+def test_workers_count_under_a_lock_one_after_the_other(tmp_path: Path) -> None:
+    lines = run("lock_service.py", tmp_path)
+
+    assert [line.rpartition(" ")[2] for line in lines] == ["1", "2", "3", "4"]
+    tokens = [int(line.split()[6]) for line in lines]
+    assert tokens == sorted(set(tokens)), "tokens grow"
+
+
+def test_a_cache_serves_http_from_asyncio(tmp_path: Path) -> None:
+    assert run("replicated_cache.py", tmp_path) == ["PUT /colour: 200 ", "GET /colour: 200 blue"]

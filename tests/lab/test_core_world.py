@@ -17,6 +17,7 @@ from raftswarm.lab.journal import REFUSED, Journal
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.events import Transition, Written
 from raftswarm.raft.log_entry import Configuration
+from raftswarm.raft.messages import AnyMessage, AppendEntries
 from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
 
@@ -670,6 +671,40 @@ def test_a_restarted_voter_elects_nobody_while_a_lease_may_run(seed: int) -> Non
     world.start(forgetful)
 
     for _ in range(400):
+        world.read(member=old)  # The history looks for reads that see too little.
+        if world.leader not in {None, old}:
+            world.propose(b"one")
+        world.run_for(0.01)
+
+    assert world.history.acknowledged_reads > 10
+    assert world.history.acknowledged_writes > 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_restarted_voter_with_an_empty_log_elects_nobody_while_a_lease_may_run(
+    monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """It has heard its leader, and nothing of the log yet: it is not its cluster's only voter."""
+    world = CoreWorld(seed, members=2, settings=LEASES)
+    old = lead(world)
+    (candidate,) = followers(world)
+    world.run_for(T)
+    new = world.build_member()
+    post = world.network.post
+
+    def lose_entries(message: AnyMessage) -> bool:
+        return (isinstance(message, AppendEntries) and (message.sender, message.to) == (old, new)) or post(message)
+
+    monkeypatch.setattr(world.network, "post", lose_entries)
+    world.add_member(new)
+    world.run_for(0.1)
+    world.partition([old], [candidate])
+    world.run_for(3 * T)
+    world.isolate(old)
+    world.crash(new)
+    world.start(new)
+
+    for _ in range(300):
         world.read(member=old)  # The history looks for reads that see too little.
         if world.leader not in {None, old}:
             world.propose(b"one")

@@ -7,6 +7,7 @@ from random import Random
 
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
+from raftswarm.wire.errors import WireError
 from raftswarm.world.disk import DiskRunner
 from raftswarm.world.simulated_disk import SimulatedDisk
 
@@ -84,3 +85,22 @@ def test_a_clean_end_runs_what_is_queued() -> None:
     heap.run_until(1.0)
 
     assert seen == ["one", "two"]
+
+
+def test_a_peers_wrong_bytes_do_not_spoil_an_end() -> None:
+    """A job that takes in what a peer sent may be the one under way, whether its process ends in good order or not."""
+    seen: list[str] = []
+
+    def take_in() -> None:
+        raise WireError("a frame is damaged")
+
+    for _ in ("stopped", "crashed"):
+        runner = make_runner(EventHeap())
+        runner.submit(take_in, lambda _: seen.append("told"))
+        runner.submit(lambda: seen.append("next"), lambda _: seen.append("told"))
+        if not seen:
+            runner.finish()
+        else:
+            runner.cut(SimulatedDisk(), Random(1))
+
+    assert seen == ["next"]

@@ -96,6 +96,16 @@ def test_a_read_sees_what_was_acknowledged_before_it_began() -> None:
         stale.complete(9)
 
 
+def test_a_read_ends_only_where_its_index_is_applied() -> None:
+    history = make_history()
+    applied, behind = history.begin("read", 1), history.begin("read", 2)
+    applied.applied, behind.applied = lambda: 10, lambda: 9
+
+    applied.complete(10)
+    with pytest.raises(Violation, match="read 2 of index 10 ended at index 9"):
+        behind.complete(10)
+
+
 def test_calls_without_an_answer_are_known() -> None:
     history = make_history()
     waiting = history.begin("write", 1)

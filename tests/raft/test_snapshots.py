@@ -155,6 +155,20 @@ def break_off_and_hear(bench: Bench, snapshot: SnapshotMeta, *, can_go_on: bool 
     bench.receive(HeartbeatReply(sender=CAROL, to=ALICE, term=1))
 
 
+def test_a_follower_that_lost_the_data_again_is_sent_it_anew_after_a_while(make_bench: MakeBench) -> None:
+    """One that was restarted has forgotten what it received and not installed: it ignores all reminders."""
+    bench = make_bench()
+    snapshot = lead_with_a_compacted_log(bench)
+    bench.step(SnapshotSent(CAROL, snapshot.index, delivered=True))
+
+    for _ in range(115):
+        bench.wait(0.1)
+        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1))
+        bench.receive(HeartbeatReply(sender=CAROL, to=ALICE, term=1))
+
+    assert [transfer.to for transfer in bench.transfers] == [CAROL, CAROL]
+
+
 def test_nothing_is_streamed_to_a_silent_follower(make_bench: MakeBench) -> None:
     bench = make_bench()
     bench.lead(BOB)

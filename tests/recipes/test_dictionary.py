@@ -83,6 +83,14 @@ async def test_a_superseded_token_changes_nothing(votes: ReplicatedDict) -> None
     assert await votes.get("k") == "new"
 
 
+async def test_changes_without_a_token_leave_the_fence_where_it_is(votes: ReplicatedDict) -> None:
+    await votes.set("k", "fenced", fence=9)
+    await votes.set("k", "free")
+
+    with pytest.raises(Rejected, match="superseded"):
+        await votes.set("k", "late", fence=5)
+
+
 async def test_a_fence_outlives_what_it_protects(cluster: LoneCluster, votes: ReplicatedDict) -> None:
     await votes.set("k", "v", fence=9)
     await votes.delete("k", fence=9)

@@ -21,6 +21,8 @@ from raftswarm.recipes import (
 from raftswarm.recipes.requests import MARK, VERSION, UnknownRequestVersion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio.testing import MockClock
 
     from tests.recipes.conftest import LoneCluster
@@ -70,6 +72,8 @@ async def test_a_picture_stays_as_it_was(cluster: LoneCluster, autojump_clock: M
     await use_everything(cluster)
     await trio.sleep(100)
     await use_everything(cluster)
+    await ReplicatedDict(cluster, "d").set("later", 1)
+    await ReplicatedSet(cluster, "s").add("later")
 
     assert b"".join(picture.chunks()) == before
 
@@ -159,8 +163,9 @@ async def test_large_states_travel_in_pieces(cluster: LoneCluster) -> None:
         (lambda data: data.replace(b"raftswarm recipes", b"raftswarm_recipes"), ForeignState),
     ],
 )
-async def test_a_spoiled_snapshot_is_refused(cluster: LoneCluster, spoil: object, error: type[Exception]) -> None:
-    assert callable(spoil)
+async def test_a_spoiled_snapshot_is_refused(
+    cluster: LoneCluster, spoil: Callable[[bytes], bytes], error: type[Exception]
+) -> None:
     await ReplicatedCounter(cluster, "c").add()
 
     with pytest.raises(error):

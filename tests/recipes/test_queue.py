@@ -81,6 +81,20 @@ async def test_a_claim_that_is_not_finished_goes_back_to_its_place(
     assert [await jobs.take() for _ in range(4)] == ["b", "c", "d", None]
 
 
+async def test_claims_that_end_one_after_another_go_back_each_to_its_place(
+    jobs: ReplicatedQueue, autojump_clock: MockClock
+) -> None:
+    for value in "abc":
+        await jobs.put(value)
+    await jobs.claim(ttl_seconds=4)
+    await jobs.claim(ttl_seconds=8)
+    await trio.sleep(5)
+    await jobs.put("d")
+    await trio.sleep(5)
+
+    assert [await jobs.take() for _ in range(4)] == ["a", "b", "c", "d"]
+
+
 async def test_a_question_sees_claims_expire_with_the_next_command(
     jobs: ReplicatedQueue, autojump_clock: MockClock
 ) -> None:

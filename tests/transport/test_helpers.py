@@ -44,3 +44,17 @@ async def test_a_helpers_error_ends_the_block() -> None:
 
     with pytest.RaisesGroup(KeyError):
         await use()
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+async def test_what_ends_the_program_comes_out_as_it_is(end: type[BaseException]) -> None:
+    async def stop() -> None:
+        raise end
+
+    async def be_stopped() -> None:
+        async with open_helpers(), open_helpers() as nursery, trio.open_nursery():
+            nursery.start_soon(stop)
+            await trio.sleep_forever()
+
+    with pytest.raises(end):
+        await be_stopped()
