@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import trio
 
 import raftswarm
-from raftswarm.errors import NotLeader
+from raftswarm.errors import NotLeader, Overloaded
 
 PORTS = (7641, 7642, 7643)
 IDLE_SECONDS = 5.0
@@ -45,36 +45,39 @@ class Tally:
 
 
 async def measure(group_count: int, directory: Path) -> None:
-    async with AsyncExitStack() as stack:
-        hosts = [
-            await stack.enter_async_context(
-                raftswarm.open_host(directory / f"h{port}", name=f"h{port}", address=f"127.0.0.1:{port}")
-            )
-            for port in PORTS
-        ]
-        members = {host.name: host.address for host in hosts}
-        memory_before = resident_kib()
-        groups = [
-            [
-                await stack.enter_async_context(host.open_member(f"group-{number}", Tally(), members=members))
-                for host in hosts
+    with trio.CancelScope() as until:
+        async with AsyncExitStack() as stack:
+            hosts = [
+                await stack.enter_async_context(
+                    raftswarm.open_host(directory / f"h{port}", name=f"h{port}", address=f"127.0.0.1:{port}")
+                )
+                for port in PORTS
             ]
-            for number in range(group_count)
-        ]
-        for group in groups:
-            await find_leader(group)
-        await trio.sleep(2)
-        memory = resident_kib() - memory_before
-        links = count_links()
-        busy_before = time.process_time()
-        await trio.sleep(IDLE_SECONDS)
-        idle_share = (time.process_time() - busy_before) / IDLE_SECONDS
-        commits = await write(groups)
-    assert commits > 0, "measured something else"
-    print(
-        f"groups={group_count} idle_cpu={idle_share:.1%} per_group={idle_share / group_count:.2%} "
-        f"memory_per_group={memory / group_count:.0f}KiB links_per_pair={links / 3:g} commits={commits:.0f}/s"
-    )
+            members = {host.name: host.address for host in hosts}
+            memory_before = resident_kib()
+            groups = [
+                [
+                    await stack.enter_async_context(host.open_member(f"group-{number}", Tally(), members=members))
+                    for host in hosts
+                ]
+                for number in range(group_count)
+            ]
+            for group in groups:
+                await find_leader(group)
+            await trio.sleep(2)
+            memory = resident_kib() - memory_before
+            links = count_links()
+            busy_before = time.process_time()
+            await trio.sleep(IDLE_SECONDS)
+            idle_share = (time.process_time() - busy_before) / IDLE_SECONDS
+            commits = await write(groups)
+            assert commits > 0, "measured something else"
+            print(
+                f"groups={group_count} idle_cpu={idle_share:.1%} per_group={idle_share / group_count:.2%} "
+                f"memory_per_group={memory / group_count:.0f}KiB links_per_pair={links / 3:g} commits={commits:.0f}/s",
+                flush=True,
+            )
+            until.cancel()  # Nobody has to take over: there is nothing left to do.
 
 
 async def find_leader(group: Sequence[raftswarm.RaftMember]) -> raftswarm.RaftMember:
@@ -107,7 +110,7 @@ async def write(groups: Sequence[Sequence[raftswarm.RaftMember]]) -> float:
         while True:
             try:
                 await (await find_leader(group)).propose(b"x" * 100)
-            except NotLeader:
+            except (NotLeader, Overloaded):
                 await trio.sleep(0.02)
             else:
                 commits += 1

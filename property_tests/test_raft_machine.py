@@ -1,6 +1,6 @@
 """The whole engine under interleavings that hypothesis chooses: whatever happens, Figure 3's properties hold.
 
-The rules drive a `CoreWorld`: its members, storage and replicas are those that ship, and after every event its eleven
+The rules drive a `CoreWorld`: its members, storage and replicas are those that ship, and after every event its
 invariants are checked (docs/testing.md), from election safety to durability before claim. Here more is asked: each call
 ends exactly once, a command of a session is applied once however often it is sent, and when all is healed the cluster
 elects, serves and agrees. Time moves by drawn steps only, down to single events, so that a crash can come between any
@@ -12,6 +12,7 @@ RAFTSWARM_EXAMPLES runs more than the gate does.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from itertools import product
 
@@ -45,9 +46,9 @@ SESSION_KINDS = (EnvelopeKind.OPEN, EnvelopeKind.COMMAND)
 picks = st.integers(0, 7)
 """Which of those that are there; small, so that examples stay readable."""
 leader_or_any = st.none() | picks
-lasting = st.sampled_from((1.0, 0.05, 4.0, 60.0))
+lasting = st.sampled_from((1.0, 0.05, 4.0, 500.0))
 """Seconds until a fault ends; the longest lasts till the end."""
-pauses = st.sampled_from((0.05, 0.0, 0.002, 0.5))
+pauses = st.sampled_from((0.05, 0.002, 0.5, 2.0))
 """Seconds until the next rule."""
 
 
@@ -147,7 +148,7 @@ class Engine(RuleBasedStateMachine):
         for _ in range(events):
             self.world.heap.run_next()
 
-    @rule(seconds=st.sampled_from((0.4, 1.5, 3.0)))
+    @rule(seconds=st.sampled_from((0.4, 2.0, 5.0)))
     def run_for(self, seconds: float) -> None:
         self.world.run_for(seconds)
 
@@ -333,8 +334,8 @@ class Engine(RuleBasedStateMachine):
     # The end.
 
     def teardown(self) -> None:
-        if not hasattr(self, "world"):
-            return
+        if sys.exc_info()[0] is not None or not hasattr(self, "world"):
+            return  # What has failed already says more than what follows from it.
         self.is_over = True
         nemesis = Nemesis(self.world)
         nemesis.stop()

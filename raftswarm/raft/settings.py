@@ -30,7 +30,7 @@ class RaftSettings:
     append_window_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_ABOVE_ZERO)
     """Unacknowledged bytes per follower; one entry may exceed an empty window."""
     append_window_messages: int = attrs.field(default=256, validator=_ABOVE_ZERO)
-    append_message_bytes: int = attrs.field(default=256 * 1024, validator=_ABOVE_ZERO)
+    append_message_bytes: int = attrs.field(default=256 * 1024, validator=attrs.validators.ge(0))
     """Entries are packed into a message up to here; one entry may exceed it."""
     uncommitted_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_ABOVE_ZERO)
     """Proposals wait while the leader's uncommitted tail is longer than this."""

@@ -17,7 +17,6 @@ from raftswarm.raft.settings import RaftSettings
         "election_seconds",
         "append_window_bytes",
         "append_window_messages",
-        "append_message_bytes",
         "uncommitted_bytes",
     ],
 )
