@@ -262,9 +262,9 @@ def test_a_snapshot_carries_the_sessions_and_their_order() -> None:
 
     bench.restart()
 
+    bench.open(3)  # In the place of the second, which was used least recently.
     assert bench.register.applied == [b"x"] * 3
     assert bench.command(first, 2, answered=1) != answer
-    bench.open(3)  # In the place of the second, which was used least recently.
     with pytest.raises(SessionExpired):
         bench.command(second, 1)
     bench.command(first, 4)
