@@ -43,10 +43,10 @@ class RaftSettings:
     clock_drift: float = attrs.field(default=0.1, validator=attrs.validators.ge(0.0))
     """What leases count on: no member's monotonic clock goes faster than another's by more than this share."""
 
-    @election_seconds.validator
-    def _longer_than_a_heartbeat(self, attribute: attrs.Attribute[float], value: float) -> None:
-        if value <= self.heartbeat_seconds:
+    def __attrs_post_init__(self) -> None:
+        """Refuse an election timeout that leaves no time for a heartbeat."""
+        if self.election_seconds <= self.heartbeat_seconds:
             raise ValueError(
-                f"{attribute.name} of {value} leaves no time for a heartbeat, which comes every "
+                f"election_seconds of {self.election_seconds} leaves no time for a heartbeat, which comes every "
                 f"{self.heartbeat_seconds}: ten times as much is usual"
             )
