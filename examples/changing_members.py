@@ -35,8 +35,9 @@ class Counter:
 
 
 async def run(directory: Path, name: str, *, task_status: trio.TaskStatus[raftswarm.RaftMember]) -> None:
-    where = {"members": FOUNDERS} if name in FOUNDERS else {"address": ADDRESSES[name]}
-    async with raftswarm.open_member(directory / name, Counter(), name=name, **where) as member:
+    founders, address = (FOUNDERS, None) if name in FOUNDERS else (None, ADDRESSES[name])
+    place = directory / name
+    async with raftswarm.open_member(place, Counter(), name=name, members=founders, address=address) as member:
         task_status.started(member)
         await trio.sleep_forever()
 

@@ -14,9 +14,7 @@ import raftswarm
 MEMBERS = {"a": "127.0.0.1:7011", "b": "127.0.0.1:7012", "c": "127.0.0.1:7013"}
 
 
-class Store:
-    """What is replicated: the same commands in the same order make the same dictionary everywhere."""
-
+class Store:  # What is replicated: the same commands in the same order make the same dictionary everywhere.
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
 
@@ -56,4 +54,5 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1])
+    with contextlib.suppress(KeyboardInterrupt):
+        trio.run(main, sys.argv[1])

@@ -50,7 +50,7 @@ async def answer(client: aio.AioClient, reader: asyncio.StreamReader, writer: as
 
 
 def ask(method: str, path: str, body: bytes | None = None) -> str:
-    with urlopen(Request(f"http://127.0.0.1:7040{path}", body, method=method)) as response:
+    with urlopen(Request(f"http://127.0.0.1:7040{path}", body, method=method), timeout=10) as response:
         return f"{method} {path}: {response.status} {response.read().decode()}"
 
 

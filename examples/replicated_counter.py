@@ -49,7 +49,7 @@ async def main(directory: Path) -> None:
             known = await leader.leadership.wait_until(lambda now: bool(now.leader))
             leader = next(member for member in members if member.member_id == known.leader)
             await leader.wait_gained()
-        print(f"member {leader.member_id} leads")
+        print(f"member {leader.name} leads")
         for _ in range(3):
             print("total:", await leader.propose(b"1"))
         nursery.cancel_scope.cancel()

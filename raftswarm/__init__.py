@@ -4,13 +4,17 @@
         await member.wait_gained()
         await member.propose(b"command")
 
-To embed it (docs/embedding.md):
+To embed it (docs/embedding.md; `help(raftswarm.RaftMember)` and the like say more):
     open_member             one member on this machine's disk and network, yields a RaftMember
     open_host               many members, of as many groups, on one disk and network, yields a Host
+    connect                 talk to a cluster over the network, each command once; yields a Client
     RaftMember              propose, query, read_barrier; leadership and configuration to watch; add and remove members
     Replicated              what a member and a client have in common: propose and query
     RaftSettings            timing and limits
     CompactionPolicy        when snapshots are taken
+    raftswarm.recipes       dict, counter, set, queue, lock and leader lease, ready to use (docs/recipes.md)
+    raftswarm.blocking      open_member and connect for programs without an event loop
+    raftswarm.aio           the same for asyncio
 
 What is replicated:
     StateMachine            the contract: apply, capture, restore

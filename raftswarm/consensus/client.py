@@ -193,6 +193,7 @@ class Client:
             ResultLost: it was applied, but its result cannot be told.
             TypeError: a command is bytes.
         """
+        check_payload(command)
         [outcome] = await self._ask(self._commands, [command])
         return _unwrap(outcome)
 
@@ -201,6 +202,9 @@ class Client:
 
         PayloadTooLarge, Overloaded and TypeError are raised at once, before any of them is sent.
         """
+        commands = list(commands)
+        for command in commands:
+            check_payload(command)
         return await self._ask(self._commands, commands)
 
     async def query(self, question: bytes) -> object:
@@ -212,14 +216,13 @@ class Client:
             InvalidSpec: the state machine cannot be asked.
             PayloadTooLarge, Overloaded, TypeError: as of `propose`; PayloadTooLarge also for an answer above 3 MiB.
         """
+        check_payload(question, "question")
         [outcome] = await self._ask(self._questions, [question])
         if isinstance(outcome, OutcomeUnknown):
             raise NotLeader(f"no answer within {self._timeout_seconds:g} seconds: {self._trouble}")
         return _unwrap(outcome)
 
     async def _ask(self, queue: Queue, bodies: Sequence[bytes]) -> list[object]:
-        for body in bodies:
-            check_payload(body)
         size = sum(map(len, bodies))
         self._check_room(len(bodies), size)
         call = _Call(len(bodies))

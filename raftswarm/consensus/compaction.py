@@ -7,7 +7,7 @@ durable, so nothing is lost but room.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ import attrs
 
 from raftswarm.errors import StorageError
 from raftswarm.raft.log_entry import SnapshotMeta
-from raftswarm.raft.state_machine import Capture
+from raftswarm.raft.state_machine import Capture, machine_errors
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.snapshots import Saving
 
@@ -116,7 +116,7 @@ class SnapshotSaver:
         self._bytes = 0
         self._began_at = now
         self._is_saving = True
-        self._write(Saving(snapshot, iter(capture.chunks())))
+        self._write(Saving(snapshot, _read(capture, snapshot.index)))
 
     def _write(self, saving: Saving) -> None:
         was_last: list[bool] = []
@@ -135,3 +135,11 @@ class SnapshotSaver:
             self._note(f"the snapshot up to entry {saving.meta.index} is put off: {error}")
 
         self._submit(lambda: was_last.append(self._storage.save_slice(saving)), written, failed)
+
+
+def _read(capture: Capture, index: int) -> Iterator[bytes]:
+    with machine_errors(f"while the snapshot up to entry {index} was being written"):
+        for chunk in capture.chunks():
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise TypeError(f"a chunk is bytes, not {type(chunk).__name__}")
+            yield chunk

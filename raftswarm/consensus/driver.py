@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from raftswarm.consensus.replica import CompactionPolicy, Replica, machine_errors
+from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
@@ -31,7 +31,7 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, machine_errors
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers

@@ -19,7 +19,7 @@ from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.meeting import ask_who
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import InvalidSpec, Overloaded
+from raftswarm.errors import InvalidSpec, NotLeader, Overloaded
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.state_machine import Queryable, StateMachine
@@ -117,8 +117,15 @@ class RaftMember:
         return self.driver.applied
 
     async def wait_gained(self) -> None:
-        """Return when this member leads and has applied all that came before."""
-        await self.driver.wait_gained()
+        """Return when this member leads and has applied all that came before.
+
+        Raises:
+            NotLeader: it has stopped.
+        """
+        replica = self.driver.replica
+        await self.leadership.wait_until(lambda now: now.is_leader or replica.has_stopped)
+        if replica.has_stopped:
+            raise NotLeader("this member has stopped")
 
     async def wait_lost(self) -> None:
         """Return when it does not lead."""
@@ -139,6 +146,9 @@ class RaftMember:
             Overloaded: nothing happened; another change of the members is still under way.
             OutcomeUnknown: it may happen yet; look at `configuration`, or ask again.
         """
+        for told in (name, address):
+            if not isinstance(told, str):
+                raise TypeError(f"a name and an address are str, not {type(told).__name__}")
         card = await ask_who(self._network, address, name, self.driver.cluster)
         info = MemberInfo(id=card.member_id, address=address, name=name, promote=vote)
 
@@ -187,6 +197,8 @@ class RaftMember:
         Whoever is named nowhere is out, and may be switched off when `configuration` is joint no more. Errors as of
         `remove_member`.
         """
+        if isinstance(voters, str) or isinstance(learners, str):
+            raise TypeError("voters and learners are lists of names, not one: put it in brackets")
         await self._change(
             lambda now: (
                 [replace(_find(now, name), promote=False) for name in voters],

@@ -7,8 +7,7 @@ The one big idea: everything between "events wait" and "work is handed out" is p
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
@@ -54,7 +53,7 @@ from raftswarm.raft.ready import (
     TransferOutcome,
     Write,
 )
-from raftswarm.raft.state_machine import Context, StateMachine, prepare_restore
+from raftswarm.raft.state_machine import Context, StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
 from raftswarm.wire.batch import (
@@ -322,6 +321,11 @@ class Replica:
         """Stop this member: its own state is in doubt."""
         self.shut_down()
         self._surroundings.failed(error)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Tell whether it has failed its waiters and takes in nothing more."""
+        return self._stopped
 
     def require_leading(self) -> None:
         """NotLeader, with whom to ask, unless this member leads."""
@@ -700,14 +704,3 @@ class Replica:
         if any(now is not before for now, before in zip(configurations, self._configurations, strict=True)):
             self._configurations = configurations
             self._surroundings.configuration_changed(*configurations)
-
-
-@contextmanager
-def machine_errors(when: str) -> Iterator[None]:
-    """MachineFailed, saying when, for what the state machine raises; our own errors come through as they are."""
-    try:
-        yield
-    except RaftSwarmError:
-        raise
-    except Exception as error:
-        raise MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}") from error

@@ -1,4 +1,7 @@
-"""Waiting for answers on trio, at the price of one block and one wake: no Event or channel per command."""
+"""Waiting for answers on trio, at the price of one block and one wake: no Event or channel per command.
+
+Ctrl-C comes before or after each step here, never within: it would leave a task to be woken that does not wait.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ class TaskWaiter:
         """Wake the task with an error."""
         self._settle(outcome.Error(error))
 
+    @trio.lowlevel.enable_ki_protection
     def _settle(self, answer: outcome.Maybe[object]) -> None:
         if self._answer is not None:
             return  # Its task was cancelled.
@@ -33,6 +37,7 @@ class TaskWaiter:
             trio.lowlevel.reschedule(self._task, answer)
             self._task = None
 
+    @trio.lowlevel.enable_ki_protection
     async def wait(self) -> object:
         """Return the result or raise the error."""
         if self._answer is not None:
@@ -62,6 +67,7 @@ class ManyWaiter:
         """Return who waits for the answer that goes to that place."""
         return _Part(self, position)
 
+    @trio.lowlevel.enable_ki_protection
     def settle(self, position: int, answer: object) -> None:
         """Take in one answer; the last wakes the task."""
         self._answers[position] = answer
@@ -70,6 +76,7 @@ class ManyWaiter:
             trio.lowlevel.reschedule(self._task, outcome.Value(None))
             self._task = None
 
+    @trio.lowlevel.enable_ki_protection
     async def wait(self) -> list[object]:
         """Return all answers in order: results, and the errors of those that failed."""
         if not self._missing:

@@ -61,6 +61,8 @@ class FaultMix:
     transfer_every: float = 0.0
     change_every: float = 0.0
     """Members come and go."""
+    usurp_every: float = 0.0
+    """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
     clock_spread: float = 0.0
     """Monotonic clocks run at 1 +- this rate."""
     priority_levels: int = 1
@@ -134,6 +136,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
         call_every=chance.choice((0.01, 0.05, 0.3)),
+        usurp_every=maybe(1.0, 6.0),
     )
 
 

@@ -10,8 +10,14 @@ from raftswarm.lab.host import SNAPSHOTS_DIRECTORY
 from raftswarm.lab.journal import REFUSED
 from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.raft.log_entry import Configuration
+from raftswarm.raft.roles import Leader, Transfer
 
 MAX_RECOVERY_CALLS = 40
+QUESTION_TIMEOUTS = 2
+"""For so many election timeouts clients ask who was deposed: it may lead on for one, by its own clock."""
+QUESTION_EVERY_SECONDS = 0.02
+LOOK_EVERY_SECONDS = 0.0005
+"""Less than it takes to be elected."""
 
 
 class Nemesis:
@@ -34,6 +40,7 @@ class Nemesis:
             (mix.disk_failure_every, self._fail_disk),
             (mix.transfer_every, self._transfer),
             (mix.change_every, MemberChanges(world, self._chance).strike),
+            (mix.usurp_every, self._usurp),
             (mix.call_every, self._call),
             (2 * mix.down_seconds, self._start),
         ):
@@ -166,6 +173,45 @@ class Nemesis:
 
     def _transfer(self) -> None:
         self._world.transfer_leadership(self._chance.choice([0, *self._world.hosts]))
+
+    def _usurp(self) -> None:
+        """Have a leader replaced that cannot hear of it: nobody falls for old reads more easily."""
+        world = self._world
+        old = world.leader
+        others = [member for member in world.hosts if member != old]
+        if old is None or not others:
+            return
+        until = world.now + QUESTION_TIMEOUTS * world.settings.election_seconds
+        if self._chance.random() < 0.7:
+            world.transfer_leadership(member=old)
+            self._deafen_when_told(old, others, until)
+        else:
+            world.isolate(old)
+        self._question(old, until)
+        world.heap.after(self._chance.expovariate(1.0 / self._mix.partition_seconds), self._heal)
+
+    def _deafen_when_told(self, old: int, others: list[int], until: float) -> None:
+        """Let a leader hear nobody any more as soon as it has told its heir to campaign."""
+        world = self._world
+        process = world.hosts[old].process
+        if not self._active or world.now > until or process is None:
+            return
+        match process.member.role:
+            case Leader(transfer=Transfer(is_told=True)):
+                for other in others:
+                    world.network.cut(other, old)
+            case _:
+                world.heap.after(LOOK_EVERY_SECONDS, self._deafen_when_told, old, others, until)
+
+    def _question(self, old: int, until: float) -> None:
+        """Read at a leader that may be deposed, and write at its successor, again and again."""
+        world = self._world
+        if not self._active or world.now > until:
+            return
+        world.read(member=old)
+        if world.leader not in {None, old}:
+            world.propose(b"")
+        world.heap.after(QUESTION_EVERY_SECONDS, self._question, old, until)
 
     # The end.
 

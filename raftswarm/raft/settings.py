@@ -6,15 +6,16 @@ from typing import Final
 
 import attrs
 
-_POSITIVE: Final = attrs.validators.gt(0)
+_ABOVE_ZERO: Final = attrs.validators.gt(0)
+_LONGER_THAN_ZERO: Final = attrs.validators.gt(0.0)
 
 
 @attrs.frozen(kw_only=True)
 class RaftSettings:
     """Defaults as `docker info` prints them: a tick of 100 ms, HeartbeatTick 1, ElectionTick 10."""
 
-    heartbeat_seconds: float = attrs.field(default=0.1, validator=_POSITIVE)
-    election_seconds: float = attrs.field(default=1.0, validator=_POSITIVE)
+    heartbeat_seconds: float = attrs.field(default=0.1, validator=_LONGER_THAN_ZERO)
+    election_seconds: float = attrs.field(default=1.0, validator=_LONGER_THAN_ZERO)
     """T: a follower waits [T, 2T) for its leader; a leader steps down after T without a quorum."""
     pre_vote: bool = True
     """Ask whether an election could be won before a term is spent on it (9.6)."""
@@ -26,12 +27,12 @@ class RaftSettings:
     """… plus up to this much at random."""
     hint_retry_seconds: tuple[float, float] = (0.02, 0.04)
     """While the hint is fresh, pre-votes are retried after a delay drawn from here."""
-    append_window_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_POSITIVE)
+    append_window_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_ABOVE_ZERO)
     """Unacknowledged bytes per follower; one entry may exceed an empty window."""
-    append_window_messages: int = attrs.field(default=256, validator=_POSITIVE)
-    append_message_bytes: int = attrs.field(default=256 * 1024, validator=_POSITIVE)
+    append_window_messages: int = attrs.field(default=256, validator=_ABOVE_ZERO)
+    append_message_bytes: int = attrs.field(default=256 * 1024, validator=attrs.validators.ge(0))
     """Entries are packed into a message up to here; one entry may exceed it."""
-    uncommitted_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_POSITIVE)
+    uncommitted_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=_ABOVE_ZERO)
     """Proposals wait while the leader's uncommitted tail is longer than this."""
     slow_disk_seconds: float = 0.5
     """A leader whose write has taken so long, while a quorum of others has it, hands over: far longer than a sync takes

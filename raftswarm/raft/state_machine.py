@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
+
+from raftswarm.errors import MachineFailed, StorageError
 
 CHUNK_BYTES: Final = 256 * 1024
 
@@ -94,6 +97,17 @@ def check_machine(machine: StateMachine) -> None:
             raise TypeError(
                 f"{type(machine).__name__}.{name} is async: a state machine waits for nothing, use plain def"
             )
+
+
+@contextmanager
+def machine_errors(when: str) -> Iterator[None]:
+    """MachineFailed, saying when, for what the state machine raises; the disk's errors come through as they are."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        raise MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}") from error
 
 
 def prepare_restore(machine: StateMachine, chunks: Iterator[bytes]) -> Callable[[], object]:

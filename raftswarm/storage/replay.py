@@ -26,7 +26,7 @@ from raftswarm.storage.segment import (
 )
 from raftswarm.world.disk import Disk
 
-WAY_BACK = "remove this manager from the swarm and join it again, or restore its state from a backup"
+WAY_BACK = "take this member out, empty its directory and let it join again, or restore its state from a backup"
 
 
 @attrs.frozen

@@ -74,12 +74,12 @@ class CloseSession(msgspec.Struct, frozen=True, gc=False):
 SessionRequest = OpenSession | SessionCommand | KeepAlive | CloseSession
 
 
-def check_payload(payload: bytes) -> None:
+def check_payload(payload: bytes, what: str = "command") -> None:
     """TypeError unless it is bytes, PayloadTooLarge when no envelope of it fits the log."""
     if not isinstance(payload, bytes):
-        raise TypeError(f"a command is bytes, not {type(payload).__name__}")
+        raise TypeError(f"a {what} is bytes, not {type(payload).__name__}")
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise PayloadTooLarge(f"a command of {len(payload)} bytes; the most is {MAX_PAYLOAD_BYTES}: split it")
+        raise PayloadTooLarge(f"a {what} of {len(payload)} bytes; the most is {MAX_PAYLOAD_BYTES}: split it")
 
 
 def encode_plain(payload: bytes) -> bytes:

@@ -196,6 +196,13 @@ async def test_too_much_at_a_time_is_refused_before_anything_is_sent(
         nursery.cancel_scope.cancel()
 
 
+async def test_what_is_not_bytes_is_named(autojump_clock: MockClock, client: Client) -> None:
+    with pytest.raises(TypeError, match="a command is bytes, not str"):
+        await client.propose_many(["text"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="a question is bytes, not str"):
+        await client.query("text")  # type: ignore[arg-type]
+
+
 async def test_nobody_there_is_said_and_nothing_was_sent(
     autojump_clock: MockClock, cluster: Cluster, client: Client
 ) -> None:

@@ -200,6 +200,23 @@ async def test_a_member_that_stops_leads_no_more(cluster: Cluster, autojump_cloc
 # Leadership.
 
 
+async def test_whoever_waits_for_a_member_to_lead_is_told_when_it_stops(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    leader = await cluster.leader()
+    follower = next(member for member in cluster.members.values() if member is not leader)
+
+    async def wait() -> None:
+        with pytest.raises(NotLeader, match="this member has stopped"):
+            await follower.wait_gained()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        await cluster.kill(follower.name)
+    await wait()
+
+
 async def test_leadership_goes_to_the_one_that_is_named(cluster: Cluster, autojump_clock: MockClock) -> None:
     follower = await follower_of(cluster)
 
@@ -330,6 +347,14 @@ async def test_changes_that_make_no_sense_are_refused_with_a_sentence(
         await leader.add_member("zoe", cluster.address("zoe"))
     with pytest.raises(LinkError, match="is node d, not zoe"):
         await leader.add_member("zoe", cluster.address("d"))
+
+
+async def test_what_names_no_members_is_told(cluster: Cluster, autojump_clock: MockClock) -> None:
+    leader = await cluster.leader()
+    with pytest.raises(TypeError, match="lists of names, not one: put it in brackets"):
+        await leader.change_members("abc")
+    with pytest.raises(TypeError, match="a name and an address are str, not int"):
+        await leader.add_member("d", 7000)  # type: ignore[arg-type]
 
 
 async def test_only_the_leader_changes_members(cluster: Cluster, autojump_clock: MockClock) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from raftswarm.consensus.host import open_member
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.memory_cluster import open_cluster
 from raftswarm.consensus.opening import found
+from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import (
     ForeignState,
     InvalidSpec,
@@ -308,11 +310,12 @@ class Half:
 
     def apply(self, command: bytes, context: object) -> None: ...
 
-    def capture(self) -> Captured: ...
+    def capture(self) -> Captured:
+        return Captured(b"")
 
 
 class Awaiting(Journal):
-    async def query(self, question: bytes) -> object: ...  # type: ignore[override]
+    async def query(self, question: bytes) -> object: ...
 
 
 @pytest.mark.parametrize(
@@ -369,3 +372,48 @@ def test_a_program_that_is_not_trio_is_told_where_to_go(tmp_path: Path) -> None:
     for use in (open_it, connect_it, open_in_memory):
         with pytest.raises(RuntimeError, match=r"raftswarm\.aio \(asyncio\)"):
             asyncio.run(use())
+
+
+class Miscaptured(Journal):
+    """Makes no picture that could be written."""
+
+    def __init__(self, picture: object) -> None:
+        super().__init__()
+        self.picture = picture
+
+    def capture(self) -> Any:
+        return self.picture
+
+
+class Chunks:
+    def __init__(self, chunk: object) -> None:
+        self.chunk = chunk
+
+    def chunks(self) -> Iterator[object]:
+        yield self.chunk
+        raise ZeroDivisionError("in the middle")
+
+
+@pytest.mark.parametrize(
+    ("picture", "complaint"),
+    [
+        (None, "'NoneType' object has no attribute 'chunks'"),
+        (Chunks(b"chunk"), "ZeroDivisionError: in the middle"),
+        (Chunks("chunk"), "TypeError: a chunk is bytes, not str"),
+    ],
+)
+async def test_a_picture_that_cannot_be_written_is_the_machines_failure(
+    tmp_path: Path, picture: object, complaint: str
+) -> None:
+    often = CompactionPolicy(snapshot_every_commands=1)
+
+    async def use() -> None:
+        async with open_member(
+            tmp_path, Miscaptured(picture), name="a", members={"a": free_address()}, settings=QUICK, compaction=often
+        ) as member:
+            await member.wait_gained()
+            await member.propose(b"one")
+            await trio.sleep_forever()
+
+    with pytest.raises(MachineFailed, match=f"while the snapshot up to entry .* was being written: .*{complaint}"):
+        await use()

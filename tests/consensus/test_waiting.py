@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
@@ -95,3 +101,22 @@ async def test_who_is_cancelled_while_waiting_for_many_is_not_woken(in_the_same_
     if not in_the_same_pass:
         waiter.part(0).complete("too late")
     assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("make_waiter", [TaskWaiter, lambda: ManyWaiter(1)])
+def test_an_answer_after_ctrl_c_is_dropped(make_waiter: Callable[[], TaskWaiter | ManyWaiter]) -> None:
+    waiter = make_waiter()
+
+    def strike_when_it_is_about_to_wait(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code is type(waiter).wait.__code__ and event == "line" and waiter._task is not None:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return strike_when_it_is_about_to_wait
+
+    async def wait() -> None:
+        sys.settrace(strike_when_it_is_about_to_wait)
+        await waiter.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(wait)
+    assert waiter._task is None, "nobody is left to be woken"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -77,6 +78,10 @@ def test_a_key_value_store_answers_on_every_member_and_survives_one(tmp_path: Pa
 
         set_colour("green")
         assert {name: ask(ports[name], "get colour") for name in processes} == dict.fromkeys(processes, "green")
+
+        process = processes[follower]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0, "Ctrl-C ends it without complaint"
 
 
 def test_members_come_and_go_while_the_cluster_works(tmp_path: Path) -> None:

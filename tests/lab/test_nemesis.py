@@ -7,6 +7,10 @@ import pytest
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import FaultMix, draw_fault_mix
 from raftswarm.lab.nemesis import Nemesis
+from raftswarm.lab.seeds import run_seed
+from raftswarm.raft import leases
+from raftswarm.raft.core import Core
+from raftswarm.raft.roles import Leader
 
 
 def quorum_of(members: int) -> int:
@@ -73,6 +77,34 @@ def test_members_come_and_go() -> None:
     leader = world.leader
     assert leader is not None
     assert world.hosts[leader].configuration.member_ids != (1, 2, 3)
+
+
+def test_two_lead_at_once_when_one_cannot_hear_of_the_other() -> None:
+    world = CoreWorld(5, faults=FaultMix(usurp_every=2.0, partition_seconds=0.5, call_every=0.1))
+    Nemesis(world)
+    most = 0
+
+    for _ in range(2000):
+        world.run_for(0.01)
+        most = max(most, sum(world.process(member).leadership.is_leader for member in world.running))
+
+    assert most == 2
+    assert world.history.acknowledged_reads > 100
+
+
+def test_a_leader_that_does_not_confirm_its_leadership_before_it_reads_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A planted bug: it takes every moment for one of its lease."""
+
+    def always(core: Core, role: Leader) -> bool:
+        return core.role is role
+
+    monkeypatch.setattr(leases, "holds", always)
+
+    failures = (run_seed(seed, 20.0).failure for seed in range(1, 41))
+
+    assert "was acknowledged before" in str(next(failure for failure in failures if failure is not None))
 
 
 def test_a_drawn_world_gets_work_done() -> None:

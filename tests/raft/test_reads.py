@@ -121,6 +121,19 @@ def answer(request: ReadIndex, index: int, *, term: int = 1) -> ReadIndexReply:
     return ReadIndexReply(sender=BOB, to=ALICE, term=term, number=request.number, index=index)
 
 
+def test_heartbeats_of_a_new_leader_confirm_no_read_before_its_first_commit(make_bench: MakeBench) -> None:
+    """They need no disk, so they are often answered before the blank entry is."""
+    bench = make_bench(log=[blank(1)])
+    bench.win(BOB)
+    bench.step(ReadBarrier(7))
+
+    bench.wait(0.1)
+    newest = max(message.round for message in bench.take(Heartbeat))
+    bench.receive(confirm(BOB, newest, term=bench.member.term), confirm(CAROL, newest, term=bench.member.term))
+
+    assert bench.reads == []
+
+
 def test_a_follower_asks_the_leader_once_for_all_reads_of_a_turn(make_bench: MakeBench) -> None:
     bench = make_bench()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from raftswarm.raft.settings import RaftSettings
@@ -15,11 +17,10 @@ from raftswarm.raft.settings import RaftSettings
         "election_seconds",
         "append_window_bytes",
         "append_window_messages",
-        "append_message_bytes",
         "uncommitted_bytes",
     ],
 )
-def test_times_and_limits_are_above_zero(name: str, value: float) -> None:
+def test_times_and_limits_are_above_zero(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"'{name}' must be > 0"):
         RaftSettings(**{name: value})
 

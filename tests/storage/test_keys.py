@@ -206,7 +206,7 @@ def test_a_directory_without_keys_is_refused(disk: MemoryDisk, entropy: SeededEn
 def test_a_lost_sealing_key_is_named(disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy) -> None:
     disk.remove(f"{DIRECTORY}/kek")
 
-    with pytest.raises(CorruptLog, match=f"{DIRECTORY}/kek, is missing; remove this manager"):
+    with pytest.raises(CorruptLog, match=f"{DIRECTORY}/kek, is missing; take this member out"):
         KeyRing.open(disk, DIRECTORY, entropy)
 
 

@@ -370,5 +370,5 @@ def test_a_lost_snapshot_is_refused_when_the_log_begins_behind_it(
     storage.compact(41)
     disk.remove(f"{RAFT}/snapshots/{40:020d}.saved")
 
-    with pytest.raises(CorruptLog, match=r"entries 1 to \d+ are neither in its log nor in a snapshot; remove this"):
+    with pytest.raises(CorruptLog, match=r"entries 1 to \d+ are neither in its log nor in a snapshot; take this"):
         reopen()

@@ -100,8 +100,8 @@ def test_damage_before_a_later_record_is_refused_with_file_place_and_the_way_bac
         run(disk)
 
     assert str(refused.value) == (
-        f"{path_of(2)} is damaged at byte 1024: it does not open with this node's key; remove this manager from "
-        "the swarm and join it again, or restore its state from a backup"
+        f"{path_of(2)} is damaged at byte 1024: it does not open with this node's key; take this member out, "
+        "empty its directory and let it join again, or restore its state from a backup"
     )
 
 
