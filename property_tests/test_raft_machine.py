@@ -38,7 +38,7 @@ from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured, Context
 from raftswarm.wire.envelopes import EnvelopeKind, encode_command, encode_open, encode_plain
 
-EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "150"))
 MAX_VOTERS = 5
 MAX_HOSTS = 9
 SESSION_KINDS = (EnvelopeKind.OPEN, EnvelopeKind.COMMAND)
@@ -156,9 +156,14 @@ class Engine(RuleBasedStateMachine):
 
     @rule(pick=leader_or_any, count=st.sampled_from((1, 2, 8)), then=pauses)
     def write(self, pick: int | None, count: int, then: float) -> None:
-        for _ in range(count):
-            self.world.propose(b"x", member=self.member(pick))
+        self.send(self.member(pick), count)
         self.world.run_for(then)
+
+    def send(self, member: int | None, count: int) -> None:
+        """Write what becomes entries of their own, mostly."""
+        for _ in range(count):
+            self.world.propose(b"x", member=member)
+            self.world.run_for(0.001)
 
     @rule(pick=leader_or_any, then=pauses)
     def write_what_is_refused(self, pick: int | None, then: float) -> None:
@@ -251,6 +256,19 @@ class Engine(RuleBasedStateMachine):
         self.world.isolate(self.member(pick) or 1)
         self.later(lasts, self.world.heal)
         self.world.run_for(then)
+
+    @precondition(lambda self: self.world.leader is not None)
+    @rule(count=st.integers(1, 9), meanwhile=st.integers(0, 9), then=pauses)
+    def strand_leader(self, count: int, meanwhile: int, then: float) -> None:
+        """What it is told while it is cut off has to be forgotten, however long it is beside what others commit."""
+        leader = self.world.leader
+        assert leader is not None
+        self.world.isolate(leader)
+        self.send(leader, count)
+        self.world.run_for(4.0)
+        self.send(None, meanwhile)
+        self.world.run_for(then)
+        self.world.heal()
 
     @rule(mask=st.integers(1, 30), one_way=st.booleans(), lasts=lasting, then=pauses)
     def partition(self, mask: int, one_way: bool, lasts: float, then: float) -> None:
