@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from raftswarm.ca import Credentials
+from raftswarm.errors import LinkClosed
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.messages import AnyMessage, AppendEntries, Heartbeat
 from raftswarm.transport import host_links
@@ -296,6 +297,46 @@ async def test_who_may_speak_for_a_member_is_decided_in_each_group(
     assert "member 2 is node bob, and mallory speaks for it" in caplog.text
 
 
+async def test_nothing_is_said_to_an_impostor_and_no_snapshot_taken_from_it(
+    hall: Hall, autojump_clock: MockClock
+) -> None:
+    alice = await hall.start(ALICE)
+    member = alice.open("group")
+    introduction = encode_introduction(Introduction(group="group", sender=BOB, to=ALICE))
+    link, bulk = await hall.plug(3).connect("127.0.0.1:2377"), await hall.plug(3).connect("127.0.0.1:2377")
+    link.post(encode_purpose(Lane.CONTROL))
+    link.post(prefix_frame(1, introduction))
+    bulk.post(encode_purpose(Lane.BULK))
+    bulk.post(introduction)
+    await wait_all_tasks_blocked()
+
+    assert not member.say(1)
+    with pytest.raises(LinkClosed):
+        await bulk.receive()
+
+
+async def test_a_group_that_is_opened_again_and_again_takes_up_one_place_on_a_link(
+    hall: Hall, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(host_links, "MAX_CHANNELS", 3)
+    alice, bob = await hall.start(ALICE), await hall.start(BOB)
+    alice.open("other")
+    right = bob.open("last")
+    await trio.sleep(2)
+    for _ in range(10):
+        left = alice.open("group")
+        await wait_all_tasks_blocked()
+        left.closing.cancel()
+        await wait_all_tasks_blocked()
+
+    last = alice.open("last")
+    await wait_all_tasks_blocked()
+    assert last.say(1)
+    await wait_all_tasks_blocked()
+    assert right.heard == [1]
+    assert "more than 3 pairs" not in caplog.text
+
+
 async def test_a_member_that_moves_to_another_node_is_no_longer_heard_from_the_old_one(
     hall: Hall, autojump_clock: MockClock
 ) -> None:
@@ -320,10 +361,11 @@ async def test_a_full_link_introduces_a_group_when_there_is_room_again(hall: Hal
     heard: list[bytes] = []
 
     async def read_late(link: Link) -> None:
-        async def members(link: Link, _: Lane) -> None:
+        async def members(link: Link, lane: Lane) -> None:
             await reading.wait()
-            while True:
+            while lane is Lane.APPEND:
                 heard.append(await link.receive())
+            await trio.sleep_forever()
 
         async def calls(link: Link) -> None:
             raise AssertionError("nobody calls here")
@@ -337,6 +379,10 @@ async def test_a_full_link_introduces_a_group_when_there_is_room_again(hall: Hal
     entry = Entry(index=1, term=1, kind=EntryKind.COMMANDS, first_command=1, data=bytes(1024))
     append = AppendEntries(sender=ALICE, to=BOB, term=1, previous_index=0, previous_term=0, entries=(entry,))
     while crowd.links.post(append):
+        pass
+    channel = crowd.links._peers[BOB].channel(Lane.APPEND)
+    assert channel is not None
+    while channel.link.post(b""):
         pass
     late = alice.open("late")
     await wait_all_tasks_blocked()
