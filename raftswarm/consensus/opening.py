@@ -146,28 +146,28 @@ async def run_member(
 ) -> AsyncIterator[RaftMember]:
     """Run an opened member; what stops it comes out of the block as it is, whatever the block made of it."""
     storage, recovered = opened
-    driver = Driver(storage, recovered, SessionMachine(machine), world, settings=settings, compaction=compaction)
-
-    async def run(until: trio.CancelScope) -> None:
-        with contextlib.suppress(RaftSwarmError):  # Raised below, where no nursery wraps it.
-            await driver.run()
-        until.cancel()
-
-    try:
+    with contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(world.runner.submit, storage.close, lambda _: None)
+        driver = Driver(storage, recovered, SessionMachine(machine), world, settings=settings, compaction=compaction)
         _check_name(driver, founding)
-        async with open_helpers() as helpers:
-            helpers.start_soon(run, helpers.cancel_scope)
-            helpers.start_soon(_stop_if_regressed, driver)
-            yield RaftMember(driver, machine, network, founding.name, world.chance)
-            with trio.move_on_after(driver.settings.election_seconds):
-                await driver.hand_over()
-    except Exception:
-        if driver.failure is None:
-            raise
-    finally:
-        world.runner.submit(storage.close, lambda _: None)
-    if driver.failure is not None:
-        raise driver.failure
+        try:
+            async with open_helpers() as helpers:
+                helpers.start_soon(_run, driver, helpers.cancel_scope)
+                helpers.start_soon(_stop_if_regressed, driver)
+                yield RaftMember(driver, machine, network, founding.name, world.chance)
+                with trio.move_on_after(driver.settings.election_seconds):
+                    await driver.hand_over()
+        except Exception:
+            if driver.failure is None:
+                raise
+        if driver.failure is not None:
+            raise driver.failure
+
+
+async def _run(driver: Driver, until: trio.CancelScope) -> None:
+    with contextlib.suppress(RaftSwarmError):  # Raised by `run_member`, where no nursery wraps it.
+        await driver.run()
+    until.cancel()
 
 
 async def _stop_if_regressed(driver: Driver) -> None:

@@ -221,6 +221,12 @@ async def test_a_machine_that_cannot_be_captured_or_restored_is_named_too(tmp_pa
     await fill(tmp_path / "b", Journal())
     with pytest.raises(MachineFailed, match=r"while restoring the snapshot up to entry .* no way back"):
         await fill(tmp_path / "b", Unrestorable())
+    assert list_open_files(tmp_path) == []
+
+
+def list_open_files(directory: Path) -> list[Path]:
+    opened = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+    return [path for path in opened if path.is_relative_to(directory)]
 
 
 async def fill(directory: Path, machine: Journal) -> None:
