@@ -16,16 +16,27 @@ def do_without(what: str) -> Never:
     """Skip for want of something, unless this is CI, which has to have it."""
     if os.environ.get("CI"):
         pytest.fail(f"{what}, and under CI nothing may be missing")
-    pytest.skip(what)
+    pytest.skip(what, allow_module_level=True)
+
+
+SHARED = Path(os.environ.get("RAFTSWARM_SHARED", Path(__file__).parents[2] / "shared"))
+"""Recordings of a Docker Engine, and vectors of other Raft engines."""
+
+
+def find_vectors(name: str) -> Path:
+    """Return a file or directory of vectors; for modules that make a test of each."""
+    path = SHARED / "vectors" / name
+    if not path.exists():
+        do_without(f"no {name} under {SHARED} (set RAFTSWARM_SHARED)")
+    return path
 
 
 @pytest.fixture(scope="session")
 def needs_shared() -> Path:
     """Return the directory of recordings and vectors."""
-    shared = Path(os.environ.get("RAFTSWARM_SHARED", Path(__file__).parents[2] / "shared"))
-    if not (shared / "docker-api" / "recordings").is_dir():
-        do_without(f"no recordings under {shared} (set RAFTSWARM_SHARED)")
-    return shared
+    if not (SHARED / "docker-api" / "recordings").is_dir():
+        do_without(f"no recordings under {SHARED} (set RAFTSWARM_SHARED)")
+    return SHARED
 
 
 @pytest.fixture(scope="session")

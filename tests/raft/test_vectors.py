@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from raftswarm.lab.vectors import Outcome, read_vectors
-
-VECTORS = Path(os.environ.get("RAFTSWARM_SHARED", Path(__file__).parents[3] / "shared")) / "vectors"
+from tests.conftest import find_vectors
 
 
 def check(name: str) -> list[Outcome]:
-    if not (VECTORS / name).exists():
-        assert not os.environ.get("CI"), f"{name} of the shared vectors is missing, and under CI nothing may be"
-        pytest.skip(f"needs {name} of the shared vectors", allow_module_level=True)
-    [file] = read_vectors([VECTORS / name])
+    [file] = read_vectors([find_vectors(name)])
     return file.check()
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,12 @@ import attrs
 import pytest
 
 from raftswarm.lab.linearizability import MODELS, Outcome, check, check_history_file, read_history
+from tests.conftest import find_vectors
 
-HISTORIES = Path(os.environ.get("RAFTSWARM_SHARED", Path(__file__).parents[4] / "shared")) / "vectors" / "histories"
-
-
-def load_index() -> list[dict[str, Any]]:
-    index = HISTORIES / "index.json"
-    if not index.exists():
-        assert not os.environ.get("CI"), "the histories of the shared vectors are missing, and under CI nothing may be"
-        pytest.skip("needs the histories of the shared vectors", allow_module_level=True)
-    files: list[dict[str, Any]] = json.loads(index.read_text())["files"]
-    return files
+HISTORIES = find_vectors("histories")
 
 
-INDEX = load_index()
+INDEX: list[dict[str, Any]] = json.loads((HISTORIES / "index.json").read_text())["files"]
 
 
 def path_of(file: dict[str, Any]) -> Path:
@@ -40,20 +30,17 @@ def test_the_verdict_is_the_known_one(file: dict[str, Any]) -> None:
     assert verdict.operations == file["operations"]
 
 
-def test_all_of_them_take_seconds() -> None:
-    start = time.process_time()
+def test_few_orders_are_tried() -> None:
+    """More than 6,000 operations leave astronomically many."""
+    verdicts = [check_history_file(path_of(file), model=file["model"]) for file in INDEX]
 
-    for file in INDEX:
-        check_history_file(path_of(file), model=file["model"])
-
-    assert time.process_time() - start < 3.0
+    assert sum(verdict.configurations for verdict in verdicts) < 5000
 
 
 @pytest.mark.parametrize("cut", [0, 1])
-def test_a_lost_or_doubled_append_among_50_clients_is_found_in_seconds(cut: int) -> None:
+def test_a_lost_or_doubled_append_among_50_clients_is_found_soon(cut: int) -> None:
     [path] = [path_of(file) for file in INDEX if path_of(file).name == "kv-c50-ok.jsonl"]
     history = read_history(path)
-    start = time.process_time()
     for place in [place for place, operation in enumerate(history) if operation.result not in {None, ""}][cut::80]:
         get = history[place]
         assert isinstance(get.result, str)
@@ -65,4 +52,4 @@ def test_a_lost_or_doubled_append_among_50_clients_is_found_in_seconds(cut: int)
             continue  # The append was concurrent with the get, and nobody else had seen it.
         assert verdict.outcome is Outcome.REFUTED
         assert verdict.key == get.key
-    assert time.process_time() - start < 5.0
+        assert verdict.configurations < 20_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from raftswarm.errors import InvalidSpec
 from raftswarm.lab.vectors import read_vectors
 from raftswarm.lab.vectors.endings import CLAIMS, DEPARTURES, check_scenario
 from raftswarm.lab.vectors.scenario_form import Scenario
+from tests.conftest import find_vectors
 
-VECTORS = Path(os.environ.get("RAFTSWARM_SHARED", Path(__file__).parents[4] / "shared")) / "vectors"
-SCENARIOS = sorted((VECTORS / "scenarios").glob("*/*.json"))
+SCENARIOS = sorted(find_vectors("scenarios").glob("*/*.json"))
 SKIPPED = {"forget_leader", "forget_leader_prevote_checkquorum"}
 
 
@@ -61,8 +60,6 @@ def test_the_core_ends_where_the_reference_does(path: Path) -> None:
 
 
 def test_every_departure_and_claim_is_about_a_scenario() -> None:
-    if not SCENARIOS:
-        pytest.skip("needs the shared vectors")
     names = {file_id(path) for path in SCENARIOS}
 
     assert set(DEPARTURES) | set(CLAIMS) <= names
