@@ -60,7 +60,8 @@ async def main() -> None:
         for name in MEMBERS:
             await stack.enter_async_context(aio.open_member(f"{place}/{name}", Cache(), name=name, members=MEMBERS))
         client = await stack.enter_async_context(aio.connect(list(MEMBERS.values())))
-        await asyncio.start_server(lambda reader, writer: answer(client, reader, writer), "127.0.0.1", 7040)
+        server = await asyncio.start_server(lambda reader, writer: answer(client, reader, writer), "127.0.0.1", 7040)
+        await stack.enter_async_context(server)
         print(await asyncio.to_thread(ask, "PUT", "/colour", b"blue"))
         print(await asyncio.to_thread(ask, "GET", "/colour"))
 
