@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
+from raftswarm.consensus.pending_calls import PendingCalls, Waiter, fail_all
 from raftswarm.errors import (
     InvalidSpec,
     MachineFailed,
@@ -46,11 +47,8 @@ from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
 from raftswarm.raft.ready import (
     Leadership,
-    ProposalOutcome,
-    ReadOutcome,
     Ready,
     SnapshotTransfer,
-    TransferOutcome,
     Write,
 )
 from raftswarm.raft.state_machine import Context, StateMachine, machine_errors, prepare_restore
@@ -67,7 +65,7 @@ from raftswarm.wire.batch import (
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 
-__all__ = ["CompactionPolicy", "Replica", "Surroundings", "Waiter"]
+__all__ = ["CompactionPolicy", "Replica", "Surroundings"]
 
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_COMMANDS = 65_536
@@ -84,18 +82,6 @@ MAX_ENTRIES_TO_APPLY = 64
 
 _Job = Callable[[], object]
 _Then = Callable[[], object]
-
-
-class Waiter(Protocol):
-    """Whoever waits for an outcome; told exactly once."""
-
-    def complete(self, result: object) -> None:
-        """Succeed with the state machine's result, the configuration's or the read's index, or the new leader."""
-        ...
-
-    def fail(self, error: RaftSwarmError) -> None:
-        """Fail: nothing happened, or the outcome is unknown, as the error's type says."""
-        ...
 
 
 class Surroundings(Protocol):
@@ -130,24 +116,6 @@ class Surroundings(Protocol):
         ...
 
 
-@attrs.frozen
-class _Asked:
-    """What the member has not answered yet."""
-
-    waiters: Sequence[Waiter]
-    if_lost: type[RaftSwarmError]
-    """What it means if it never will."""
-
-
-@attrs.frozen
-class _Appended:
-    """Proposals that are in the log and wait to be committed."""
-
-    index: int
-    term: int
-    waiters: Sequence[Waiter]
-
-
 @attrs.define(eq=False)
 class _Applying:
     """An entry with commands, in the middle of being applied."""
@@ -158,8 +126,7 @@ class _Applying:
     position: int = 0
 
     def fail_rest(self, error: RaftSwarmError) -> None:
-        for waiter in self.waiters[self.position :]:
-            waiter.fail(error)
+        fail_all(self.waiters[self.position :], error)
 
 
 class Replica:
@@ -190,12 +157,7 @@ class Replica:
         self._commands: deque[tuple[bytes, Waiter]] = deque()
         """Commands that wait for a turn, or for room in the leader's uncommitted tail."""
         self._waiting_bytes = 0
-        self._next_token = 1
-        self._asked: dict[int, _Asked] = {}
-        """Waiters of proposals, reads and transfers that the member has not answered yet, by token."""
-        self._appended: deque[_Appended] = deque()
-        self._reads: deque[tuple[int, Waiter]] = deque()
-        """Reads that wait for their index to be applied; all of it is committed here."""
+        self._pending = PendingCalls(member)
 
         self._applied = snapshot
         """How far the state machine is, and what a snapshot of it would say."""
@@ -234,9 +196,7 @@ class Replica:
     @property
     def waiting(self) -> int:
         """How many waiters have no answer yet."""
-        asked = sum(len(asked.waiters) for asked in self._asked.values())
-        appended = sum(len(entry.waiters) for entry in self._appended)
-        return len(self._commands) + asked + appended + len(self._reads)
+        return len(self._commands) + self._pending.count
 
     # Things to come in. None of these works at once: `turn` does.
 
@@ -300,7 +260,7 @@ class Replica:
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
         else:
-            self.offer(event_of(self._expect([waiter], if_lost)))
+            self.offer(event_of(self._pending.expect([waiter], if_lost)))
 
     def receive_snapshot(self) -> IncomingSnapshot:
         """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""
@@ -330,7 +290,7 @@ class Replica:
     def require_leading(self) -> None:
         """NotLeader, with whom to ask, unless this member leads."""
         if not self._leadership.is_leader:
-            raise self._not_leader("this member does not lead", self._member.leader)
+            raise self._pending.not_leader("this member does not lead", self._member.leader)
 
     def shut_down(self) -> None:
         """Fail every waiter and take in nothing more."""
@@ -341,7 +301,10 @@ class Replica:
             waiter.fail(NotLeader("this member is stopping"))
         self._commands.clear()
         self._waiting_bytes = 0
-        self._fail_unfinished("this member is stopping")
+        if self._applying is not None:
+            self._applying.fail_rest(OutcomeUnknown("this member is stopping"))
+            self._applying = None
+        self._pending.lose_all("this member is stopping")
         self._events.clear()
 
     # One turn.
@@ -396,7 +359,7 @@ class Replica:
             if not commands:
                 return  # The tail is full: what is committed makes room.
             self._waiting_bytes -= size
-            token = self._expect(waiters)
+            token = self._pending.expect(waiters)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
 
     def _carry_out(self, ready: Ready, now: float) -> None:
@@ -410,19 +373,19 @@ class Replica:
         elif ready.write is not None:
             self._write(ready.write, now)
         for outcome in ready.proposals:
-            self._proposal_answered(outcome)
+            self._pending.answer_proposal(outcome)
         self._to_apply.extend(ready.committed)
         self._apply(now)
         for read in ready.reads:
-            self._read_answered(read)
-        self._answer_reads()
+            self._pending.answer_read(read)
+        self._pending.complete_reads(self._applied.index)
         for ended in ready.transfers:
-            self._transfer_ended(ended)
+            self._pending.answer_transfer(ended)
         for transfer in ready.snapshots_to_send:
             self._send_snapshot(transfer)
         if ready.leadership is not None:
             self._leadership = ready.leadership
-            self._fail_of_earlier_terms()
+            self._pending.lose_earlier_terms(ready.leadership)
             if not ready.leadership.is_leader:
                 self._broken_off.clear()
         self._announce()
@@ -489,9 +452,7 @@ class Replica:
         if self._applying is not None:
             self._applying.fail_rest(unknown)
             self._applying = None
-        while self._appended and self._appended[0].index <= snapshot.index:
-            for waiter in self._appended.popleft().waiters:
-                waiter.fail(unknown)
+        self._pending.lose_through(snapshot.index, unknown)
         self._submit(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
@@ -538,12 +499,12 @@ class Replica:
             if applying.position == len(applying.commands) and not self._stopped:
                 self._applying = None
                 self._advance(applying.entry)
-                self._answer_reads()
+                self._pending.complete_reads(self._applied.index)
                 self._save_snapshot_if_due(now)
         self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
-        waiters = self._waiters_of(entry)
+        waiters = self._pending.take_proposers(entry)
         if entry.kind is EntryKind.COMMANDS:
             return _Applying(entry, tuple(decode_batch(entry.command_count, entry.data)), waiters)
         for waiter in waiters:
@@ -605,92 +566,7 @@ class Replica:
             else:
                 self._saver.save(self._applied, capture, now)
 
-    def _waiters_of(self, entry: Entry) -> Sequence[Waiter]:
-        """Return who proposed this entry here; those of entries that were replaced at their index learn that."""
-        while self._appended and self._appended[0].index <= entry.index:
-            appended = self._appended.popleft()
-            if (appended.index, appended.term) == (entry.index, entry.term):
-                return appended.waiters
-            for waiter in appended.waiters:
-                waiter.fail(OutcomeUnknown("another leader's entry took its place"))
-        return ()
-
-    # Answers.
-
-    def _expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError] = OutcomeUnknown) -> int:
-        token = self._next_token
-        self._next_token += 1
-        self._asked[token] = _Asked(waiters, if_lost)
-        return token
-
-    def _proposal_answered(self, outcome: ProposalOutcome) -> None:
-        waiters = self._asked.pop(outcome.token).waiters
-        if outcome.refused:
-            error = self._refusal(outcome)
-            for waiter in waiters:
-                waiter.fail(error)
-        else:
-            self._appended.append(_Appended(outcome.index, outcome.term, waiters))
-
-    def _refusal(self, outcome: ProposalOutcome | ReadOutcome) -> RaftSwarmError:
-        """Sent to the wrong member, or refused by the leader itself: too much in flight, a change at a bad moment."""
-        if outcome.leader == self._member.id:
-            return Overloaded(outcome.refused)
-        return self._not_leader(outcome.refused, outcome.leader)
-
-    def _not_leader(self, reason: str, leader: int) -> NotLeader:
-        info = self._member.configuration.member(leader) if leader else None
-        if info is None:
-            return NotLeader(reason, leader or None)
-        who = f"{info.name} at {info.address}" if info.name else info.address
-        return NotLeader(f"{reason}: ask {who}", leader, info.address, info.name)
-
-    def _read_answered(self, outcome: ReadOutcome) -> None:
-        for waiter in self._asked.pop(outcome.token).waiters:
-            if outcome.refused:
-                waiter.fail(self._refusal(outcome))
-            else:
-                self._reads.append((outcome.index, waiter))
-
-    def _transfer_ended(self, outcome: TransferOutcome) -> None:
-        for waiter in self._asked.pop(outcome.token).waiters:
-            if outcome.failed:
-                waiter.fail(TransferFailed(outcome.failed, outcome.leader or None))
-            else:
-                waiter.complete(outcome.leader)
-
-    def _answer_reads(self) -> None:
-        while self._reads and self._reads[0][0] <= self._applied.index:
-            index, waiter = self._reads.popleft()
-            waiter.complete(index)
-
-    def _fail_of_earlier_terms(self) -> None:
-        """Answer proposals of a leadership that has ended: they may still be committed by the next leader.
-
-        Those that are committed already are answered when they are applied.
-        """
-        leadership, committed = self._leadership, self._member.commit_index
-        appended, self._appended = self._appended, deque()
-        for proposals in appended:
-            if proposals.index <= committed or (leadership.is_leader and proposals.term == leadership.term):
-                self._appended.append(proposals)
-                continue
-            for waiter in proposals.waiters:
-                waiter.fail(OutcomeUnknown("leadership was lost while it was being committed"))
-
-    def _fail_unfinished(self, reason: str) -> None:
-        for asked in self._asked.values():
-            for waiter in asked.waiters:
-                waiter.fail(asked.if_lost(reason))
-        self._asked.clear()
-        if self._applying is not None:
-            self._applying.fail_rest(OutcomeUnknown(reason))
-            self._applying = None
-        while self._appended:
-            for waiter in self._appended.popleft().waiters:
-                waiter.fail(OutcomeUnknown(reason))
-        while self._reads:
-            self._reads.popleft()[1].fail(NotLeader(reason))
+    # News.
 
     def _announce(self) -> None:
         """Tell of a new leader; of our own leadership only when everything before this term is applied here."""
