@@ -5,8 +5,8 @@ async with raftswarm.aio.connect(["127.0.0.1:7001"]) as client:
 
 Arguments, results and errors are those of the trio calls of the same names. Everything runs in a thread that lasts as
 long as the block, the state machine of a member too: ask that with `query`. Calls that are under way at the same time
-have no order; `propose_many` keeps one. A call whose asyncio task is cancelled is
-cancelled there, too; what it asked for may happen all the same.
+have no order; `propose_many` keeps one. A call whose asyncio task is cancelled is cancelled there, too; what it asked
+for may happen all the same.
 """
 
 from __future__ import annotations
