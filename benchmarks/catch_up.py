@@ -361,13 +361,14 @@ async def measure(processes: list[Process], settings: Settings) -> dict[str, Any
 
 
 async def settle(processes: list[Process]) -> dict[str, dict[str, Any]]:
-    """Wait until all have applied the same; return their last reports, with digests."""
+    """Return reports with digests of one and the same moment of the log: what was cancelled may be applied still."""
     with trio.fail_after(START_SECONDS):
         while True:
-            if len({(await process.ask())["applied"] for process in processes}) == 1:
-                break
+            reports = {process.name: await process.ask("digest") for process in processes}
+            if len({report["applied"] for report in reports.values()}) == 1:
+                return reports
             await trio.sleep(SAMPLE_SECONDS)
-    return {process.name: await process.ask("digest") for process in processes}
+    raise AssertionError
 
 
 def write_credentials(directory: Path) -> None:
