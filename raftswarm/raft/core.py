@@ -206,6 +206,10 @@ class Core:
         """Return a moment soon from now: with a hint nobody else is waited for."""
         return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
 
+    def draw_hint_spread(self) -> float:
+        """Return a delay that keeps members apart that would otherwise campaign at the same moment."""
+        return self.chance.random() * self.settings.hint_spread_seconds
+
     # Term, vote and role.
 
     def enter_term(self, term: int) -> None:
