@@ -314,9 +314,9 @@ class Replica:
         if self._stopped:
             return float("inf")
         self._take_in_events(now)
+        self._member.step(TimePassed(), now)
         if self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY:
             self._propose_what_waits(now)
-        self._member.step(TimePassed(), now)
         self._carry_out(self._member.take_ready(), now)
         if self._is_behind:
             self._surroundings.wake()
@@ -357,7 +357,7 @@ class Replica:
                 waiters.append(waiter)
                 self._commands.popleft()
             if not commands:
-                return  # The tail is full: what is committed makes room.
+                return  # The tail is full, and what is committed makes room; or leadership is being handed over.
             self._waiting_bytes -= size
             token = self._pending.expect(waiters)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
