@@ -548,6 +548,18 @@ def test_of_two_who_ask_at_once_the_better_log_goes_on_and_of_equal_ones_the_low
         assert bench.member.next_deadline - bench.now <= 0.2, "should the other one fail"
 
 
+def test_a_false_alarm_of_one_deposes_nobody_whom_the_others_hear(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(ALICE, BOB, CAROL)
+    cluster.elect(ALICE)
+    term = cluster[ALICE].member.term
+
+    cluster[BOB].step(PeerStopped(ALICE))  # He comes first in the order, and asks at once.
+    cluster.wait(2.0)
+
+    assert cluster[ALICE].member.is_leader
+    assert [(bench.member.term, bench.member.leader) for bench in cluster.benches.values()] == [(term, ALICE)] * 3
+
+
 def test_two_who_share_a_hint_elect_without_waiting(make_bench: MakeBench) -> None:
     bench = make_bench()
     bench.follow(BOB, term=1)
