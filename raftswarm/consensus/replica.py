@@ -345,6 +345,7 @@ class Replica:
         deadline = self._member.next_deadline
         deadline = min(deadline, self._gathers_until)
         if self._may_save:
+            self._save_snapshot_if_due(now)
             deadline = min(deadline, self._saver.due_at(self._applied))
         if self._writes_in_flight:
             return deadline
@@ -389,10 +390,9 @@ class Replica:
     def _carry_out(self, ready: Ready, now: float) -> None:
         for sentence in ready.notes:
             self._surroundings.note(sentence)
-        if ready.messages:
-            for message in ready.messages:
-                self._surroundings.post(message)
-            self._surroundings.flush()
+        for message in ready.messages:
+            self._surroundings.post(message)
+        self._surroundings.flush()
         if ready.install is not None:
             assert ready.write is not None, "an installed snapshot has its place among the writes"
             self._install(ready.install, ready.write)
@@ -527,7 +527,6 @@ class Replica:
                 self._advance(applying.entry)
                 self._pending.complete_reads(self._applied.index)
                 self._save_snapshot_if_due(now)
-        self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
         proposals = self._pending.take_proposals(entry)

@@ -255,7 +255,8 @@ def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int
     if progress.snapshot is not None and match_index >= min(progress.snapshot.index, core.log.first_index - 1):
         progress.probe()  # It has the snapshot, or needs none any more.
     progress.acknowledge(match_index, core.now)
-    advance_commit(core, role)
+    if match_index > core.commit_index:
+        advance_commit(core, role)
 
 
 def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
@@ -302,6 +303,8 @@ def may_commit_by_counting(log: LogView, index: int, *, commit_index: int, term:
 
 def advance_commit(core: Core, role: Leader) -> None:
     """Commit what a quorum has durably."""
+    if core.commit_index == core.log.last_index:
+        return
 
     def durable_at(member: int) -> int:
         if member == core.id:
