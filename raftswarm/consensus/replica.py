@@ -334,9 +334,9 @@ class Replica:
         if self._waiting_reads:
             reads, self._waiting_reads = self._waiting_reads, []
             self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
+        self._member.step(_TIME_PASSED, now)
         self._gathers_until = float("inf")
         is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
-        self._member.step(_TIME_PASSED, now)
         self._carry_out(self._member.take_ready(), now)
         if self._is_behind or is_backed_up:
             self._surroundings.wake()
@@ -378,11 +378,12 @@ class Replica:
 
     def _propose_what_waits(self, now: float) -> bool:
         """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
-        self._proposed_at = now
         for _ in range(BATCHES_AT_ONCE):
             commands, proposals = self._queue.take_batch(self._member.proposal_room)
             if not commands:
-                return False  # Nothing waits, or the tail is full: what is committed makes room.
+                # Nothing waits; or the tail is full, and what is committed makes room; or leadership is handed over.
+                return False
+            self._proposed_at = now
             token = self._pending.expect_proposals(proposals)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
         return True

@@ -7,6 +7,7 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
+from math import floor
 from random import Random
 
 import attrs
@@ -199,6 +200,18 @@ class Core:
     def draw_hint_retry(self) -> float:
         """Return a moment soon from now: with a hint nobody else is waited for."""
         return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
+
+    def draw_hint_spread(self) -> float:
+        """Return a delay that keeps members apart that would otherwise campaign at the same moment."""
+        return self.chance.random() * self.settings.hint_spread_seconds
+
+    def next_heartbeat(self) -> float:
+        """Return when heartbeats are due next: at multiples of their interval, for all groups of a process alike.
+
+        So what they say leaves in one turn of its loop, in one piece for each host.
+        """
+        interval = self.settings.heartbeat_seconds
+        return interval * floor(self.now / interval + 1.01)  # Rounding must not make it due at once, again and again.
 
     # Term, vote and role.
 

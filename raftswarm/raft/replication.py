@@ -56,9 +56,14 @@ def propose(core: Core, event: Propose) -> None:
 
 
 def proposal_room(core: Core) -> float:
-    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way."""
+    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way.
+
+    None fit while it is decided who leads next: what waits is taken then, or told whom to ask.
+    """
+    if transfer.is_under_way(core):
+        return 0
     match core.role:
-        case Leader(uncommitted_bytes=waiting, transfer=None) if waiting:
+        case Leader(uncommitted_bytes=waiting) if waiting:
             return core.settings.uncommitted_bytes - waiting
         case _:
             return inf
@@ -193,7 +198,7 @@ def pass_time(core: Core, role: Leader) -> None:
     reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
-    role.deadline = core.now + core.settings.heartbeat_seconds
+    role.deadline = core.next_heartbeat()
     send_heartbeats(core, role)
 
 
