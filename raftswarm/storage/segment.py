@@ -177,12 +177,13 @@ def read_records(segment: OpenSegment, image: bytes) -> tuple[list[Record], Brea
         except Damaged as damage:
             reason = str(damage)
             break
-        if (record.header.number, record.header.previous_tag) != (len(records) + 1, tag):
-            reason = f"record {record.header.number} stands where {len(records) + 1} belongs"
+        header = record.header
+        if header.number != len(records) + 1 or header.previous_tag != tag:
+            reason = f"record {header.number} stands where {len(records) + 1} belongs"
             break
         records.append(record)
         tag = record.tag
-        offset += record.header.size
+        offset += header.size
     written = len(image.rstrip(b"\0"))
     if written <= offset:
         return records, None
