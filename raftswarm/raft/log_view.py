@@ -49,8 +49,9 @@ class LogView:
         self._handed_out = self.last_index
         self._truncate_after: int | None = None
         self._configurations: list[tuple[int, Configuration]] = []
-        for entry in self._entries:
-            if entry.kind is EntryKind.CONFIGURATION and entry.index > snapshot.index:
+        changes = EntryKind.CONFIGURATION  # Looked up once: logs are long, and this holds the loop.
+        for entry in [entry for entry in self._entries if entry.kind is changes]:
+            if entry.index > snapshot.index:
                 self._note_configuration(entry)
 
     @property
