@@ -164,8 +164,9 @@ async def run_member(
     settings: RaftSettings | None,
     compaction: CompactionPolicy | None,
 ) -> AsyncIterator[RaftMember]:
-    """Open a member's storage, a disk job, and run it; what stops it comes out of the block as it is, whatever the block
-    made of it.
+    """Open a member and run it; what stops it comes out of the block as it is, whatever the block made of it.
+
+    `opening` is the disk job that opens its storage.
     """
     with contextlib.ExitStack() as at_the_end:
         driver = await _recover(opening, SessionMachine(machine), world, at_the_end, settings, compaction)
