@@ -110,11 +110,10 @@ def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:
     torn_bytes = 0
     for segment, following in zip(chain, [*chain[1:], None], strict=True):
         path = f"{directory}/{segment_name(segment.header.number)}"
-        image = read_file(disk, path)
         if following is None:
-            records, torn_bytes = _read_newest(segment, image, path)
+            records, torn_bytes = _read_newest(disk, segment, path)
         else:
-            records = _read_finished(segment, image, path, following.header)
+            records = _read_finished(disk, segment, path, following.header)
         segments.append(replaying.take(segment, records, path))
     return Replayed(
         segments=tuple(segments),
@@ -165,9 +164,9 @@ def _check_same_member(header: SegmentHeader, following: SegmentHeader, path: st
         corrupt(path, 0, "it belongs to another member's log")
 
 
-def _read_newest(segment: OpenSegment, image: bytes, path: str) -> tuple[list[Record], int]:
+def _read_newest(disk: Disk, segment: OpenSegment, path: str) -> tuple[list[Record], int]:
     """Return the records and how many bytes of a torn tail stand behind them."""
-    records, broken = read_records(segment, image)
+    records, broken = read_records(segment, read_file(disk, path))
     if broken is None:
         return records, 0
     if broken.proven_durable:
@@ -175,9 +174,9 @@ def _read_newest(segment: OpenSegment, image: bytes, path: str) -> tuple[list[Re
     return records, broken.size
 
 
-def _read_finished(segment: OpenSegment, image: bytes, path: str, following: SegmentHeader) -> list[Record]:
+def _read_finished(disk: Disk, segment: OpenSegment, path: str, following: SegmentHeader) -> list[Record]:
     """Return the records up to the one that the following segment names; what lies behind was cut by it."""
-    records, broken = read_records(segment, image)
+    records, broken = read_records(segment, read_file(disk, path))
     count = following.follows_position
     if count > len(records):
         offset = broken.offset if broken else _end_of(records)
