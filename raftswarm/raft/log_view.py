@@ -113,7 +113,8 @@ class LogView:
 
     def weigh_between(self, first: int, last: int) -> int:
         """Return what held entries weigh together, both ends included."""
-        return sum(map(weigh, self.entries(first, last)))
+        entries = self.entries(first, last)
+        return sum([len(entry.data) for entry in entries]) + ENTRY_OVERHEAD_BYTES * len(entries)
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at that place; None when the log does not reach there or no longer knows."""
