@@ -139,12 +139,17 @@ def prepare_newest(storage: MemberStorage, machine: StateMachine) -> Callable[[]
         MachineFailed: the machine does not take it; then, or when it is put in place.
         CorruptLog: it is damaged.
     """
-    newest = storage.read_snapshot()
+    newest = storage.open_snapshot()
     if newest is None:
         return lambda: None
-    when = f"while restoring the snapshot up to entry {newest[0].index}"
-    with machine_errors(when):
-        put_in_place = prepare_restore(machine, newest[1])
+    offer, chunks = newest
+    when = f"while restoring the snapshot up to entry {offer.snapshot.index}"
+    try:
+        with machine_errors(when):
+            put_in_place = prepare_restore(machine, chunks)
+    except BaseException:
+        chunks.close()  # What failed may hold it for long.
+        raise
 
     def restore() -> None:
         with machine_errors(when):
