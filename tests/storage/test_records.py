@@ -37,10 +37,12 @@ def make_record(number: int, payload: bytes = b"payload", segment: int = 5) -> b
     return b"".join(buffers)
 
 
-def make_chain(*payloads: bytes, first_number: int = 1, tag: bytes = FIRST_TAG) -> bytes:
+def make_chain(*payloads: bytes, first_number: int = 1, tag: bytes = FIRST_TAG, segment: int = 5) -> bytes:
     image = b""
     for number, payload in enumerate(payloads, first_number):
-        header = RecordHeader(segment=5, number=number, length=len(payload), durable_upto=number - 1, previous_tag=tag)
+        header = RecordHeader(
+            segment=segment, number=number, length=len(payload), durable_upto=number - 1, previous_tag=tag
+        )
         buffers, tag = seal_record(SEAL, header, payload)
         image += b"".join(buffers)
     return image
@@ -128,7 +130,7 @@ LAST_TAG = open_record(SEAL, 5, make_chain(b"one"), 0).tag
     [
         pytest.param(make_chain(b"two", first_number=3, tag=LAST_TAG), id="numbered after the next"),
         pytest.param(make_chain(b"two", first_number=2, tag=b"x" * 16), id="follows another record"),
-        pytest.param(make_record(2, b"two", segment=4), id="of another segment"),
+        pytest.param(make_chain(b"two", first_number=2, tag=LAST_TAG, segment=4), id="of another segment"),
         pytest.param(make_chain(b"two", first_number=2, tag=LAST_TAG)[:70], id="cut short"),
         pytest.param(make_chain(b"two", first_number=2, tag=LAST_TAG)[:20], id="cut in its header"),
     ],
