@@ -199,8 +199,10 @@ async def _recover(
     compaction: CompactionPolicy | None,
 ) -> Driver:
     """Return the driver of what is on disk. Nobody else holds what was recovered: compaction is to make it free."""
+    opened: list[tuple[MemberStorage, Recovered]] = []
     with trio.CancelScope(shield=True):  # What was opened has to be closed.
-        storage, recovered = await run_job(world.runner, opening)
+        opened.append(await run_job(world.runner, opening))
+    storage, recovered = opened.pop()
     at_the_end.callback(world.runner.submit, storage.close, lambda _: None)
     restore = await run_job(world.runner, partial(prepare_newest, storage, machine))
     restore()
