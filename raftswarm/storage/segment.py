@@ -22,6 +22,7 @@ from raftswarm.storage.records import (
     Record,
     RecordHeader,
     find_records,
+    open_chain,
     open_record,
     record_size,
     seal_record,
@@ -167,28 +168,23 @@ class Break:
 
 def read_records(segment: OpenSegment, image: bytes) -> tuple[list[Record], Break | None]:
     """Return the segment's records in order, as far as they go, and what stopped the reading short of zeros."""
-    number = segment.header.number
-    records: list[Record] = []
-    tag, offset = segment.tag, SECTOR
-    reason = "nothing was written here"
-    while offset < len(image):
-        try:
-            record = open_record(segment.seal, number, image, offset)
-        except Damaged as damage:
-            reason = str(damage)
-            break
-        if (record.header.number, record.header.previous_tag) != (len(records) + 1, tag):
-            reason = f"record {record.header.number} stands where {len(records) + 1} belongs"
-            break
-        records.append(record)
-        tag = record.tag
-        offset += record.header.size
+    records = open_chain(segment.seal, segment.header.number, image, SECTOR, segment.tag)
+    offset = records[-1].end if records else SECTOR
     written = len(image.rstrip(b"\0"))
     if written <= offset:
         return records, None
-    return records, Break(
-        offset, reason, _is_proven_durable(segment, image, offset, len(records) + 1), written - offset
-    )
+    missing = len(records) + 1
+    reason = _why_broken(segment, image, offset, missing)
+    return records, Break(offset, reason, _is_proven_durable(segment, image, offset, missing), written - offset)
+
+
+def _why_broken(segment: OpenSegment, image: bytes, offset: int, missing: int) -> str:
+    try:
+        record = open_record(segment.seal, segment.header.number, image, offset)
+    except Damaged as damage:
+        return str(damage)
+    number = record.header.number
+    return f"record {number} stands where {missing} belongs" if number != missing else "it follows another record"
 
 
 def _is_proven_durable(segment: OpenSegment, image: bytes, offset: int, missing: int) -> bool:
