@@ -18,7 +18,8 @@ class Watched(Generic[T]):
     def __init__(self, value: T) -> None:
         self._value = value
         self._version = 0
-        self._changed = trio.Event()
+        self._next_change: trio.Event | None = None
+        """Made for whoever asks first: most values are waited for by nobody."""
         self._ended = ""
         """Why there will be no newer value; empty while there may be."""
 
@@ -39,8 +40,9 @@ class Watched(Generic[T]):
         self._wake()
 
     def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        if self._next_change is not None:
+            self._next_change.set()
+            self._next_change = None
 
     async def wait_until(self, holds: Callable[[T], bool]) -> T:
         """Return the first newest value for which that holds; at once if it does now.
@@ -52,7 +54,7 @@ class Watched(Generic[T]):
             if self._ended:
                 await trio.lowlevel.checkpoint_if_cancelled()  # What stopped the member may stop its caller too.
                 raise NotLeader(self._ended)
-            await self._changed.wait()
+            await self.next_change.wait()
         return self._value
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -62,7 +64,9 @@ class Watched(Generic[T]):
     @property
     def next_change(self) -> trio.Event:
         """Set when there is another value, or will be none."""
-        return self._changed
+        if self._next_change is None:
+            self._next_change = trio.Event()
+        return self._next_change
 
     @property
     def version(self) -> int:

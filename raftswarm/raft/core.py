@@ -81,6 +81,8 @@ class Core:
     """The state of one member (Figure 2)."""
 
     identity: Identity
+    id: int = attrs.field(init=False, default=attrs.Factory(lambda self: self.identity.member_id, takes_self=True))
+    """This member."""
     settings: RaftSettings
     chance: Random
     now: float
@@ -117,11 +119,6 @@ class Core:
     _traced_term: int = 0
     _quorum: tuple[Configuration, Quorum] | None = None
     _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
-
-    @property
-    def id(self) -> int:
-        """This member."""
-        return self.identity.member_id
 
     @property
     def boot(self) -> int:
@@ -182,13 +179,10 @@ class Core:
     @property
     def leader(self) -> int:
         """Who leads this term, as far as known; 0 otherwise."""
-        match self.role:
-            case Leader():
-                return self.id
-            case Follower(leader=leader):
-                return leader
-            case _:
-                return 0
+        role = self.role
+        if isinstance(role, Leader):
+            return self.id
+        return role.leader if isinstance(role, Follower) else 0
 
     @property
     def fresh_hint(self) -> int:
