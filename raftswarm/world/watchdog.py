@@ -23,7 +23,7 @@ logger = logging.getLogger("raftswarm.watchdog")
 LIMIT_SECONDS: Final = 0.010
 WARNING_SECONDS: Final = 1.0
 """Between two warnings of one name; what is not warned of is counted all the same."""
-WHOLE_PASS: Final = "one pass of the loop"
+ONE_ROUND: Final = "one pass of the loop"
 
 Seconds = Callable[[], float]
 """A clock that never steps."""
@@ -60,7 +60,7 @@ class Watchdog(trio.abc.Instrument):
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's
         """A pass has ended."""
         if self._pass_began is not None:
-            self.note(WHOLE_PASS, self.now() - self._pass_began)
+            self.note(ONE_ROUND, self.now() - self._pass_began)
         if self._collections:
             collections, self._collections = self._collections, []
             for name, seconds in collections:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import TypeAlias
 
 from raftswarm.manager.scheduler.actions import AnyAction, AssignTask, EndTask, ExplainTask
@@ -42,7 +43,7 @@ def plan_assignments(ledger: Ledger, *, now: int) -> Slices[list[AnyAction]]:
             groups.setdefault(_group_of(task), []).append(task)
     actions += yield from _confirm(sorted(preassigned, key=_by_spec), loads, now)
     for group in sorted(groups):
-        tasks = sorted(groups[group], key=_by_slot)
+        tasks = sorted(groups[group], key=attrgetter("slot", "id"))
         actions += yield from _place_group(tasks, loads, _failures_of(failures, group[0]), now)
     return actions
 
@@ -72,11 +73,17 @@ def _place_group(
     tasks: list[Task], loads: Mapping[str, NodeLoad], failures: Mapping[str, int], now: int
 ) -> Slices[list[AnyAction]]:
     placed, left = yield from spread(tasks, loads.values(), failures)
-    actions: list[AnyAction] = [AssignTask(task.id, node_id, now) for task, node_id in placed]
+    actions: list[AnyAction] = []
+    for task, node_id in placed:
+        yield
+        actions.append(AssignTask(task.id, node_id, now))
     if left:
         reasons = explain(Needs.of(left[0]), loads.values())
         error = f"no suitable node ({reasons})" if reasons else "no suitable node"
-        actions += [ExplainTask(task.id, error, now) for task in left if task.status.error != error]
+        for task in left:
+            yield
+            if task.status.error != error:
+                actions.append(ExplainTask(task.id, error, now))
     return actions
 
 
@@ -86,10 +93,6 @@ def _failures_of(failures: Mapping[tuple[str, SpecKey], int], spec: SpecKey) -> 
 
 def _by_spec(task: Task) -> tuple[SpecKey, int, str]:
     return spec_key(task), task.slot, task.id
-
-
-def _by_slot(task: Task) -> tuple[int, str]:
-    return task.slot, task.id
 
 
 def _group_of(task: Task) -> Group:
