@@ -1,6 +1,6 @@
 """Counts and names what holds a trio loop for longer than 10 ms: in that time no heartbeat leaves it.
 
-One pass of the loop, from one wait for sockets and timers to the next, is always measured: that is how late everybody
+One round of the loop, from one wait for sockets and timers to the next, is always measured: that is how late everybody
 else is served. Garbage collections and slices of long work are measured by name. Which task it was is known only where
 it was asked for (``RAFTSWARM_WATCHDOG=1``): two more calls for each step of a task are half of what the step costs.
 """
@@ -23,7 +23,7 @@ logger = logging.getLogger("raftswarm.watchdog")
 LIMIT_SECONDS: Final = 0.010
 WARNING_SECONDS: Final = 1.0
 """Between two warnings of one name; what is not warned of is counted all the same."""
-ONE_ROUND: Final = "one pass of the loop"
+ROUND: Final = "one round of the loop"
 
 Seconds = Callable[[], float]
 """A clock that never steps."""
@@ -37,10 +37,10 @@ class Watchdog(trio.abc.Instrument):
         self.overruns: Counter[str] = Counter()
         """How often each name held the loop for too long."""
         self.users = 0
-        self._pass_began: float | None = None
+        self._round_began: float | None = None
         self._collection_began: float | None = None
         self._collections: list[tuple[str, float]] = []
-        """Since the pass began. They come in the middle of anything, which is no place to log from."""
+        """Since the round began. They come in the middle of anything, which is no place to log from."""
         self._warned: dict[str, float] = {}
 
     def note(self, name: str, seconds: float) -> None:
@@ -54,13 +54,13 @@ class Watchdog(trio.abc.Instrument):
             logger.warning("%s held the loop for %.0f ms (%d times so far)", name, seconds * 1000, self.overruns[name])
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's
-        """A pass begins."""
-        self._pass_began = self.now()
+        """A round begins."""
+        self._round_began = self.now()
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's
-        """A pass has ended."""
-        if self._pass_began is not None:
-            self.note(ONE_ROUND, self.now() - self._pass_began)
+        """A round has ended."""
+        if self._round_began is not None:
+            self.note(ROUND, self.now() - self._round_began)
         if self._collections:
             collections, self._collections = self._collections, []
             for name, seconds in collections:
