@@ -11,6 +11,16 @@ from msgspec.structs import replace
 
 from raftswarm.manager.allocator.loop import Allocator
 from raftswarm.manager.allocator.planner import plan_allocation
+from raftswarm.manager.control.requests import (
+    ListServices,
+    ListTasks,
+    ServiceTaskCounts,
+    TasksAnswer,
+    decode_answer,
+    encode_answer,
+)
+from raftswarm.manager.control.services import ServiceRequests
+from raftswarm.manager.control.tasks import TaskRequests
 from raftswarm.manager.dispatcher.routes import find_routes
 from raftswarm.manager.orchestrator.planner import plan_service
 from raftswarm.manager.orchestrator.reaper import Reaper
@@ -35,6 +45,7 @@ from raftswarm.store.change_set import encode
 from raftswarm.store.contracts import Change
 from raftswarm.store.store import Store
 from raftswarm.store.writes import StoreWrites
+from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.clock import SystemWallClock
 from raftswarm.world.slices import Slices
 from tests.slicing import measure_slices
@@ -167,3 +178,23 @@ def test_changes_are_taken_in_in_slices(swarm: Swarm) -> None:
     spare(Scheduler(swarm.store, writes, wall)._note(changes, ledger, 5), calls_per_task=1)
     spare(Allocator(swarm.store, writes, wall)._note(changes, {}, retry=False), calls_per_task=1)
     spare(Reaper(swarm.store, writes)._note(changes, {}), calls_per_task=1)
+
+
+def test_tasks_are_listed_and_go_over_links_in_slices(swarm: Swarm) -> None:
+    filters = {"desired-state": ["running"], "_up-to-date": ["true"]}
+    listed, calls = measure_slices(TaskRequests(swarm.store).list_all(ListTasks(filters=filters)))
+    body, calls_to_encode = measure_slices(encode_answer(listed))
+    received, calls_to_decode = measure_slices(decode_answer(body))
+
+    assert received == TasksAnswer(tasks=tuple(swarm.tasks))
+    assert max(calls, calls_to_encode, calls_to_decode) < TASKS
+
+
+def test_the_tasks_of_services_are_counted_in_slices(swarm: Swarm) -> None:
+    wall, writes = SystemWallClock(), StoreWrites(swarm.store, LoneProposer(swarm.store))
+    services = ServiceRequests(swarm.store, writes, SystemEntropy(), wall)
+
+    answer, calls = measure_slices(services.list_all(ListServices(with_counts=True)))
+
+    assert answer.services[0].counts == ServiceTaskCounts(running=TASKS, desired=TASKS)
+    assert calls < TASKS
