@@ -17,9 +17,10 @@ async def list_response(items: Iterable[T], show: Callable[[T], object]) -> Resp
 
 
 def encode_list(items: Iterable[T], show: Callable[[T], object]) -> Slices[bytes]:
-    """The same bytes as if the list had been encoded at once."""
+    """The same bytes as if the list had been encoded at once, with a newline."""
     pieces: list[bytes] = []
     for item in items:
         yield
-        pieces.append(encode_json(show(item)))
-    return b"[%b]" % b",".join(pieces)
+        pieces.append((b"," if pieces else b"[") + encode_json(show(item)))
+    pieces.append(b"]\n" if pieces else b"[]\n")
+    return b"".join(pieces)  # The one copy of all of it.

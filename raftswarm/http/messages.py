@@ -77,13 +77,13 @@ encode_json: Final = msgspec.json.Encoder().encode
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """Answer with a value as JSON."""
-    return json_text_response(encode_json(value), status)
+    """Answer with a value as JSON, followed by a newline, as Go's encoder does."""
+    return json_text_response(encode_json(value) + b"\n", status)
 
 
 def json_text_response(text: bytes, status: int = 200) -> Response:
-    """Answer with JSON that is encoded already, followed by a newline, as Go's encoder does."""
-    return Response(status=status, headers=(("Content-Type", "application/json"),), body=text + b"\n")
+    """Answer with what is JSON already."""
+    return Response(status=status, headers=(("Content-Type", "application/json"),), body=text)
 
 
 def error_response(status: int, message: str) -> Response:

@@ -42,7 +42,7 @@ class Allocator:
         with self._store.watch(Service, Task) as watch:
             new_tasks = {task.id: None for task in self._store.find(Task)}
             while True:
-                tasks = [task for task_id in new_tasks if (task := self._store.get(Task, task_id)) is not None]
+                tasks = await run_sliced(self._new_among(new_tasks))
                 plan = await run_sliced(
                     plan_allocation(self._store.find(Service), tasks, latest_ports, now=clock.now_ns())
                 )
@@ -51,12 +51,18 @@ class Allocator:
                         logger.warning("service %s waits for its ports: %s", service_id, reason)
                 refused, latest_ports = plan.refused, plan.latest_ports
                 await write_actions(self._writes, plan.actions)
-                new_tasks = {task.id: None for task in tasks if self._is_new(task.id)}
+                waiting = await run_sliced(self._new_among(task.id for task in tasks))
+                new_tasks = {task.id: None for task in waiting}
                 await self._wait_for_work(watch, new_tasks, retry=bool(refused))
 
-    def _is_new(self, task_id: str) -> bool:
-        task = self._store.get(Task, task_id)
-        return task is not None and task.status.state is TaskState.NEW
+    def _new_among(self, task_ids: Iterable[str]) -> Slices[list[Task]]:
+        tasks: list[Task] = []
+        for task_id in task_ids:
+            yield
+            task = self._store.get(Task, task_id)
+            if task is not None and task.status.state is TaskState.NEW:
+                tasks.append(task)
+        return tasks
 
     async def _wait_for_work(self, watch: Watch, new_tasks: dict[str, None], *, retry: bool) -> None:
         retry_at = trio.current_time() + RETRY_SECONDS if retry else float("inf")

@@ -81,7 +81,8 @@ class Reaper:
 
     async def _serve(self) -> None:
         with self._store.watch(Task, Service, Node) as watch:
-            dirty = {_slot(task): None for task in self._store.find(Task)}
+            dirty: dict[Slot, None] = {}
+            await run_sliced(self._note_tasks(self._store.find(Task), dirty))
             while True:
                 await write_actions(self._writes, await run_sliced(self._plan(dirty)))
                 dirty = await self._next_dirty(watch)
@@ -89,10 +90,14 @@ class Reaper:
     def _plan(self, dirty: Iterable[Slot]) -> Slices[list[DeleteTask]]:
         node_ids = {node.id for node in self._store.find(Node)}
         limit = self._history_limit()
-        slots: dict[Slot, list[Task]] = {slot: [] for slot in dirty}
-        service_ids = dict.fromkeys(service_id for service_id, _ in slots)
+        service_ids = dict.fromkeys(service_id for service_id, _ in dirty)
         services = {service_id: self._store.get(Service, service_id) for service_id in service_ids}
-        for tasks in [self._store.tasks_of_service(service_id) for service_id in service_ids]:
+        tasks_of = [self._store.tasks_of_service(service_id) for service_id in services]
+        slots: dict[Slot, list[Task]] = {}
+        for slot in dirty:
+            yield
+            slots[slot] = []
+        for tasks in tasks_of:
             for task in tasks:
                 yield
                 if (slot := _slot(task)) in slots:
@@ -124,14 +129,15 @@ class Reaper:
                 case Task() | None, Task() as task if _is_relevant(change.before, task):
                     dirty[_slot(task)] = None
                 case Service() as service, after if is_under_way(service) and not _is_under_way(after):
-                    self._note_tasks(self._store.tasks_of_service(service.id), dirty)
+                    yield from self._note_tasks(self._store.tasks_of_service(service.id), dirty)
                 case Node() as node, None:
-                    self._note_tasks(self._store.tasks_of_node(node.id), dirty)
+                    yield from self._note_tasks(self._store.tasks_of_node(node.id), dirty)
                 case _:
                     pass
 
-    def _note_tasks(self, tasks: Iterable[Task], dirty: dict[Slot, None]) -> None:
+    def _note_tasks(self, tasks: Iterable[Task], dirty: dict[Slot, None]) -> Slices[None]:
         for task in tasks:
+            yield
             dirty[_slot(task)] = None
 
     def _history_limit(self) -> int:
