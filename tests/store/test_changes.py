@@ -127,7 +127,9 @@ async def test_a_snapshot_shows_watchers_what_it_changed(store: Store, writes: S
         await between.next()
 
 
-async def test_after_a_snapshot_that_changes_very_much_watchers_read_anew(store: Store) -> None:
+async def test_after_a_snapshot_that_changes_very_much_watchers_read_anew(
+    store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
     ahead = Store()
     far = LoneProposer(ahead)
     for start in range(0, MAX_DIFFERENCES + 1, 100):
@@ -151,5 +153,5 @@ async def test_after_a_snapshot_that_changes_very_much_watchers_read_anew(store:
 
 
 async def overflow(watch: Watch) -> None:
-    with pytest.raises(WatchOverflow):
+    with pytest.raises(WatchOverflow), trio.fail_after(1):
         await watch.next()

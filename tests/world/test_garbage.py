@@ -67,23 +67,29 @@ def test_new_garbage_is_found_all_the_same(plan: CollectionPlan) -> None:
         assert lost() is None
 
 
-def test_old_garbage_is_found_when_the_process_has_doubled(plan: CollectionPlan, blocks: Blocks) -> None:
+def old_circle() -> weakref.ref[Circle]:
+    """One that was frozen before it was lost."""
+    circle = Circle()
+    gc.collect()
+    return weakref.ref(circle)
+
+
+def test_old_garbage_is_found_whenever_the_process_has_doubled(plan: CollectionPlan, blocks: Blocks) -> None:
     with plan.in_force():
-        circle = Circle()
-        gc.collect()
-        lost = weakref.ref(circle)
-        del circle
-        gc.collect()
-        assert lost() is not None
+        for number in (2_000_001, 4_000_003):
+            lost = old_circle()
+            gc.collect()
+            assert lost() is not None
 
-        blocks.number = 2_000_001
-        gc.collect()
-        gc.collect()
-        assert lost() is None
+            blocks.number = number
+            gc.collect()
+            gc.collect()
+            assert lost() is None
 
-        kept = [1]
-        gc.collect()
-        assert not any(held is kept for held in gc.get_objects())
+            lost_since = old_circle()
+            gc.collect()
+            gc.collect()
+            assert lost_since() is not None
 
 
 def test_after_a_start_growth_counts_from_there(plan: CollectionPlan, blocks: Blocks) -> None:
