@@ -29,6 +29,7 @@ async def run_sliced(work: Slices[T], at_once: int = OBJECTS_AT_ONCE) -> T:
     Cancelled between two slices, the rest is not done.
     """
     watchdog = current_watchdog()
+    name = getattr(work, "__qualname__", "sliced work")
     while True:
         began = watchdog.now() if watchdog is not None else 0.0
         try:
@@ -39,7 +40,7 @@ async def run_sliced(work: Slices[T], at_once: int = OBJECTS_AT_ONCE) -> T:
             return result
         finally:
             if watchdog is not None:
-                watchdog.note(work.__qualname__, watchdog.now() - began)
+                watchdog.note(name, watchdog.now() - began)
         await trio.lowlevel.checkpoint()
 
 
