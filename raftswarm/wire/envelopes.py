@@ -37,6 +37,10 @@ _KEEP_ALIVE: Final = struct.Struct(">BQQ")
 _CLOSE: Final = struct.Struct(">BQ")
 _PLAIN: Final = bytes([EnvelopeKind.PLAIN])
 
+unpack_command_header: Final = _COMMAND.unpack_from
+"""Of a COMMAND: its kind, session, sequence and answered; struct.error when it is too short. The hot path's way."""
+COMMAND_HEADER_BYTES: Final = _COMMAND.size
+
 MAX_PAYLOAD_BYTES: Final = MAX_COMMAND_BYTES - _COMMAND.size
 """The longest command of a user: with any envelope it fits a batch."""
 
