@@ -356,11 +356,8 @@ async def lead(link: Link) -> None:
     while True:
         match decode_from_client(await link.receive()):
             case Commands(first, envelopes):
-                numbers = list(range(first, first + len(envelopes)))
-                answers = [
-                    7 if envelope[0] == 1 else number for number, envelope in zip(numbers, envelopes, strict=True)
-                ]
-                frame = encode_from_member(Answers(numbers, answers))
+                answers = [7 if envelope[0] == 1 else number for number, envelope in enumerate(envelopes, first)]
+                frame = encode_from_member(Answers(first, answers, {}))
                 link.post(frame)
                 link.post(frame)  # Whatever comes twice is dropped.
             case _:
@@ -391,17 +388,18 @@ async def nonsense(link: Link) -> None:
 
 
 async def early_answers(link: Link) -> None:
-    link.post(encode_from_member(Answers([1], [1])))
+    link.post(encode_from_member(Answers(1, [1], {})))
 
 
 async def strange_answers(link: Link) -> None:
     link.post(LEADING)
     await link.receive()
-    link.post(encode_from_member(Answers([99, 1], ["what?", "a session called so"])))
+    link.post(encode_from_member(Answers(99, ["what?"], {})))
+    link.post(encode_from_member(Answers(1, ["a session called so"], {})))
 
 
 async def of_another_group(link: Link) -> None:
-    link.post(encode_from_member(Failures([0], [encode_failure(InvalidSpec("no member of it runs here"))])))
+    link.post(encode_from_member(Failures(0, 1, encode_failure(InvalidSpec("no member of it runs here")))))
 
 
 async def hung_up(link: Link) -> None:

@@ -91,11 +91,12 @@ async def test_requests_of_a_frame_are_answered_by_their_numbers(
     link = await dial((await cluster.leader()).name)
     say(link, Hello("memory"), Commands(1, [encode_plain(b"x"), encode_plain(b"refuse"), encode_plain(b"y")]))
 
-    answers, failures = await hear(link), await hear(link)
-    assert answers == Answers([1, 3], [1, 2])
-    assert isinstance(failures, Failures)
-    assert failures.numbers == [2]
-    assert isinstance(decode_failure(failures.errors[0]), Rejected)
+    answers = await hear(link)
+    assert isinstance(answers, Answers)
+    assert answers.first == 1
+    assert answers.results == [1, None, 2]
+    assert list(answers.failures) == [1]
+    assert isinstance(decode_failure(answers.failures[1]), Rejected)
 
 
 async def test_any_member_answers_questions(autojump_clock: MockClock, cluster: Cluster, dial: Dial) -> None:
@@ -104,7 +105,7 @@ async def test_any_member_answers_questions(autojump_clock: MockClock, cluster: 
     for name in cluster.members:
         link = await dial(name)
         say(link, Hello("memory"), Questions(1, [b"?", b"?"]))
-        assert await hear(link) == Answers([1, 2], [[b"x"], [b"x"]])
+        assert await hear(link) == Answers(1, [[b"x"], [b"x"]], {})
 
 
 async def test_a_follower_refuses_commands_and_names_the_leader(
@@ -116,7 +117,7 @@ async def test_a_follower_refuses_commands_and_names_the_leader(
 
     failures = await hear(link)
     assert isinstance(failures, Failures)
-    error = decode_failure(failures.errors[0])
+    error = decode_failure(failures.error)
     assert isinstance(error, NotLeader)
     assert error.address == cluster.address(leader.name)
 
@@ -169,11 +170,13 @@ async def test_an_envelope_of_a_newer_version_is_refused_before_it_reaches_the_l
 ) -> None:
     leader = await cluster.leader()
     link = await dial(leader.name)
-    say(link, Hello("memory"), Commands(1, [b"\xff from the future", b"", encode_plain(b"x")]))
+    say(link, Hello("memory"), Commands(1, [encode_plain(b"w"), b"\xff from the future"]), Commands(3, [b""]))
+    say(link, Commands(4, [encode_plain(b"x")]))
 
-    outcomes = [await hear(link), await hear(link)]
-    assert {type(outcome) for outcome in outcomes} <= {Answers, Failures}
-    assert await leader.query(b"all") == [b"x"]
+    refusals = [await hear(link), await hear(link)]
+    assert [(refusal.first, refusal.count) for refusal in refusals if isinstance(refusal, Failures)] == [(1, 2), (3, 1)]
+    assert await hear(link) == Answers(4, [1], {})
+    assert await leader.query(b"all") == [b"x"], "nothing of a frame that is not understood"
 
 
 async def test_a_member_that_is_asked_whether_it_is_there_says_so(
@@ -196,8 +199,18 @@ async def test_a_member_that_is_asked_whether_it_is_there_says_so(
         [encode_from_client(Hello("memory")), encode_from_client(Hello("memory"))],
         [encode_from_client(Hello("memory")), b"\x93\x00\x01\xa1x"],
         [encode_from_client(Hello("nowhere"))],
+        [encode_from_client(Hello("memory")), encode_from_client(Commands(1, []))],
+        [encode_from_client(Hello("memory")), encode_from_client(Commands(1, [encode_plain(b"x")] * 1025))],
     ],
-    ids=["nonsense", "no hello", "two hellos", "text for commands", "a group that is not here"],
+    ids=[
+        "nonsense",
+        "no hello",
+        "two hellos",
+        "text for commands",
+        "a group that is not here",
+        "no commands",
+        "too many commands",
+    ],
 )
 async def test_whoever_does_not_keep_to_the_protocol_is_hung_up_on(
     autojump_clock: MockClock, cluster: Cluster, dial: Dial, frames: list[bytes]
