@@ -215,14 +215,18 @@ class Client:
         size = sum(map(len, commands))
         self._check_room(len(commands), size)
         call = ManyRequests(commands, trio.current_time() + self._timeout_seconds)
-        self._enter(call, len(commands), size)
+        self._calls[call] = None
+        self._waiting_count += len(commands)
+        self._waiting_bytes += size
         try:
             for request in call.requests:
                 self._commands.add(request)
             self._call_sender()
             await call.wait()
         finally:
-            self._leave(call, len(commands), size)
+            del self._calls[call]
+            self._waiting_count -= len(commands)
+            self._waiting_bytes -= size
         return [
             self._no_answer(request) if outcome is MISSING else outcome
             for request, outcome in zip(call.requests, call.outcomes, strict=True)
@@ -250,29 +254,39 @@ class Client:
         size = len(body)
         self._check_room(1, size)
         request = LoneRequest(body, trio.current_time() + self._timeout_seconds)
-        self._enter(request, 1, size)
+        self._calls[request] = None
+        self._waiting_count += 1
+        self._waiting_bytes += size
         try:
             queue.add(request)
-            self._call_sender()
+            if self._sender_waits:
+                self._call_sender()
             outcome = await request.wait()
         finally:
-            self._leave(request, 1, size)
+            del self._calls[request]
+            self._waiting_count -= 1
+            self._waiting_bytes -= size
         return self._no_answer(request) if outcome is MISSING else outcome
 
-    def _enter(self, call: Caller, count: int, size: int) -> None:
-        self._calls[call] = None
-        self._waiting_count += count
-        self._waiting_bytes += size
-
-    def _leave(self, call: Caller, count: int, size: int) -> None:
-        del self._calls[call]
-        self._waiting_count -= count
-        self._waiting_bytes -= size
-
     def _call_sender(self) -> None:
-        if self._sender_waits:
-            self._sender_waits = False
-            self._to_send.unpark()
+        """Let what waits be sent: when everybody in this pass has had their say, or at once if nobody else waits."""
+        if not self._sender_waits:
+            return
+        if self._waiting_count == 1 and self._talk is not None and not self._talk[1].should_pause:
+            link, conversation = self._talk
+            frame = conversation.next_frame()
+            if frame is None or self._post(link, conversation, frame):
+                return
+        self._sender_waits = False
+        self._to_send.unpark()
+
+    def _post(self, link: Link, conversation: Conversation, frame: bytes) -> bool:
+        """Send a frame now; False if the link has no room: then it is the next one."""
+        if not link.hold(frame):
+            conversation.put_back(frame)
+            return False
+        link.flush()
+        return True
 
     def _check_room(self, count: int, size: int) -> None:
         if self._is_closed:
@@ -406,9 +420,8 @@ class Client:
                 if frame is None:
                     self._sender_waits = True
                     await self._to_send.park()
-                else:
-                    while not link.post(frame):
-                        await link.wait_room()
+                elif not self._post(link, conversation, frame):
+                    await link.wait_room()
 
     async def _keep_alive(self) -> None:
         while True:

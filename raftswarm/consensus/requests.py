@@ -414,6 +414,7 @@ class Conversation:
         self._asked: dict[int, tuple[Queue, Batch]] = {}
         """By the number of the first request of the batch that has no answer yet."""
         self._missing = 0
+        self._put_back: bytes | None = None
         self.should_pause = False
         """Something was refused for the moment: to ask again at once would not help."""
 
@@ -424,11 +425,18 @@ class Conversation:
 
     @property
     def has_more(self) -> bool:
-        """Tell whether there may be something to say."""
+        """Tell whether something may be there to say."""
         return self._commands.is_waiting or self._questions.is_waiting
+
+    def put_back(self, frame: bytes) -> None:
+        """It could not be sent now: it is the next one."""
+        self._put_back = frame
 
     def next_frame(self) -> bytes | None:
         """Return the next frame to send, as full as may be; None if there is nothing to say."""
+        if self._put_back is not None:
+            frame, self._put_back = self._put_back, None
+            return frame
         if (bodies := self._gather(self._commands)) is not None:
             return encode_from_client(Commands(self._next_number - len(bodies), bodies))
         if (bodies := self._gather(self._questions)) is not None:

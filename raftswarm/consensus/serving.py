@@ -168,11 +168,12 @@ class _Desk:
         """Let the link have what it has room for; the writer waits for more."""
         while self._waiting:
             frame, count = self._waiting[0]
-            if not self._link.post(frame):
+            if not self._link.hold(frame):
                 self._writer.unpark()
                 break
             self._waiting.popleft()
             self._open -= count
+        self._link.flush()
         if self._room:
             self._room.unpark_all()
 
