@@ -59,6 +59,7 @@ class LoneRequest(Request):
         self._task = trio.lowlevel.current_task()
         return await trio.lowlevel.wait_task_rescheduled(self._abort)
 
+    @trio.lowlevel.enable_ki_protection
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self.is_over = True
         self._task = None
@@ -103,6 +104,7 @@ class ManyRequests:
         self._task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
+    @trio.lowlevel.enable_ki_protection
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._abandon()
         self._task = None

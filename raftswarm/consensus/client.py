@@ -18,7 +18,15 @@ import trio
 from raftswarm.ca.identity import WORKER, Credentials, Identity
 from raftswarm.consensus.callers import MISSING, Caller, LoneRequest, ManyRequests
 from raftswarm.consensus.requests import BATCH_REQUESTS, Conversation, PlainQueue, Queue, Request, SessionQueue
-from raftswarm.errors import InvalidSpec, LinkClosed, NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError
+from raftswarm.errors import (
+    InvalidSpec,
+    LinkClosed,
+    NotAuthentic,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    RaftSwarmError,
+)
 from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.redial import Backoff
@@ -51,6 +59,8 @@ MEETING_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 1.0
 """A member that has to answer and is silent for so long is asked whether it lives; as long again, and we go."""
 RETRY_SECONDS: Final = 0.02
+REFUSED_SECONDS: Final = 10.0
+"""Who says that we are of another cluster is asked again after so long: it warns its operator each time."""
 KEEP_ALIVE_SECONDS: Final = 300.0
 MIN_TIMER_SECONDS: Final = 0.01
 
@@ -159,6 +169,8 @@ class Client:
         self._given = list(addresses)
         self._addresses = list(addresses)
         """Where to ask, in this order: whoever was just asked in vain goes to the end."""
+        self._left_alone: dict[str, float] = {}
+        """By address: until when, on trio's clock."""
         self._commands = commands
         self._questions = PlainQueue(bytes, may_repeat=True)
         self._chance = chance
@@ -173,6 +185,8 @@ class Client:
         self._leader = ""
         self._talk: tuple[Link, Conversation] | None = None
         """With the leader."""
+        self._was_heard = False
+        """Since `_watch_silence` looked last."""
         self._heard_at = 0.0
         self._is_closed = False
         self._to_send = trio.lowlevel.ParkingLot()
@@ -305,9 +319,10 @@ class Client:
 
     def _say_troubles(self) -> str:
         """Say what was tried since there was a leader."""
-        return (
-            "; ".join(f"{address}: {trouble}" for address, trouble in self._troubles.items()) or "nobody was asked yet"
-        )
+        told = [
+            trouble if address in trouble else f"{address}: {trouble}" for address, trouble in self._troubles.items()
+        ]
+        return "; ".join(told) or "nobody was asked yet"
 
     async def _watch_time(self) -> None:
         """Let calls go whose time is over."""
@@ -339,19 +354,29 @@ class Client:
         """Who was just found not to lead: members that still name it have yet to notice."""
         while True:
             await backoff.wait()
-            address = self._addresses[0]
+            address = await self._choose_address()
             began = trio.current_time()
             try:
                 leader = await self._visit(address, left)
             except RaftSwarmError as error:
                 self._note(address, str(error))
+                if isinstance(error, NotAuthentic):
+                    self._left_alone[address] = trio.current_time() + REFUSED_SECONDS
                 leader = ""
             backoff.succeeded(trio.current_time() - began)
             left = address
-            self._addresses.append(self._addresses.pop(0))
+            self._ask_last(address)
             if leader:
                 self._ask_first(leader)
                 backoff.hurry()
+
+    async def _choose_address(self) -> str:
+        while True:
+            now = trio.current_time()
+            for address in self._addresses:
+                if self._left_alone.get(address, now) <= now:
+                    return address
+            await trio.sleep_until(min(self._left_alone[address] for address in self._addresses))
 
     async def _visit(self, address: str, left: str) -> str:
         """Hear from a member who leads, and stay if it does; return who leads by now, if that is known."""
@@ -395,7 +420,7 @@ class Client:
         """Talk to the leader as long as it is one; return who is next, if it says so."""
         conversation = Conversation(self._commands, self._questions)
         self._leader, self._talk = address, (link, conversation)
-        self._heard_at = trio.current_time()
+        self._was_heard = False
         self._troubles.clear()
         listening = trio.CancelScope()
         try:
@@ -442,18 +467,18 @@ class Client:
                     woken += conversation.take(outcomes)
                     if conversation.has_more:
                         self._call_sender()
-            self._heard_at = trio.current_time()
+            self._was_heard, self._heard_at = True, trio.current_time()
             if woken >= BATCH_REQUESTS:
                 woken = 0
                 await trio.lowlevel.checkpoint()  # Those who were woken come before the next ones.
 
     async def _watch_silence(self, link: Link, conversation: Conversation, listening: trio.CancelScope) -> None:
         """Ask who owes us an answer and is silent whether it lives; stop listening if it goes on being silent."""
-        due, was_asked = self._heard_at + SILENCE_SECONDS, False
+        due, was_asked = trio.current_time() + SILENCE_SECONDS, False
         while True:
             await trio.sleep_until(due)
-            if self._heard_at + SILENCE_SECONDS > due:
-                due, was_asked = self._heard_at + SILENCE_SECONDS, False
+            if self._was_heard:
+                due, self._was_heard, was_asked = self._heard_at + SILENCE_SECONDS, False, False
             elif was_asked:
                 listening.cancel()
                 return
@@ -469,6 +494,11 @@ class Client:
 
     def _ask_first(self, address: str) -> None:
         self._addresses = list(dict.fromkeys([address, *self._addresses]))
+
+    def _ask_last(self, address: str) -> None:
+        if address in self._addresses:
+            self._addresses.remove(address)
+            self._addresses.append(address)
 
     def _note(self, address: str, trouble: str) -> None:
         """Log what is new; it may become a caller's error."""

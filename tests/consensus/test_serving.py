@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from raftswarm.ca.identity import WORKER, Identity
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
-from raftswarm.errors import LinkClosed, NotLeader, Rejected
+from raftswarm.errors import LinkClosed, NotLeader, PayloadTooLarge, Rejected
+from raftswarm.wire.batch import MAX_COMMAND_BYTES
 from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     Answers,
@@ -97,6 +98,21 @@ async def test_requests_of_a_frame_are_answered_by_their_numbers(
     assert answers.results == [1, None, 2]
     assert list(answers.failures) == [1]
     assert isinstance(decode_failure(answers.failures[1]), Rejected)
+
+
+async def test_requests_of_a_frame_are_answered_in_order_though_one_is_refused_at_once(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    link = await dial((await cluster.leader()).name)
+    too_long = bytes(MAX_COMMAND_BYTES + 1)
+    say(link, Hello("memory"), Commands(1, [encode_plain(b"x"), too_long, encode_plain(b"y")]))
+
+    assert await hear(link) == Answers(1, [1], {})
+    refusal = await hear(link)
+    assert isinstance(refusal, Failures)
+    assert (refusal.first, refusal.count) == (2, 1)
+    assert isinstance(decode_failure(refusal.error), PayloadTooLarge)
+    assert await hear(link) == Answers(3, [2], {})
 
 
 async def test_any_member_answers_questions(autojump_clock: MockClock, cluster: Cluster, dial: Dial) -> None:
