@@ -106,8 +106,10 @@ class Driver:
         self._comes_last = False
         """Everybody who was just woken is to have a say before the next turn."""
         self._deadline = inf
-        self._alarm = trio.CancelScope(deadline=inf)
-        """Ends the sleep of whoever rings at the deadline."""
+        self._alarm = trio.CancelScope()
+        """Ends the sleep of whoever rings at the deadline …"""
+        self._alarm_at = inf
+        """… at this time."""
         self.failure: BaseException | None = None
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
@@ -230,7 +232,8 @@ class Driver:
     async def _turns(self) -> None:
         while True:
             self._deadline = self.replica.turn(trio.current_time())
-            self._alarm.deadline = min(self._alarm.deadline, self._deadline)
+            if self._deadline < self._alarm_at:
+                self._alarm.deadline = self._alarm_at = self._deadline
             if self.failure is not None:
                 raise self.failure
             if self.replica.applied.commands != self.applied.value:
@@ -245,7 +248,8 @@ class Driver:
     async def _ring_at_deadlines(self) -> None:
         """Nearly every turn puts the deadline off, so it is looked at when the time has come, not when it changes."""
         while True:
-            with trio.CancelScope(deadline=self._deadline) as self._alarm:
+            self._alarm_at = self._deadline
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
             if trio.current_time() >= self._deadline:
                 # What waited in the sockets while we were held up counts as heard before the timer.

@@ -62,6 +62,9 @@ __all__ = ["CompactionPolicy", "Replica", "Surroundings"]
 
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_EVENTS = 65_536
+GATHERING_SECONDS = 0.001
+GATHERED_BYTES = 64 * 1024
+MANY_IN_FLIGHT = 8
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
@@ -180,6 +183,10 @@ class Replica:
         self._broken_off: dict[int, OutgoingSnapshot] = {}
         """By peer: what may be gone on with. Its file stays readable as long as it is held."""
         self._writes_in_flight = 0
+        self._proposed_at = float("-inf")
+        """When commands last went into the log."""
+        self._gathers_until = float("inf")
+        """When what waits goes into the log, however little it is."""
         self._mark_due = float("inf")
         self._leadership = Leadership(term=0, leader=0, is_leader=False)
         self._announced = self._leadership
@@ -327,7 +334,8 @@ class Replica:
         if self._waiting_reads:
             reads, self._waiting_reads = self._waiting_reads, []
             self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
-        is_backed_up = self._may_propose and self._propose_what_waits(now)
+        self._gathers_until = float("inf")
+        is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
         self._member.step(_TIME_PASSED, now)
         self._carry_out(self._member.take_ready(), now)
         if self._is_behind or is_backed_up:
@@ -335,6 +343,7 @@ class Replica:
         elif self._member.has_news:
             self._surroundings.wake_last()
         deadline = self._member.next_deadline
+        deadline = min(deadline, self._gathers_until)
         if self._may_save:
             deadline = min(deadline, self._saver.due_at(self._applied))
         if self._writes_in_flight:
@@ -344,9 +353,17 @@ class Replica:
             self._submit(self._storage.mark)
         return min(deadline, self._mark_due)
 
-    @property
-    def _may_propose(self) -> bool:
-        return self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY
+    def _may_propose(self, now: float) -> bool:
+        if self._writes_in_flight >= MAX_WRITES_IN_FLIGHT or len(self._to_apply) >= MAX_ENTRIES_TO_APPLY:
+            return False
+        # A batch costs the same however small it is: what waits gathers until the last one is answered, for a moment.
+        until = self._proposed_at + GATHERING_SECONDS
+        if now >= until or self._queue.size >= GATHERED_BYTES:
+            return True
+        if MANY_IN_FLIGHT <= self._pending.in_flight >= len(self._queue):
+            self._gathers_until = until
+            return False
+        return True
 
     def _take_in_events(self, now: float) -> None:
         was_saved = False
@@ -360,6 +377,7 @@ class Replica:
 
     def _propose_what_waits(self, now: float) -> bool:
         """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
+        self._proposed_at = now
         for _ in range(BATCHES_AT_ONCE):
             commands, proposals = self._queue.take_batch(self._member.proposal_room)
             if not commands:
