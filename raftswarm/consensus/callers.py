@@ -1,16 +1,17 @@
 """Who waits in a client: a task with one request, or with many, at the price of one block and one wake.
 
 No Event, channel or cancel scope is made for a call: the last outcome reschedules its task, and one task of the client
-looks whose time is over. Ctrl-C comes before or after each step here, never within.
+looks whose time is over. Ctrl-C comes before or after each step here, never within: it would leave a task to be woken
+that does not wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, Protocol
 
-import outcome
 import trio
+from outcome import Value
 
 from raftswarm.consensus.requests import Request
 
@@ -42,22 +43,22 @@ class LoneRequest(Request):
         self._task: trio.lowlevel.Task | None = None
 
     @trio.lowlevel.enable_ki_protection
-    def settle(self, outcome_: object) -> None:
+    def settle(self, outcome: object) -> None:
         """Wake the task with a result, or with the error as a value."""
         self.is_over = True
         task, self._task = self._task, None
         if task is not None:
-            trio.lowlevel.reschedule(task, outcome.Value(outcome_))
+            trio.lowlevel.reschedule(task, Value(outcome))
 
     def give_up(self) -> None:
         """Wake the task with nothing."""
         self.settle(MISSING)
 
     @trio.lowlevel.enable_ki_protection
-    async def wait(self) -> object:
-        """Return the outcome, or `MISSING`."""
+    def wait(self) -> Awaitable[object]:
+        """Wait for the outcome, or `MISSING`: await this at once, and shielded from Ctrl-C, as one coroutine less."""
         self._task = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self._abort)
+        return trio.lowlevel.wait_task_rescheduled(self._abort)  # noqa: ASYNC105 - the caller awaits it
 
     @trio.lowlevel.enable_ki_protection
     def _abort(self, _: object) -> trio.lowlevel.Abort:
@@ -77,9 +78,9 @@ class ManyRequests:
         self._task: trio.lowlevel.Task | None = None
 
     @trio.lowlevel.enable_ki_protection
-    def settle(self, place: int, outcome_: object) -> None:
+    def settle(self, place: int, outcome: object) -> None:
         """Take one outcome; the last wakes the task."""
-        self.outcomes[place] = outcome_
+        self.outcomes[place] = outcome
         self._missing -= 1
         if not self._missing:
             self._wake()
@@ -125,6 +126,6 @@ class _Part(Request):
         self._call = call
         self._place = place
 
-    def settle(self, outcome_: object) -> None:
+    def settle(self, outcome: object) -> None:
         """Pass it on."""
-        self._call.settle(self._place, outcome_)
+        self._call.settle(self._place, outcome)

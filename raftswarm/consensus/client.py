@@ -263,6 +263,7 @@ class Client:
             raise outcome
         return outcome
 
+    @trio.lowlevel.enable_ki_protection  # For `LoneRequest.wait`.
     async def _ask(self, queue: Queue, body: bytes) -> object:
         """Return the outcome: a result, or the error."""
         size = len(body)
