@@ -19,7 +19,7 @@ from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.meeting import ask_who
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import InvalidSpec, NotLeader, Overloaded
+from raftswarm.errors import InvalidSpec, Overloaded
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.state_machine import Queryable, StateMachine
@@ -122,10 +122,7 @@ class RaftMember:
         Raises:
             NotLeader: it has stopped.
         """
-        replica = self.driver.replica
-        await self.leadership.wait_until(lambda now: now.is_leader or replica.has_stopped)
-        if replica.has_stopped:
-            raise NotLeader("this member has stopped")
+        await self.driver.wait_gained()
 
     async def wait_lost(self) -> None:
         """Return when it does not lead."""

@@ -334,9 +334,9 @@ class Replica:
         if self._waiting_reads:
             reads, self._waiting_reads = self._waiting_reads, []
             self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
+        self._member.step(_TIME_PASSED, now)
         self._gathers_until = float("inf")
         is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
-        self._member.step(_TIME_PASSED, now)
         self._carry_out(self._member.take_ready(), now)
         if self._is_behind or is_backed_up:
             self._surroundings.wake()
@@ -345,6 +345,7 @@ class Replica:
         deadline = self._member.next_deadline
         deadline = min(deadline, self._gathers_until)
         if self._may_save:
+            self._save_snapshot_if_due(now)
             deadline = min(deadline, self._saver.due_at(self._applied))
         if self._writes_in_flight:
             return deadline
@@ -377,11 +378,12 @@ class Replica:
 
     def _propose_what_waits(self, now: float) -> bool:
         """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
-        self._proposed_at = now
         for _ in range(BATCHES_AT_ONCE):
             commands, proposals = self._queue.take_batch(self._member.proposal_room)
             if not commands:
-                return False  # Nothing waits, or the tail is full: what is committed makes room.
+                # Nothing waits; or the tail is full, and what is committed makes room; or leadership is handed over.
+                return False
+            self._proposed_at = now
             token = self._pending.expect_proposals(proposals)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
         return True
@@ -389,10 +391,9 @@ class Replica:
     def _carry_out(self, ready: Ready, now: float) -> None:
         for sentence in ready.notes:
             self._surroundings.note(sentence)
-        if ready.messages:
-            for message in ready.messages:
-                self._surroundings.post(message)
-            self._surroundings.flush()
+        for message in ready.messages:
+            self._surroundings.post(message)
+        self._surroundings.flush()
         if ready.install is not None:
             assert ready.write is not None, "an installed snapshot has its place among the writes"
             self._install(ready.install, ready.write)
@@ -527,7 +528,6 @@ class Replica:
                 self._advance(applying.entry)
                 self._pending.complete_reads(self._applied.index)
                 self._save_snapshot_if_due(now)
-        self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
         proposals = self._pending.take_proposals(entry)
