@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from random import Random
@@ -14,6 +15,7 @@ import raftswarm
 from raftswarm.ca.identity import MANAGER, WORKER, Identity
 from raftswarm.consensus.client import MAX_WAITING, Client, open_client
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
+from raftswarm.consensus.requests import BATCH_REQUESTS
 from raftswarm.errors import (
     InvalidSpec,
     LinkClosed,
@@ -484,6 +486,51 @@ async def test_a_leader_that_takes_its_time_and_says_that_it_lives_is_not_left(
         began = trio.current_time()
         assert await client.propose(b"one") == 7
         assert 20 <= trio.current_time() - began < 21
+
+
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        del timeout
+        self.count += 1
+
+
+async def test_answers_that_come_together_do_not_wake_everybody_in_one_pass(
+    autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable]
+) -> None:
+    nursery, cable = stage
+
+    async def answer_all_at_once(link: Link) -> None:
+        link.post(LEADING)
+        frames: list[Commands] = []
+        while sum(len(frame.envelopes) for frame in frames) < 2000:
+            frame = decode_from_client(await link.receive())
+            assert isinstance(frame, Commands)
+            frames.append(frame)
+        for frame in frames:
+            link.post(encode_from_member(Answers(frame.first, [None] * len(frame.envelopes), {})))
+
+    await play(nursery, cable, "a", answer_all_at_once)
+    network = cable.plug_plain("client", Identity("client", WORKER, "memory"))
+    passes = Passes()
+    woken: Counter[int] = Counter()
+
+    async def propose(client: Client) -> None:
+        await client.propose(b"x")
+        woken[passes.count] += 1
+
+    async with open_client(network, "memory", ["a:7000"], Random(1), exactly_once=False) as client:
+        trio.lowlevel.add_instrument(passes)
+        async with trio.open_nursery() as callers:
+            for _ in range(2000):
+                callers.start_soon(propose, client)
+        trio.lowlevel.remove_instrument(passes)
+
+    assert woken.total() == 2000
+    assert max(woken.values()) <= BATCH_REQUESTS
 
 
 async def test_of_many_commands_those_that_were_answered_in_time_have_their_results(
