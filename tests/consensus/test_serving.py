@@ -181,6 +181,22 @@ async def test_who_takes_no_answers_is_read_from_no_more(
         await trio.sleep(0.01)
 
 
+async def test_who_takes_its_answers_is_read_from_on_and_on(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    link = await dial((await cluster.leader()).name)
+    say(link, Hello("memory"))
+    with trio.fail_after(10):
+        for first in range(1, 10_000, 1000):
+            say(link, Commands(first, [encode_plain(b"x")] * 1000))
+            answered = 0
+            while answered < 1000:
+                answers = await hear(link)
+                assert isinstance(answers, Answers)
+                assert answers.first == first + answered
+                answered += len(answers.results)
+
+
 async def test_an_envelope_of_a_newer_version_is_refused_before_it_reaches_the_log(
     autojump_clock: MockClock, cluster: Cluster, dial: Dial
 ) -> None:
