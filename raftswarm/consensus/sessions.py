@@ -44,6 +44,9 @@ from raftswarm.wire.values import decode_value, encode_value
 
 FORMAT_VERSION: Final = 1
 
+_PLAIN: Final = int(EnvelopeKind.PLAIN)
+_COMMAND: Final = int(EnvelopeKind.COMMAND)
+
 # What a remembered answer begins with; msgpack follows (docs/formats.md).
 _DONE: Final = b"\x00"
 _REJECTED: Final = b"\x01"
@@ -235,6 +238,7 @@ class SessionMachine:
 
     def __init__(self, machine: StateMachine, limits: SessionLimits | None = None) -> None:
         self._machine = machine
+        self._machine_apply = machine.apply
         self._limits = limits or SessionLimits()
         self._sessions = Sessions(self._limits)
 
@@ -251,11 +255,12 @@ class SessionMachine:
                 `SessionFull` are the table's own: the command was not applied.
             ResultLost: applied, but its result cannot be remembered.
         """
-        kind = command[:1]
-        if kind == b"\x02":
-            return self._apply_in_session(command, context)
-        if kind == b"\x00":
-            return self._machine.apply(command[1:], context)
+        if command:
+            kind = command[0]
+            if kind == _COMMAND:
+                return self._apply_in_session(command, context)
+            if kind == _PLAIN:
+                return self._machine_apply(command[1:], context)
         return self._serve(_decode(command, context), context)
 
     def _apply_in_session(self, command: bytes, context: Context) -> object:
@@ -287,7 +292,7 @@ class SessionMachine:
 
     def _apply_once(self, session: _Session, payload: bytes, context: Context) -> object:
         try:
-            result = self._machine.apply(payload, context)
+            result = self._machine_apply(payload, context)
         except Rejected as rejected:
             said = encode_value((type(rejected).__name__, rejected.message))
             self._sessions.remember(session, _REJECTED + said)

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from raftswarm.errors import RaftSwarmError, ResultLost
-from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.codec import Codec
+from raftswarm.wire.failures import encode_failure
 from raftswarm.wire.values import encode_value
 
 FRAME_BYTES: Final = 256 * 1024
@@ -71,7 +71,7 @@ class Answers(_Frame, frozen=True, array_like=True, tag=3):
     results: list[Any]
     """`values`; None in the place of each that failed."""
     failures: dict[int, bytes]
-    """`call_codec.encode_failure`, by place in `results`."""
+    """`failures.encode_failure`, by place in `results`."""
 
 
 class Failures(_Frame, frozen=True, array_like=True, tag=4):
@@ -80,7 +80,7 @@ class Failures(_Frame, frozen=True, array_like=True, tag=4):
     first: int
     count: int
     error: bytes
-    """`call_codec.encode_failure`."""
+    """`failures.encode_failure`."""
 
 
 class Whereabouts(_Frame, frozen=True, array_like=True, tag=5):

@@ -17,7 +17,6 @@ from raftswarm.errors import (
     SessionExpired,
     SessionFull,
 )
-from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import Answers, Commands, Failures, Questions, decode_from_client
 from raftswarm.wire.envelopes import (
     CloseSession,
@@ -29,6 +28,7 @@ from raftswarm.wire.envelopes import (
     encode_plain,
 )
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import encode_failure
 
 
 class Note(Request):

@@ -12,7 +12,6 @@ from raftswarm.ca.identity import WORKER, Identity
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
 from raftswarm.errors import LinkClosed, NotLeader, PayloadTooLarge, Rejected
 from raftswarm.wire.batch import MAX_COMMAND_BYTES
-from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     Answers,
     Commands,
@@ -27,6 +26,7 @@ from raftswarm.wire.client_codec import (
     encode_from_client,
 )
 from raftswarm.wire.envelopes import encode_plain
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.greetings import Lane, encode_purpose
 from raftswarm.world.network import Link
 from tests.consensus.conftest import Journal

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftswarm.errors import RaftSwarmError, Rejected, ResultLost
-from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     FRAME_BYTES,
     FRAME_PARTS,
@@ -32,6 +31,7 @@ from raftswarm.wire.client_codec import (
     encode_outcomes,
 )
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.values import encode_value
 
 
