@@ -1,7 +1,8 @@
 """A client of a cluster over the network: finds the leader, follows it, and has each command take effect once.
 
 The one big idea: one link at a time, to the leader. Members say who leads, first thing and whenever that changes; the
-client goes there and sends again whatever has no answer (`requests`). Callers only wait.
+client goes there and sends again whatever has no answer (`requests`). Callers only wait (`callers`): whatever they ask
+for in one pass of the loop leaves as one frame, and what one frame answers wakes them all at once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,17 @@ from typing import Final
 import trio
 
 from raftswarm.ca.identity import WORKER, Credentials, Identity
-from raftswarm.consensus.requests import Conversation, PlainQueue, Queue, Request, SessionQueue
-from raftswarm.errors import InvalidSpec, LinkClosed, NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError
+from raftswarm.consensus.callers import MISSING, Caller, LoneRequest, ManyRequests
+from raftswarm.consensus.requests import BATCH_REQUESTS, Conversation, PlainQueue, Queue, Request, SessionQueue
+from raftswarm.errors import (
+    InvalidSpec,
+    LinkClosed,
+    NotAuthentic,
+    NotLeader,
+    OutcomeUnknown,
+    Overloaded,
+    RaftSwarmError,
+)
 from raftswarm.transport.helpers import open_helpers, require_trio
 from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.redial import Backoff
@@ -24,7 +34,6 @@ from raftswarm.transport.sockets import parse_address
 from raftswarm.transport.tls import open_tls_network
 from raftswarm.wire.client_codec import (
     Failures,
-    FromMember,
     Hello,
     Look,
     Whereabouts,
@@ -50,7 +59,10 @@ MEETING_SECONDS: Final = 1.0
 SILENCE_SECONDS: Final = 1.0
 """A member that has to answer and is silent for so long is asked whether it lives; as long again, and we go."""
 RETRY_SECONDS: Final = 0.02
+REFUSED_SECONDS: Final = 10.0
+"""Who says that we are of another cluster is asked again after so long: it warns its operator each time."""
 KEEP_ALIVE_SECONDS: Final = 300.0
+MIN_TIMER_SECONDS: Final = 0.01
 
 
 @asynccontextmanager
@@ -157,21 +169,28 @@ class Client:
         self._given = list(addresses)
         self._addresses = list(addresses)
         """Where to ask, in this order: whoever was just asked in vain goes to the end."""
+        self._left_alone: dict[str, float] = {}
+        """By address: until when, on trio's clock."""
         self._commands = commands
         self._questions = PlainQueue(bytes, may_repeat=True)
         self._chance = chance
         self._timeout_seconds = timeout_seconds
-        self._calls: dict[_Call, None] = {}
+        self._calls: dict[Caller, None] = {}
+        """Oldest first; all have the same patience."""
         self._waiting_count = 0
         """Requests of these calls, answered ones too as long as others of their call are not."""
         self._waiting_bytes = 0
-        self._trouble = "none has answered yet"
-        """Why there is no link to a leader."""
+        self._troubles: dict[str, str] = {}
+        """By address: why there is no link to a leader, as far as it was asked since there was one."""
         self._leader = ""
         self._talk: tuple[Link, Conversation] | None = None
         """With the leader."""
+        self._was_heard = False
+        """Since `_watch_silence` looked last."""
+        self._heard_at = 0.0
         self._is_closed = False
         self._to_send = trio.lowlevel.ParkingLot()
+        self._sender_waits = False
 
     @property
     def leader(self) -> str:
@@ -194,8 +213,10 @@ class Client:
             TypeError: a command is bytes.
         """
         check_payload(command)
-        [outcome] = await self._ask(self._commands, [command])
-        return _unwrap(outcome)
+        outcome = await self._ask(self._commands, command)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands, in order; return for each its result, or the exception that `propose` would raise.
@@ -205,7 +226,25 @@ class Client:
         commands = list(commands)
         for command in commands:
             check_payload(command)
-        return await self._ask(self._commands, commands)
+        size = sum(map(len, commands))
+        self._check_room(len(commands), size)
+        call = ManyRequests(commands, trio.current_time() + self._timeout_seconds)
+        self._calls[call] = None
+        self._waiting_count += len(commands)
+        self._waiting_bytes += size
+        try:
+            for request in call.requests:
+                self._commands.add(request)
+            self._call_sender()
+            await call.wait()
+        finally:
+            del self._calls[call]
+            self._waiting_count -= len(commands)
+            self._waiting_bytes -= size
+        return [
+            self._no_answer(request) if outcome is MISSING else outcome
+            for request, outcome in zip(call.requests, call.outcomes, strict=True)
+        ]
 
     async def query(self, question: bytes) -> object:
         """Return what the state machine's `query` answers, linearizably.
@@ -217,34 +256,52 @@ class Client:
             PayloadTooLarge, Overloaded, TypeError: as of `propose`; PayloadTooLarge also for an answer above 3 MiB.
         """
         check_payload(question, "question")
-        [outcome] = await self._ask(self._questions, [question])
+        outcome = await self._ask(self._questions, question)
         if isinstance(outcome, OutcomeUnknown):
-            raise NotLeader(f"no answer within {self._timeout_seconds:g} seconds: {self._trouble}")
-        return _unwrap(outcome)
+            raise NotLeader(f"no answer within {self._timeout_seconds:g} seconds: {self._say_troubles()}")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def _ask(self, queue: Queue, bodies: Sequence[bytes]) -> list[object]:
-        size = sum(map(len, bodies))
-        self._check_room(len(bodies), size)
-        call = _Call(len(bodies))
-        requests = [Request(body, call, place) for place, body in enumerate(bodies)]
-        self._calls[call] = None
-        self._waiting_count += len(bodies)
+    @trio.lowlevel.enable_ki_protection  # For `LoneRequest.wait`.
+    async def _ask(self, queue: Queue, body: bytes) -> object:
+        """Return the outcome: a result, or the error."""
+        size = len(body)
+        self._check_room(1, size)
+        request = LoneRequest(body, trio.current_time() + self._timeout_seconds)
+        self._calls[request] = None
+        self._waiting_count += 1
         self._waiting_bytes += size
         try:
-            for request in requests:
-                queue.add(request)
-            self._to_send.unpark()
-            with trio.move_on_after(self._timeout_seconds):
-                await call.wait()
-            return [
-                self._no_answer(request) if outcome is _MISSING else outcome
-                for request, outcome in zip(requests, call.outcomes, strict=True)
-            ]
+            queue.add(request)
+            if self._sender_waits:
+                self._call_sender()
+            outcome = await request.wait()
         finally:
-            call.is_over = True
-            del self._calls[call]
-            self._waiting_count -= len(bodies)
+            del self._calls[request]
+            self._waiting_count -= 1
             self._waiting_bytes -= size
+        return self._no_answer(request) if outcome is MISSING else outcome
+
+    def _call_sender(self) -> None:
+        """Let what waits be sent: when everybody in this pass has had their say, or at once if nobody else waits."""
+        if not self._sender_waits:
+            return
+        if self._waiting_count == 1 and self._talk is not None and not self._talk[1].should_pause:
+            link, conversation = self._talk
+            frame = conversation.next_frame()
+            if frame is None or self._post(link, conversation, frame):
+                return
+        self._sender_waits = False
+        self._to_send.unpark()
+
+    def _post(self, link: Link, conversation: Conversation, frame: bytes) -> bool:
+        """Send a frame now; False if the link has no room: then it is the next one."""
+        if not link.hold(frame):
+            conversation.put_back(frame)
+            return False
+        link.flush()
+        return True
 
     def _check_room(self, count: int, size: int) -> None:
         if self._is_closed:
@@ -259,35 +316,73 @@ class Client:
             return OutcomeUnknown(f"no answer came {when}; the command was sent, and may be applied now or later")
         if self._leader:
             return Overloaded(f"nothing was sent {when}: earlier requests wait for their answers")
-        return NotLeader(f"no leader was reached {when}, and nothing was sent: {self._trouble}")
+        return NotLeader(f"no leader was reached {when}, and nothing was sent: {self._say_troubles()}")
+
+    def _say_troubles(self) -> str:
+        """Say what was tried since there was a leader."""
+        told = [
+            trouble if address in trouble else f"{address}: {trouble}" for address, trouble in self._troubles.items()
+        ]
+        return "; ".join(told) or "nobody was asked yet"
+
+    async def _watch_time(self) -> None:
+        """Let calls go whose time is over."""
+        while True:
+            now = trio.current_time()
+            oldest = None
+            for call in self._calls:
+                if call.deadline > now:
+                    oldest = call
+                    break
+                call.give_up()
+            self._commands.forget_abandoned()
+            self._questions.forget_abandoned()
+            # Who begins to wait while this sleeps has as much time as this sleeps.
+            due = now + max(self._timeout_seconds, MIN_TIMER_SECONDS) if oldest is None else oldest.deadline
+            await trio.sleep_until(due)
 
     # The link.
 
     async def run(self) -> None:
         """Keep a link to the leader, until cancelled."""
+        async with open_helpers() as helpers:
+            helpers.start_soon(self._watch_time)
+            await self._keep_link()
+
+    async def _keep_link(self) -> None:
         backoff = Backoff(self._chance)
         left = ""
         """Who was just found not to lead: members that still name it have yet to notice."""
         while True:
             await backoff.wait()
-            address = self._addresses[0]
+            address = await self._choose_address()
             began = trio.current_time()
             try:
                 leader = await self._visit(address, left)
             except RaftSwarmError as error:
-                self._note(f"{address}: {error}")
+                self._note(address, str(error))
+                if isinstance(error, NotAuthentic):
+                    self._left_alone[address] = trio.current_time() + REFUSED_SECONDS
                 leader = ""
             backoff.succeeded(trio.current_time() - began)
             left = address
-            self._addresses.append(self._addresses.pop(0))
+            self._ask_last(address)
             if leader:
                 self._ask_first(leader)
                 backoff.hurry()
 
+    async def _choose_address(self) -> str:
+        while True:
+            now = trio.current_time()
+            for address in self._addresses:
+                if self._left_alone.get(address, now) <= now:
+                    return address
+            await trio.sleep_until(min(self._left_alone[address] for address in self._addresses))
+
     async def _visit(self, address: str, left: str) -> str:
         """Hear from a member who leads, and stay if it does; return who leads by now, if that is known."""
         async with self._dial(address) as link:
-            leader = await self._hear_of_leader(link, left)
+            leader = await self._hear_of_leader(link, address, left)
             return leader if leader is not None else await self._stay(link, address)
 
     @asynccontextmanager
@@ -304,7 +399,7 @@ class Client:
         finally:
             await link.aclose()
 
-    async def _hear_of_leader(self, link: Link, left: str) -> str | None:
+    async def _hear_of_leader(self, link: Link, address: str, left: str) -> str | None:
         """Return who leads, other than whom we `left`; None if it is who speaks."""
         with trio.move_on_after(MEETING_SECONDS):
             while True:
@@ -315,22 +410,28 @@ class Client:
                             return None
                         if whereabouts.leader not in {"", left}:
                             return whereabouts.leader
-                    case Failures(errors=[refusal, *_]):
+                    case Failures(error=refusal):
                         raise decode_failure(refusal)
                     case _:
                         raise WireError("a member answered before it was asked")
-        self._note(f"{link.remote_address} knows of no leader")
+        self._note(address, "it knows of no leader")
         return ""
 
     async def _stay(self, link: Link, address: str) -> str:
         """Talk to the leader as long as it is one; return who is next, if it says so."""
         conversation = Conversation(self._commands, self._questions)
         self._leader, self._talk = address, (link, conversation)
+        self._was_heard = False
+        self._troubles.clear()
+        listening = trio.CancelScope()
         try:
             async with open_helpers() as helpers:
                 helpers.start_soon(self._send, link, conversation)
                 helpers.start_soon(self._keep_alive)
-                return await self._receive(link, conversation)
+                helpers.start_soon(self._watch_silence, link, conversation, listening)
+                with listening:
+                    return await self._receive(link, conversation, address)
+                raise LinkClosed(f"it has been silent for {2 * SILENCE_SECONDS:g} seconds")
         finally:
             self._leader, self._talk = "", None
             conversation.end()
@@ -343,37 +444,48 @@ class Client:
                     conversation.should_pause = False
                 frame = conversation.next_frame()
                 if frame is None:
+                    self._sender_waits = True
                     await self._to_send.park()
-                else:
-                    while not link.post(frame):
-                        await link.wait_room()
+                elif not self._post(link, conversation, frame):
+                    await link.wait_room()
 
     async def _keep_alive(self) -> None:
         while True:
             await trio.sleep(KEEP_ALIVE_SECONDS)
             self._commands.keep_alive()
-            self._to_send.unpark()
+            self._call_sender()
 
-    async def _receive(self, link: Link, conversation: Conversation) -> str:
+    async def _receive(self, link: Link, conversation: Conversation, address: str) -> str:
+        woken = 0
         while True:
-            match await self._hear(link, conversation):
+            match decode_from_member(await link.receive()):
                 case Whereabouts() as whereabouts:
                     self._learn(whereabouts)
                     if not whereabouts.leads:
-                        self._note(f"{link.remote_address} leads no more")
+                        self._note(address, "it leads no more")
                         return whereabouts.leader
                 case outcomes:
-                    conversation.take(outcomes)
-                    self._to_send.unpark()
+                    woken += conversation.take(outcomes)
+                    if conversation.has_more:
+                        self._call_sender()
+            self._was_heard, self._heard_at = True, trio.current_time()
+            if woken >= BATCH_REQUESTS:
+                woken = 0
+                await trio.lowlevel.checkpoint()  # Those who were woken come before the next ones.
 
-    async def _hear(self, link: Link, conversation: Conversation) -> FromMember:
-        was_asked = False
+    async def _watch_silence(self, link: Link, conversation: Conversation, listening: trio.CancelScope) -> None:
+        """Ask who owes us an answer and is silent whether it lives; stop listening if it goes on being silent."""
+        due, was_asked = trio.current_time() + SILENCE_SECONDS, False
         while True:
-            with trio.move_on_after(SILENCE_SECONDS):
-                return decode_from_member(await link.receive())
-            if was_asked:
-                raise LinkClosed(f"it has been silent for {2 * SILENCE_SECONDS:g} seconds")
-            was_asked = conversation.is_waiting and link.post(encode_from_client(Look()))
+            await trio.sleep_until(due)
+            if self._was_heard:
+                due, self._was_heard, was_asked = self._heard_at + SILENCE_SECONDS, False, False
+            elif was_asked:
+                listening.cancel()
+                return
+            else:
+                was_asked = conversation.is_waiting and link.post(encode_from_client(Look()))
+                due += SILENCE_SECONDS
 
     def _learn(self, whereabouts: Whereabouts) -> None:
         """Forget who takes part no more, but not the addresses that we were given: members may come back there."""
@@ -384,11 +496,16 @@ class Client:
     def _ask_first(self, address: str) -> None:
         self._addresses = list(dict.fromkeys([address, *self._addresses]))
 
-    def _note(self, trouble: str) -> None:
+    def _ask_last(self, address: str) -> None:
+        if address in self._addresses:
+            self._addresses.remove(address)
+            self._addresses.append(address)
+
+    def _note(self, address: str, trouble: str) -> None:
         """Log what is new; it may become a caller's error."""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            logger.info("client: %s", trouble)
+        if self._troubles.get(address) != trouble:
+            self._troubles[address] = trouble
+            logger.info("client: %s: %s", address, trouble)
 
     def close(self) -> None:
         """Let the cluster forget the session, and callers go."""
@@ -400,40 +517,3 @@ class Client:
                 link.post(farewell)
         for call in self._calls:
             call.give_up()
-
-
-_MISSING: Final = object()
-
-
-class _Call:
-    """Some requests of one caller, and what became of them."""
-
-    def __init__(self, count: int) -> None:
-        self.outcomes: list[object] = [_MISSING] * count
-        self.is_over = False
-        self._missing = count
-        self._all_there = trio.Event()
-
-    def settle(self, place: int, outcome: object) -> None:
-        """Take the outcome of the request at that place: a result, or the error."""
-        self.outcomes[place] = outcome
-        self._missing -= 1
-        if not self._missing:
-            self._all_there.set()
-
-    def give_up(self) -> None:
-        """Let the caller have what there is."""
-        self._all_there.set()
-
-    async def wait(self) -> None:
-        """Return when all outcomes are there."""
-        if self._missing:
-            await self._all_there.wait()
-        else:
-            await trio.lowlevel.checkpoint()
-
-
-def _unwrap(outcome: object) -> object:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome

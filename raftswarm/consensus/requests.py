@@ -2,16 +2,16 @@
 
 The one big idea: a session goes back (6.3). Its commands are numbered and applied in that order, each once; so when
 one of them got lost or was refused for the moment, its queue waits until all that is on its way has been answered, and
-sends everything that still has no result once more, in order. What was applied is answered from memory.
+sends everything from the first that has no result once more, in order. What was applied is answered from memory.
 
-No I/O and no clock: `client` carries the frames.
+The unit is the batch that left as one frame: numbers, acknowledgements and answers are those of batches, and a request
+has but its body and whoever waits for it. No I/O and no clock: `client` carries the frames.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -27,77 +27,112 @@ from raftswarm.errors import (
 )
 from raftswarm.wire.client_codec import (
     FRAME_BYTES,
-    FRAME_PARTS,
     Answers,
     Commands,
     Failures,
     Questions,
     encode_from_client,
 )
-from raftswarm.wire.envelopes import encode_close, encode_command, encode_keep_alive, encode_open
+from raftswarm.wire.envelopes import encode_close, encode_commands, encode_keep_alive, encode_open
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.failures import decode_failure
 
 MAX_UNANSWERED: Final = 4096
 """Requests on their way at a time: a session may leave as many answers unacknowledged (`SessionLimits`)."""
 
+BATCH_REQUESTS: Final = 512
+"""Requests in a frame: their answers wake as many tasks in one pass of the loop."""
+
 PASSING: Final = (NotLeader, OutcomeUnknown, Overloaded, OutOfOrder, SessionFull)
 """Errors after which a command of a session is sent again."""
 
 
-class Call(Protocol):
-    """Whoever waits for the outcomes of some requests."""
+class Request:
+    """A command or a question; who waits for its outcome overrides `settle`."""
 
-    @property
-    def is_over(self) -> bool:
-        """Tell whether nobody waits any more."""
-        ...
+    __slots__ = ("body", "is_done", "is_over", "times_sent")
 
-    def settle(self, place: int, outcome: object) -> None:
-        """Take the outcome of the request at that place: a result, or the error."""
-        ...
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.times_sent = 0
+        self.is_done = False
+        """It has its outcome."""
+        self.is_over = False
+        """Nobody waits for it any more."""
+
+    def settle(self, outcome: object) -> None:
+        """Take the outcome: a result, or the error. Told once at most."""
+        raise NotImplementedError
+
+
+class _Own(Request):
+    """What a queue asks for on its own account."""
+
+    __slots__ = ()
+
+    def settle(self, outcome: object) -> None:
+        """Ignore it: the queue has seen it."""
 
 
 @attrs.define(eq=False)
-class Request:
-    """A command or a question."""
+class Batch:
+    """Requests that left in one frame."""
 
-    body: bytes
-    call: Call
-    place: int = 0
-    times_sent: int = 0
+    requests: Sequence[Request]
     session: int = 0
-    """Which one it has its number in; 0 as long as it has none."""
-    sequence: int = 0
-    is_on_its_way: bool = False
-    is_done: bool = False
+    """In which their numbers are consecutive; 0 for none."""
+    answered: int = 0
+    """How many of them, from the first on, have been answered on the link that they were sent on."""
+    is_broken: bool = False
+    """One of them has to be sent again."""
 
-    def settle(self, outcome: object) -> None:
-        """Tell whoever waits."""
-        self.call.settle(self.place, outcome)
+    @property
+    def missing(self) -> int:
+        """How many answers are due."""
+        return len(self.requests) - self.answered
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether all of them have their outcomes."""
+        return not self.missing and not self.is_broken
+
+    def answer(self, count: int) -> Sequence[Request]:
+        """Return the next ones to be answered."""
+        begin = self.answered
+        self.answered += count
+        return self.requests[begin : begin + count]
 
 
 class Queue(Protocol):
     """Requests of one kind."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether something may be there to send."""
+        ...
+
     def add(self, request: Request) -> None:
         """Send it when its turn comes."""
         ...
 
-    def take(self) -> tuple[Request, bytes] | None:
-        """Return what goes out next, and as what; None if nothing may."""
+    def take(self, room: int) -> tuple[Batch, list[bytes]] | None:
+        """Return what goes out next, at most so many, and as what; None if nothing may."""
         ...
 
-    def complete(self, request: Request, result: object) -> None:
-        """It was answered."""
+    def complete(self, batch: Batch, results: Sequence[object]) -> None:
+        """The next ones of the batch were answered."""
         ...
 
-    def fail(self, request: Request, error: RaftSwarmError) -> bool:
-        """It failed; True if it, or another one, is to be tried again in a moment."""
+    def fail(self, batch: Batch, error: RaftSwarmError) -> bool:
+        """The next one of the batch failed; True if it, or another one, is to be tried again in a moment."""
         ...
 
-    def lose(self, request: Request) -> None:
-        """The link on which it was sent broke before it was answered."""
+    def lose(self, batch: Batch) -> None:
+        """The link on which it was sent broke before all of it was answered."""
+        ...
+
+    def forget_abandoned(self) -> None:
+        """Drop what was not sent and nobody waits for any more."""
         ...
 
     def keep_alive(self) -> None:
@@ -107,6 +142,25 @@ class Queue(Protocol):
     def say_farewell(self) -> bytes | None:
         """Return the command that ends what the cluster keeps for this queue, if it keeps anything."""
         ...
+
+
+def _take_together(waiting: deque[Request], room: int, *, keeps_places: bool = False) -> list[Request]:
+    """Take what fits a frame; what nobody waits for any more is forgotten, unless others build on it."""
+    taken: list[Request] = []
+    room = min(room, BATCH_REQUESTS)
+    size = 0
+    while waiting and len(taken) < room and size < FRAME_BYTES:
+        request = waiting.popleft()
+        if not request.is_over or keeps_places:
+            request.times_sent += 1
+            size += len(request.body)
+            taken.append(request)
+    return taken
+
+
+def _forget_abandoned(waiting: deque[Request]) -> None:
+    while waiting and waiting[0].is_over:
+        waiting.popleft()
 
 
 class PlainQueue:
@@ -119,25 +173,28 @@ class PlainQueue:
         self._waiting: deque[Request] = deque()
         self._passing = (NotLeader, Overloaded, OutcomeUnknown) if may_repeat else (NotLeader, Overloaded)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether something may be there to send."""
+        return bool(self._waiting)
+
     def add(self, request: Request) -> None:
         """Send it when its turn comes."""
         self._waiting.append(request)
 
-    def take(self) -> tuple[Request, bytes] | None:
-        """Return what goes out next; who has gone away is forgotten."""
-        while self._waiting:
-            request = self._waiting.popleft()
-            if not request.call.is_over:
-                request.times_sent += 1
-                return request, self._encode(request.body)
-        return None
+    def take(self, room: int) -> tuple[Batch, list[bytes]] | None:
+        """Return what goes out next."""
+        requests = _take_together(self._waiting, room)
+        return (Batch(requests), [self._encode(request.body) for request in requests]) if requests else None
 
-    def complete(self, request: Request, result: object) -> None:
-        """Pass the answer on."""
-        request.settle(result)
+    def complete(self, batch: Batch, results: Sequence[object]) -> None:
+        """Pass the answers on."""
+        for request, result in zip(batch.answer(len(results)), results, strict=True):
+            request.settle(result)
 
-    def fail(self, request: Request, error: RaftSwarmError) -> bool:
+    def fail(self, batch: Batch, error: RaftSwarmError) -> bool:
         """Pass the error on, or try again if nothing has happened."""
+        [request] = batch.answer(1)
         if not isinstance(error, self._passing):
             request.settle(error)
             return False
@@ -145,27 +202,23 @@ class PlainQueue:
         self._waiting.append(request)
         return True
 
-    def lose(self, request: Request) -> None:
+    def lose(self, batch: Batch) -> None:
         """Try again what may be; of the rest nobody knows."""
-        if self._may_repeat:
-            self._waiting.append(request)
-        else:
-            request.settle(OutcomeUnknown("the link broke before the answer came; the command may be applied"))
+        for request in batch.answer(batch.missing):
+            if self._may_repeat:
+                self._waiting.append(request)
+            else:
+                request.settle(OutcomeUnknown("the link broke before the answer came; the command may be applied"))
+
+    def forget_abandoned(self) -> None:
+        """Drop what was not sent and nobody waits for any more."""
+        _forget_abandoned(self._waiting)
 
     def keep_alive(self) -> None:
         """Nothing is kept."""
 
     def say_farewell(self) -> None:
         """Nothing is kept."""
-
-
-class _Nobody:
-    """Waits for what the queue itself asks for."""
-
-    is_over = False
-
-    def settle(self, place: int, outcome: object) -> None:
-        """Ignore it: the queue has seen it."""
 
 
 class SessionQueue:
@@ -176,139 +229,175 @@ class SessionQueue:
         self._draw_nonce = draw_nonce
         self._waiting: deque[Request] = deque()
         """Without a number yet."""
-        self._numbered: deque[Request] = deque()
-        """Of the present session, in order; the first of them has no result yet."""
         self._again: deque[Request] = deque()
-        """Those of the numbered that go out once more, before anything else."""
+        """Those that go out once more, with the numbers that they had, before anything else."""
+        self._numbered: deque[Batch] = deque()
+        """Of the present session, in order, without a gap; the first of them is not settled."""
         self._on_their_way = 0
         self._goes_back = False
         self._session = 0
         self._opening: Request | None = None
         self._keeping: Request | None = None
         self._answered = 0
-        self._last = 0
+        """Up to this number all have their outcomes: the cluster may forget them."""
+        self._next = 1
+        """Number of the next one that goes out."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether something may be there to send."""
+        return bool(self._waiting or self._again) or self._keeping is not None
 
     def add(self, request: Request) -> None:
         """Give it the next number when its turn comes."""
         self._waiting.append(request)
 
-    def take(self) -> tuple[Request, bytes] | None:
+    def take(self, room: int) -> tuple[Batch, list[bytes]] | None:
         """Return what goes out next; first of all a session is opened."""
-        taken = None if self._goes_back else self._next()
+        if self._goes_back or room <= 0:
+            return None
+        taken = self._take_commands(room) if self._session else self._open_session()
         if taken is not None:
-            taken[0].times_sent += 1
-            taken[0].is_on_its_way = True
-            self._on_their_way += 1
+            self._on_their_way += len(taken[1])
         return taken
 
-    def _next(self) -> tuple[Request, bytes] | None:
-        if not self._session:
-            return self._open_session()
+    def _take_commands(self, room: int) -> tuple[Batch, list[bytes]] | None:
         if self._keeping is not None and not self._keeping.times_sent:
-            return self._keeping, encode_keep_alive(self._session, self._answered)
+            return self._ask(self._keeping, encode_keep_alive(self._session, self._answered))
+        unacknowledged = self._next - 1 - self._answered
+        room = min(room, MAX_UNANSWERED - unacknowledged)
         if self._again:
-            request = self._again.popleft()
-        elif self._has_waiting():
-            request = self._waiting.popleft()
-            self._last += 1
-            request.session, request.sequence = self._session, self._last
-            self._numbered.append(request)
+            requests = _take_together(self._again, room, keeps_places=True)
         else:
+            requests = _take_together(self._waiting, room)
+        if not requests:
             return None
-        return request, encode_command(self._session, request.sequence, self._answered, request.body)
+        bodies = encode_commands(self._session, self._next, self._answered, [request.body for request in requests])
+        self._next += len(requests)
+        batch = Batch(requests, self._session)
+        self._numbered.append(batch)
+        return batch, bodies
 
-    def _has_waiting(self) -> bool:
-        while self._waiting and self._waiting[0].call.is_over:
-            self._waiting.popleft()
-        return bool(self._waiting)
-
-    def _open_session(self) -> tuple[Request, bytes] | None:
+    def _open_session(self) -> tuple[Batch, list[bytes]] | None:
         if self._opening is None:
-            if not self._has_waiting():
+            self.forget_abandoned()
+            if not self._waiting:
                 return None
-            self._opening = Request(self._draw_nonce(), _Nobody())
+            self._opening = _Own(self._draw_nonce())
         elif self._on_their_way:
             return None
-        return self._opening, encode_open(self._opening.body)
+        return self._ask(self._opening, encode_open(self._opening.body))
+
+    def _ask(self, request: Request, body: bytes) -> tuple[Batch, list[bytes]]:
+        request.times_sent += 1
+        return Batch([request], self._session), [body]
+
+    def forget_abandoned(self) -> None:
+        """Drop what was not sent and nobody waits for any more."""
+        _forget_abandoned(self._waiting)
 
     def keep_alive(self) -> None:
         """Let the session not expire for want of commands."""
         if self._session and self._keeping is None and not self._numbered:
-            self._keeping = Request(b"", _Nobody(), session=self._session)
+            self._keeping = _Own(b"")
 
     def say_farewell(self) -> bytes | None:
         """End the session, if there is one."""
         return encode_close(self._session) if self._session else None
 
-    def complete(self, request: Request, result: object) -> None:
-        """Pass the answer on; later commands acknowledge it."""
-        self._has_come_back(request)
-        if request is self._opening:
+    def complete(self, batch: Batch, results: Sequence[object]) -> None:
+        """Pass the answers on; later commands acknowledge them."""
+        requests = batch.answer(len(results))
+        self._on_their_way -= len(requests)
+        if requests and isinstance(requests[0], _Own):
+            self._complete_own(requests[0], results[0])
+        else:
+            for request, result in zip(requests, results, strict=True):
+                if not request.is_done:
+                    request.is_done = True
+                    request.settle(result)
+            self._acknowledge()
+        self._go_back_if_due()
+
+    def _complete_own(self, request: Request, result: object) -> None:
+        if request is self._keeping:
+            self._keeping = None
+        elif request is self._opening:
             self._opening = None
             if not isinstance(result, int) or result <= 0:
                 raise WireError(f"{result!r} cannot be a session")
             self._session = result
-        elif request is self._keeping:
-            self._keeping = None
-        else:
-            self._settle(request)
-            request.settle(result)
-        self._go_back_if_due()
 
-    def fail(self, request: Request, error: RaftSwarmError) -> bool:
+    def fail(self, batch: Batch, error: RaftSwarmError) -> bool:
         """Pass the error on, or go back."""
-        self._has_come_back(request)
+        [request] = batch.answer(1)
+        self._on_their_way -= 1
         if isinstance(error, SessionExpired) and request is not self._opening:
-            self._expire(request, error)
-        elif request.session not in {0, self._session}:
-            request.settle(_lost_with_session())
+            self._expire(batch, request, error)
+        elif batch.session not in {0, self._session}:
+            _settle(request, _lost_with_session())
         elif isinstance(error, PASSING):
-            self._goes_back = True
+            self._goes_back = batch.is_broken = True
         elif request is self._opening:
             self._opening = None
             self._fail_waiting(error)
+        elif request is self._keeping:
+            self._keeping = None
         else:
-            self._settle(request)
-            request.settle(error)
+            _settle(request, error)
+        self._acknowledge()
         goes_back = self._goes_back
         self._go_back_if_due()
         return goes_back
 
-    def lose(self, request: Request) -> None:
+    def lose(self, batch: Batch) -> None:
         """Go back; what is applied will be answered from memory."""
-        self.fail(request, OutcomeUnknown("the link broke before the answer came"))
+        for _ in range(batch.missing):
+            self.fail(batch, OutcomeUnknown("the link broke before the answer came"))
 
-    def _has_come_back(self, request: Request) -> None:
-        request.is_on_its_way = False
-        self._on_their_way -= 1
-
-    def _settle(self, request: Request) -> None:
-        request.is_done = True
-        while self._numbered and self._numbered[0].is_done:
-            self._answered = self._numbered.popleft().sequence
+    def _acknowledge(self) -> None:
+        while self._numbered and self._numbered[0].is_settled:
+            self._answered += len(self._numbered.popleft().requests)
 
     def _go_back_if_due(self) -> None:
-        if self._goes_back and not self._on_their_way:
-            self._goes_back = False
-            self._keeping = None
-            self._again = deque(request for request in self._numbered if not request.is_done)
-
-    def _expire(self, request: Request, error: RaftSwarmError) -> None:
-        """The session is gone. What was sent once and refused for that was not applied; of the rest nobody knows."""
-        request.settle(error if request.times_sent == 1 else _lost_with_session())
-        if request.session != self._session:
+        if not self._goes_back or self._on_their_way:
             return
-        for other in self._numbered:
-            if not (other is request or other.is_on_its_way or other.is_done):
-                other.settle(_lost_with_session())
+        self._goes_back = False
+        self._keeping = None
+        again = deque(request for batch in self._numbered for request in batch.requests)
+        again.extend(self._again)
+        while again and again[0].is_done:
+            again.popleft()
+            self._answered += 1
+        self._again = again
+        self._numbered.clear()
+        self._next = self._answered + 1
+
+    def _expire(self, batch: Batch, request: Request, error: RaftSwarmError) -> None:
+        """The session is gone. What was sent once and refused for that was not applied; of the rest nobody knows."""
+        _settle(request, error if request.times_sent == 1 else _lost_with_session())
+        if batch.session != self._session:
+            return
+        for sent in self._numbered:
+            for other in sent.requests[: sent.answered]:
+                _settle(other, _lost_with_session())
+        for other in self._again:
+            _settle(other, _lost_with_session())
         self._again.clear()
         self._numbered.clear()
         self._keeping = None
-        self._session = self._answered = self._last = 0
+        self._session = self._answered = 0
+        self._next = 1
 
     def _fail_waiting(self, error: RaftSwarmError) -> None:
         while self._waiting:
-            self._waiting.popleft().settle(error)
+            _settle(self._waiting.popleft(), error)
+
+
+def _settle(request: Request, outcome: object) -> None:
+    if not request.is_done:
+        request.is_done = True
+        request.settle(outcome)
 
 
 def _lost_with_session() -> OutcomeUnknown:
@@ -322,7 +411,10 @@ class Conversation:
         self._commands = commands
         self._questions = questions
         self._next_number = 1
-        self._asked: dict[int, tuple[Queue, Request]] = {}
+        self._asked: dict[int, tuple[Queue, Batch]] = {}
+        """By the number of the first request of the batch that has no answer yet."""
+        self._missing = 0
+        self._put_back: bytes | None = None
         self.should_pause = False
         """Something was refused for the moment: to ask again at once would not help."""
 
@@ -331,37 +423,68 @@ class Conversation:
         """Tell whether answers are due."""
         return bool(self._asked)
 
+    @property
+    def has_more(self) -> bool:
+        """Tell whether something may be there to say."""
+        return self._commands.is_waiting or self._questions.is_waiting
+
+    def put_back(self, frame: bytes) -> None:
+        """It could not be sent now: it is the next one."""
+        self._put_back = frame
+
     def next_frame(self) -> bytes | None:
         """Return the next frame to send, as full as may be; None if there is nothing to say."""
-        first = self._next_number
-        if envelopes := list(self._gather(self._commands)):
-            return encode_from_client(Commands(first, envelopes))
-        if questions := list(self._gather(self._questions)):
-            return encode_from_client(Questions(first, questions))
+        if self._put_back is not None:
+            frame, self._put_back = self._put_back, None
+            return frame
+        if (bodies := self._gather(self._commands)) is not None:
+            return encode_from_client(Commands(self._next_number - len(bodies), bodies))
+        if (bodies := self._gather(self._questions)) is not None:
+            return encode_from_client(Questions(self._next_number - len(bodies), bodies))
         return None
 
-    def _gather(self, queue: Queue) -> Iterator[bytes]:
-        size = 0
-        room = MAX_UNANSWERED - len(self._asked)
-        for request, body in islice(iter(queue.take, None), min(FRAME_PARTS, room)):
-            self._asked[self._next_number] = queue, request
-            self._next_number += 1
-            yield body
-            size += len(body)
-            if size >= FRAME_BYTES:
-                return
+    def _gather(self, queue: Queue) -> list[bytes] | None:
+        taken = queue.take(MAX_UNANSWERED - self._missing)
+        if taken is None:
+            return None
+        batch, bodies = taken
+        self._asked[self._next_number] = queue, batch
+        self._next_number += len(bodies)
+        self._missing += len(bodies)
+        return bodies
 
-    def take(self, frame: Answers | Failures) -> None:
-        """Give the answers to who waits for them; those that nobody waits for are dropped."""
+    def take(self, frame: Answers | Failures) -> int:
+        """Give the answers to who waits for them; return how many. Those that nobody waits for are dropped."""
+        asked = self._asked.pop(frame.first, None)
+        if asked is None:
+            return 0
+        queue, batch = asked
+        before = batch.missing
+        try:
+            self._pass_on(frame, queue, batch)
+        finally:
+            answered = before - batch.missing
+            self._missing -= answered
+            if batch.missing:
+                self._asked[frame.first + answered] = asked
+        return answered
+
+    def _pass_on(self, frame: Answers | Failures, queue: Queue, batch: Batch) -> None:
         match frame:
-            case Answers(numbers, results):
-                for number, result in zip(numbers, results, strict=False):
-                    if (asked := self._asked.pop(number, None)) is not None:
-                        asked[0].complete(asked[1], result)
-            case Failures(numbers, errors):
-                for number, error in zip(numbers, errors, strict=False):
-                    if (asked := self._asked.pop(number, None)) is not None:
-                        self.should_pause |= asked[0].fail(asked[1], decode_failure(error))
+            case Answers(_, results, failures) if not failures:
+                queue.complete(batch, results[: batch.missing])
+            case Answers(_, results, failures):
+                for place, result in enumerate(results[: batch.missing]):
+                    if (error := failures.get(place)) is not None:
+                        self._fail(queue, batch, error)
+                    else:
+                        queue.complete(batch, [result])
+            case Failures(_, count, error):
+                for _ in range(min(count, batch.missing)):
+                    self._fail(queue, batch, error)
+
+    def _fail(self, queue: Queue, batch: Batch, error: bytes) -> None:
+        self.should_pause |= queue.fail(batch, decode_failure(error))
 
     def last_frame(self) -> bytes | None:
         """Return what to say before hanging up for good."""
@@ -371,5 +494,5 @@ class Conversation:
     def end(self) -> None:
         """The link is gone."""
         asked, self._asked = self._asked, {}
-        for queue, request in asked.values():
-            queue.lose(request)
+        for queue, batch in asked.values():
+            queue.lose(batch)

@@ -1,38 +1,38 @@
 """Serves clients on a member's own port: their commands are proposed, their questions answered, in batches.
 
-The one big idea: no task per request. A command's waiter puts its result on the link's desk, and one writer per link
-clears the desk once a turn, many answers to a frame. Whoever does not take its answers is read from no more.
+The one big idea: no task and no object per request. A frame of commands is one run of proposals, and what is applied of
+it in one turn is one frame of answers, posted right away; only what the link has no room for waits on the desk, for its
+writer. Whoever does not take its answers is read from no more.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
-import msgspec
 import trio
 
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import InvalidSpec, LinkClosed, PayloadTooLarge, RaftSwarmError, Rejected, ResultLost
+from raftswarm.errors import InvalidSpec, LinkClosed, PayloadTooLarge, RaftSwarmError, Rejected
 from raftswarm.raft.state_machine import Queryable, StateMachine
 from raftswarm.transport.host_links import FIRST_FRAME_SECONDS
 from raftswarm.wire.client_codec import (
+    FRAME_PARTS,
     MAX_ANSWER_BYTES,
-    Answers,
     Commands,
     Failures,
     FromClient,
-    FromMember,
     Hello,
     Look,
     Questions,
     Whereabouts,
-    cut,
     decode_from_client,
     encode_from_member,
+    encode_outcomes,
 )
 from raftswarm.wire.envelopes import EnvelopeKind
 from raftswarm.wire.errors import WireError
@@ -62,7 +62,7 @@ async def greet_client(link: Link, groups: Mapping[str, Callable[[Link], Awaitab
         await serve(link)
     else:
         error = InvalidSpec(f"no member of {hello.group!r} runs here")
-        link.post(encode_from_member(Failures([0], [encode_failure(error)])))
+        link.post(encode_from_member(Failures(0, 1, encode_failure(error))))
 
 
 async def serve_client(link: Link, driver: Driver, machine: StateMachine) -> None:
@@ -71,20 +71,19 @@ async def serve_client(link: Link, driver: Driver, machine: StateMachine) -> Non
 
 
 class _Desk:
-    """One client's requests, and the answers that wait to be sent."""
+    """One client's requests, and the answers that its link had no room for."""
 
     def __init__(self, link: Link, driver: Driver, machine: StateMachine) -> None:
         self._link = link
         self._driver = driver
         self._machine = machine
         self._open = 0
-        """Requests that have come and whose answers are not sent yet."""
-        self._answers: list[tuple[int, bytes]] = []
-        self._failures: list[tuple[int, bytes]] = []
+        """Requests that have come and whose answers the link has not taken yet."""
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        """Frames that the link had no room for, and how many requests each answers."""
         self._has_news = True
         """There is something to say about who leads."""
-        self._writer_waits = False
-        self._to_write = trio.lowlevel.ParkingLot()
+        self._writer = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
 
     async def run(self) -> None:
@@ -110,20 +109,24 @@ class _Desk:
     def _take(self, frame: FromClient) -> None:
         match frame:
             case Commands(first, envelopes):
-                self._open += len(envelopes)
-                propose = self._driver.replica.propose
-                for number, envelope in enumerate(envelopes, first):
-                    if envelope[:1] in _KINDS:
-                        propose(envelope, _CommandWaiter(self, number))
-                    else:  # Once in the log, it would stop every member that does not know it.
-                        self.fail(number, Rejected("this member is of an older version than the client: update it"))
+                self._accept(len(envelopes))
+                if _KINDS.issuperset({envelope[:1] for envelope in envelopes}):
+                    self._driver.replica.propose_many(envelopes, _CommandsWaiter(self, first))
+                else:  # Once in the log, it would stop every member that does not know it.
+                    error = Rejected("this member is of an older version than the client: update it")
+                    self.fail(first, len(envelopes), error)
             case Questions(first, questions):
-                self._open += len(questions)
+                self._accept(len(questions))
                 self._driver.replica.read_barrier(_QuestionsWaiter(self, first, questions))
             case Look():
                 self._tell_news()
             case Hello():
                 raise WireError("a client has said which group it wants already")
+
+    def _accept(self, count: int) -> None:
+        if not 0 < count <= FRAME_PARTS:
+            raise WireError(f"a frame has {count} requests; at most {FRAME_PARTS} are allowed, and one at least")
+        self._open += count
 
     async def _watch(self, watched: Watched[T]) -> None:
         async for _ in watched:
@@ -131,67 +134,60 @@ class _Desk:
 
     # Answers.
 
-    def answer(self, number: int, encoded: bytes) -> None:
-        """A result for the client."""
-        self._answers.append((number, encoded))
-        if self._writer_waits:
-            self._wake_writer()
+    def answer(self, first: int, results: Sequence[object], failed: Mapping[int, RaftSwarmError]) -> None:
+        """Answer requests, in order, from that number on; as of `encode_outcomes`."""
+        self._waiting.extend(encode_outcomes(first, results, failed))
+        self._post_answers()
 
-    def fail(self, number: int, error: RaftSwarmError) -> None:
-        """An error for the client."""
-        self._failures.append((number, encode_failure(error)))
-        if self._writer_waits:
-            self._wake_writer()
+    def fail(self, first: int, count: int, error: RaftSwarmError) -> None:
+        """Answer so many requests with the same error."""
+        self._waiting.append((encode_from_member(Failures(first, count, encode_failure(error))), count))
+        self._post_answers()
 
-    def ask_machine(self, question: bytes) -> bytes:
-        """Return the machine's answer, encoded; the error for the client if there is none."""
+    def ask_machine(self, question: bytes) -> object:
+        """Return the machine's answer; the error for the client if there is none."""
         if not isinstance(self._machine, Queryable):
             raise InvalidSpec(f"{type(self._machine).__name__} cannot be asked: give it a method query(question)")
         try:
-            encoded = encode_value(self._machine.query(question))
+            answer = self._machine.query(question)
+            size = len(encode_value(answer))
         except RaftSwarmError:
             raise
         except Exception as error:
             logger.exception("a question from %s failed", self._link.remote_address)
             raise Rejected(f"the question failed on the member: {type(error).__name__}: {error}") from error
-        if len(encoded) > MAX_ANSWER_BYTES:
-            raise PayloadTooLarge(f"the answer has {len(encoded)} bytes; the most is {MAX_ANSWER_BYTES}: ask for less")
-        return encoded
+        if size > MAX_ANSWER_BYTES:
+            raise PayloadTooLarge(f"the answer has {size} bytes; the most is {MAX_ANSWER_BYTES}: ask for less")
+        return answer
 
     def _tell_news(self) -> None:
         self._has_news = True
-        if self._writer_waits:
-            self._wake_writer()
+        self._writer.unpark()
 
-    def _wake_writer(self) -> None:
-        self._writer_waits = False
-        self._to_write.unpark()
+    def _post_answers(self) -> None:
+        """Let the link have what it has room for; the writer waits for more."""
+        while self._waiting:
+            frame, count = self._waiting[0]
+            if not self._link.hold(frame):
+                self._writer.unpark()
+                break
+            self._waiting.popleft()
+            self._open -= count
+        self._link.flush()
+        if self._room:
+            self._room.unpark_all()
 
     async def _write(self) -> None:
+        """Post what there was no room for, and the news that others are to be asked from now on behind it."""
         with suppress(LinkClosed):  # The reader hears of it, too.
             while True:
-                for frame in self._clear():
-                    encoded = encode_from_member(frame)
-                    while not self._link.post(encoded):
-                        await self._link.wait_room()
-                if not (self._answers or self._failures or self._has_news):
-                    self._writer_waits = True
-                    await self._to_write.park()
-
-    def _clear(self) -> list[FromMember]:
-        """Take what is on the desk: answers before the news that others have to be asked from now on."""
-        answers, self._answers = self._answers, []
-        failures, self._failures = self._failures, []
-        frames: list[FromMember] = [
-            *(Answers([number for number, _ in part], [msgspec.Raw(raw) for _, raw in part]) for part in cut(answers)),
-            *(Failures([number for number, _ in part], [raw for _, raw in part]) for part in cut(failures)),
-        ]
-        if self._has_news:
-            self._has_news = False
-            frames.append(self._whereabouts())
-        self._open -= len(answers) + len(failures)
-        self._room.unpark_all()
-        return frames
+                await self._link.wait_room()
+                self._post_answers()
+                if not self._waiting:
+                    if self._has_news:
+                        self._has_news = not self._link.post(encode_from_member(self._whereabouts()))
+                    else:
+                        await self._writer.park()
 
     def _whereabouts(self) -> Whereabouts:
         leadership, configuration = self._driver.leadership.value, self._driver.configuration.value
@@ -204,30 +200,35 @@ class _Desk:
         )
 
 
-class _CommandWaiter:
-    """Waits for one command (`replica.Waiter`)."""
+class _CommandsWaiter:
+    """Waits for the commands of a frame (`proposals.Proposers`), and answers them in their order."""
 
-    __slots__ = ("_desk", "_number")
+    __slots__ = ("_desk", "_early", "_first", "_next")
 
-    def __init__(self, desk: _Desk, number: int) -> None:
+    def __init__(self, desk: _Desk, first: int) -> None:
         self._desk = desk
-        self._number = number
+        self._first = first
+        self._next = 0
+        """Place of the first one that is not answered."""
+        self._early: dict[int, tuple[int, Callable[[], object]]] = {}
+        """How many are to be answered from a place on, and how, once those before them are."""
 
-    def complete(self, result: object) -> None:
-        """Answer with the result, if it travels."""
-        try:
-            encoded = encode_value(result)
-        except TypeError as error:
-            self.fail(ResultLost(f"the command was applied, but its result is lost: {error}"))
-            return
-        if len(encoded) > MAX_ANSWER_BYTES:
-            self.fail(ResultLost(f"the command was applied, but its result of {len(encoded)} bytes does not travel"))
-        else:
-            self._desk.answer(self._number, encoded)
+    def settle(self, first: int, results: Sequence[object], failed: Mapping[int, RaftSwarmError]) -> None:
+        """Answer with the results."""
+        number = self._first + first
+        self._answer(first, len(results), lambda: self._desk.answer(number, results, failed))
 
-    def fail(self, error: RaftSwarmError) -> None:
+    def fail(self, first: int, count: int, error: RaftSwarmError) -> None:
         """Answer with the error."""
-        self._desk.fail(self._number, error)
+        number = self._first + first
+        self._answer(first, count, lambda: self._desk.fail(number, count, error))
+
+    def _answer(self, place: int, count: int, answer: Callable[[], object]) -> None:
+        if count:
+            self._early[place] = count, answer
+        while (due := self._early.pop(self._next, None)) is not None:
+            self._next += due[0]
+            due[1]()
 
 
 class _QuestionsWaiter:
@@ -241,15 +242,16 @@ class _QuestionsWaiter:
     def complete(self, result: object) -> None:
         """The machine here is up to date."""
         del result
-        for number, question in enumerate(self._questions, self._first):
+        answers: list[object] = []
+        failed: dict[int, RaftSwarmError] = {}
+        for place, question in enumerate(self._questions):
             try:
-                encoded = self._desk.ask_machine(question)
+                answers.append(self._desk.ask_machine(question))
             except RaftSwarmError as error:
-                self._desk.fail(number, error)
-            else:
-                self._desk.answer(number, encoded)
+                failed[place] = error
+                answers.append(None)
+        self._desk.answer(self._first, answers, failed)
 
     def fail(self, error: RaftSwarmError) -> None:
         """No leader was reached."""
-        for number in range(self._first, self._first + len(self._questions)):
-            self._desk.fail(number, error)
+        self._desk.fail(self._first, len(self._questions), error)

@@ -11,6 +11,7 @@ every member forgets the same session at the same command.
 
 from __future__ import annotations
 
+import struct
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -29,23 +30,29 @@ from raftswarm.raft.state_machine import (
     prepare_restore,
 )
 from raftswarm.wire.envelopes import (
+    COMMAND_HEADER_BYTES,
     CloseSession,
     EnvelopeKind,
     KeepAlive,
     OpenSession,
-    SessionCommand,
     SessionRequest,
     decode_session_request,
+    unpack_command_header,
 )
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.values import decode_value, encode_value
 
 FORMAT_VERSION: Final = 1
 
+_PLAIN: Final = int(EnvelopeKind.PLAIN)
+_COMMAND: Final = int(EnvelopeKind.COMMAND)
+
 # What a remembered answer begins with; msgpack follows (docs/formats.md).
 _DONE: Final = b"\x00"
 _REJECTED: Final = b"\x01"
 _LOST: Final = b"\x02"
+_NOTHING: Final = _DONE + encode_value(None)
+"""What most machines answer most commands; one object for all of them."""
 
 _REJECTIONS: Final = {kind.__name__: kind for kind in (Rejected, Conflict)}
 """What a remembered rejection comes back as; a machine's own kinds come back as `Rejected`, with their words."""
@@ -75,14 +82,11 @@ class _Session:
     """The time of its newest entry."""
     acknowledged: int = 0
     """The client has the answers up to this number."""
+    last: int = 0
+    """Number of the newest command that was applied."""
     answers: deque[bytes] = attrs.field(factory=deque)
-    """Those of the numbers after it: without a gap, since commands are applied in order."""
+    """Those of the numbers after `acknowledged`, up to `last`: without a gap, since commands are applied in order."""
     answer_bytes: int = 0
-
-    @property
-    def last(self) -> int:
-        """Number of the newest command that was applied."""
-        return self.acknowledged + len(self.answers)
 
 
 class SavedSession(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +107,10 @@ class Sessions:
         self._by_id: OrderedDict[int, _Session] = OrderedDict()
         """Least recently used first."""
         self._by_nonce: dict[bytes, int] = {}
+        self._newest: _Session | None = None
+        """The one that was used last, if it is known: most commands are of the session of the command before."""
+        self._expired_ns = -1
+        """Whatever had expired at this time of the log is gone."""
         self._answer_bytes = 0
 
     def __len__(self) -> int:
@@ -116,17 +124,19 @@ class Sessions:
         while len(self._by_id) >= self._limits.sessions:
             self._forget_oldest()
         session = _Session(context.command_number, nonce, context.time_ns)
-        self._by_id[session.id] = session
+        self._by_id[session.id] = self._newest = session
         self._by_nonce[nonce] = session.id
         return session.id
 
     def use(self, session_id: int, context: Context) -> _Session:
         """Return the session, which is in use now; SessionExpired if it is gone."""
-        session = self._by_id.get(session_id)
-        if session is None:
-            raise SessionExpired(f"session {session_id} has ended: open another one")
+        session = self._newest
+        if session is None or session.id != session_id:
+            session = self._newest = self._by_id.get(session_id)
+            if session is None:
+                raise SessionExpired(f"session {session_id} has ended: open another one")
+            self._by_id.move_to_end(session_id)
         session.used_ns = context.time_ns
-        self._by_id.move_to_end(session_id)
         return session
 
     def close(self, session_id: int) -> None:
@@ -135,9 +145,13 @@ class Sessions:
         if session is not None:
             del self._by_nonce[session.nonce]
             self._answer_bytes -= session.answer_bytes
+            self._newest = None
 
     def expire(self, now_ns: int) -> None:
         """Forget what was not used for too long."""
+        if now_ns == self._expired_ns:
+            return  # All commands of an entry have one time.
+        self._expired_ns = now_ns
         latest_ns = now_ns - self._limits.idle_seconds * 1_000_000_000
         while self._by_id and next(iter(self._by_id.values())).used_ns < latest_ns:
             self._forget_oldest()
@@ -160,16 +174,16 @@ class Sessions:
             SessionFull: too many answers are kept for the client.
             Rejected: it was applied, and the client said that it had the answer.
         """
-        limits = self._limits
+        limits, last = self._limits, session.last
         if sequence <= session.acknowledged:
             raise Rejected(f"command {sequence} of session {session.id} was answered, and the answer acknowledged")
-        if sequence <= session.last:
+        if sequence <= last:
             return session.answers[sequence - session.acknowledged - 1]
-        if sequence > session.last + 1:
+        if sequence > last + 1:
             raise OutOfOrder(
-                f"command {sequence} of session {session.id} came before {session.last + 1}: send them again in order"
+                f"command {sequence} of session {session.id} came before {last + 1}: send them again in order"
             )
-        if len(session.answers) >= limits.answers or session.answer_bytes >= limits.answer_bytes:
+        if last - session.acknowledged >= limits.answers or session.answer_bytes >= limits.answer_bytes:
             raise SessionFull(
                 f"session {session.id} has {len(session.answers)} answers ({session.answer_bytes} bytes) that its "
                 "client has not acknowledged: acknowledge them, then send the command again"
@@ -178,9 +192,11 @@ class Sessions:
 
     def remember(self, session: _Session, answer: bytes) -> None:
         """Keep the answer of the command that was just applied."""
+        size = len(answer)
+        session.last += 1
         session.answers.append(answer)
-        session.answer_bytes += len(answer)
-        self._answer_bytes += len(answer)
+        session.answer_bytes += size
+        self._answer_bytes += size
         while self._answer_bytes > self._limits.all_answer_bytes and len(self._by_id) > 1:
             self._forget_oldest()
 
@@ -197,12 +213,20 @@ class Sessions:
             (
                 one.id,
                 _Session(
-                    one.id, one.nonce, one.used_ns, one.acknowledged, deque(one.answers), sum(map(len, one.answers))
+                    one.id,
+                    one.nonce,
+                    one.used_ns,
+                    one.acknowledged,
+                    one.acknowledged + len(one.answers),
+                    deque(one.answers),
+                    sum(map(len, one.answers)),
                 ),
             )
             for one in saved
         )
         self._by_nonce = {session.nonce: session.id for session in self._by_id.values()}
+        self._newest = None
+        self._expired_ns = -1
         self._answer_bytes = sum(session.answer_bytes for session in self._by_id.values())
 
     def _forget_oldest(self) -> None:
@@ -214,7 +238,7 @@ class SessionMachine:
 
     def __init__(self, machine: StateMachine, limits: SessionLimits | None = None) -> None:
         self._machine = machine
-        self._apply_plain = machine.apply
+        self._machine_apply = machine.apply
         self._limits = limits or SessionLimits()
         self._sessions = Sessions(self._limits)
 
@@ -231,9 +255,28 @@ class SessionMachine:
                 `SessionFull` are the table's own: the command was not applied.
             ResultLost: applied, but its result cannot be remembered.
         """
-        if command and not command[0]:
-            return self._apply_plain(command[1:], context)
+        if command:
+            kind = command[0]
+            if kind == _COMMAND:
+                return self._apply_in_session(command, context)
+            if kind == _PLAIN:
+                return self._machine_apply(command[1:], context)
         return self._serve(_decode(command, context), context)
+
+    def _apply_in_session(self, command: bytes, context: Context) -> object:
+        try:
+            _, session_id, sequence, answered = unpack_command_header(command)
+        except struct.error:
+            raise Rejected("an envelope of the wrong length") from None
+        sessions = self._sessions
+        sessions.expire(context.time_ns)
+        session = sessions.use(session_id, context)
+        if answered != session.acknowledged:
+            sessions.acknowledge(session, answered)
+        remembered = sessions.find_answer(session, sequence)
+        if remembered is not None:
+            return _give_again(remembered)
+        return self._apply_once(session, command[COMMAND_HEADER_BYTES:], context)
 
     def _serve(self, request: SessionRequest, context: Context) -> object:
         sessions = self._sessions
@@ -241,13 +284,6 @@ class SessionMachine:
         match request:
             case OpenSession(nonce):
                 return sessions.open(nonce, context)
-            case SessionCommand(session_id, sequence, answered, payload):
-                session = sessions.use(session_id, context)
-                sessions.acknowledge(session, answered)
-                remembered = sessions.find_answer(session, sequence)
-                if remembered is not None:
-                    return _give_again(remembered)
-                return self._apply_once(session, payload, context)
             case KeepAlive(session_id, answered):
                 sessions.acknowledge(sessions.use(session_id, context), answered)
             case CloseSession(session_id):
@@ -256,11 +292,14 @@ class SessionMachine:
 
     def _apply_once(self, session: _Session, payload: bytes, context: Context) -> object:
         try:
-            result = self._machine.apply(payload, context)
+            result = self._machine_apply(payload, context)
         except Rejected as rejected:
             said = encode_value((type(rejected).__name__, rejected.message))
             self._sessions.remember(session, _REJECTED + said)
             raise
+        if result is None:
+            self._sessions.remember(session, _NOTHING)
+            return None
         try:
             self._sessions.remember(session, _DONE + encode_value(result))
         except TypeError as error:

@@ -6,7 +6,7 @@ The first byte says what it is. Numbers are big-endian and unsigned.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -37,6 +37,11 @@ _COMMAND: Final = struct.Struct(">BQQQ")
 _KEEP_ALIVE: Final = struct.Struct(">BQQ")
 _CLOSE: Final = struct.Struct(">BQ")
 _PLAIN: Final = bytes([EnvelopeKind.PLAIN])
+_COMMAND_KIND: Final = int(EnvelopeKind.COMMAND)
+
+unpack_command_header: Final = _COMMAND.unpack_from
+"""Of a COMMAND: its kind, session, sequence and answered; struct.error when it is too short. The hot path's way."""
+COMMAND_HEADER_BYTES: Final = _COMMAND.size
 
 MAX_PAYLOAD_BYTES: Final = MAX_COMMAND_BYTES - _COMMAND.size
 """The longest command of a user: with any envelope it fits a batch."""
@@ -107,6 +112,15 @@ def encode_command(session: int, sequence: int, answered: int, payload: bytes) -
     """Wrap a command of a session; its result is the command's."""
     check_payload(payload)
     return _COMMAND.pack(EnvelopeKind.COMMAND, session, sequence, answered) + payload
+
+
+def encode_commands(session: int, first_sequence: int, answered: int, payloads: Iterable[bytes]) -> list[bytes]:
+    """Wrap consecutive commands of a session, whose payloads have been checked."""
+    pack = _COMMAND.pack
+    return [
+        pack(_COMMAND_KIND, session, sequence, answered) + payload
+        for sequence, payload in enumerate(payloads, first_sequence)
+    ]
 
 
 def encode_keep_alive(session: int, answered: int) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from random import Random
 
 import pytest
@@ -14,8 +15,10 @@ import raftswarm
 from raftswarm.ca.identity import MANAGER, WORKER, Identity
 from raftswarm.consensus.client import MAX_WAITING, Client, open_client
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
+from raftswarm.consensus.requests import BATCH_REQUESTS
 from raftswarm.errors import (
     InvalidSpec,
+    LinkClosed,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
@@ -215,6 +218,21 @@ async def test_nobody_there_is_said_and_nothing_was_sent(
         await client.query(b"all")
 
 
+async def test_a_time_out_says_of_every_member_why_it_was_of_no_use(
+    autojump_clock: MockClock, cluster: Cluster, client: Client
+) -> None:
+    await cluster.leader()
+    await cluster.kill("a")
+    await cluster.kill("b")
+
+    with pytest.raises(NotLeader) as caught:
+        await client.propose(b"one")
+
+    assert "nothing listens on a:7000" in str(caught.value)
+    assert "nothing listens on b:7000" in str(caught.value)
+    assert "c:7000: it knows of no leader" in str(caught.value)
+
+
 async def test_without_an_answer_in_time_nobody_knows_and_it_may_happen_later(
     autojump_clock: MockClock, cluster: Cluster
 ) -> None:
@@ -327,6 +345,26 @@ async def test_a_client_of_a_group_that_is_not_there_is_told(autojump_clock: Moc
             await client.propose(b"one")
 
 
+async def test_who_refuses_a_client_is_left_alone_for_a_while(autojump_clock: MockClock, cluster: Cluster) -> None:
+    await cluster.leader()
+    network = cluster._cable.plug_plain("stranger", Identity("stranger", WORKER, "another"))
+    asked: list[str] = []
+
+    class Counting:
+        async def connect(self, address: str, *, expect_node: str | None = None) -> Link:
+            asked.append(address)
+            return await network.connect(address, expect_node=expect_node)
+
+        serve = network.serve
+
+    async with open_client(Counting(), "memory", ["a:7000", "b:7000"], Random(1)) as client:
+        with pytest.raises(NotLeader, match=r"a:7000.*cluster.*b:7000.*cluster"):
+            await client.propose(b"one")
+
+    assert 3 <= asked.count("a:7000") <= 4, "in 30 seconds"
+    assert 3 <= asked.count("b:7000") <= 4, "in 30 seconds"
+
+
 # What members may do to a client.
 
 
@@ -356,11 +394,8 @@ async def lead(link: Link) -> None:
     while True:
         match decode_from_client(await link.receive()):
             case Commands(first, envelopes):
-                numbers = list(range(first, first + len(envelopes)))
-                answers = [
-                    7 if envelope[0] == 1 else number for number, envelope in zip(numbers, envelopes, strict=True)
-                ]
-                frame = encode_from_member(Answers(numbers, answers))
+                answers = [7 if envelope[0] == 1 else number for number, envelope in enumerate(envelopes, first)]
+                frame = encode_from_member(Answers(first, answers, {}))
                 link.post(frame)
                 link.post(frame)  # Whatever comes twice is dropped.
             case _:
@@ -382,6 +417,12 @@ async def silent(link: Link) -> None:
     link.post(LEADING)
 
 
+async def silent_later(link: Link) -> None:
+    link.post(LEADING)
+    await link.receive()
+    link.post(encode_from_member(Answers(1, [7], {})))
+
+
 async def not_leading(link: Link) -> None:
     link.post(encode_from_member(Whereabouts(leads=False, leader="gone:7000", members=["b:7000"])))
 
@@ -391,17 +432,18 @@ async def nonsense(link: Link) -> None:
 
 
 async def early_answers(link: Link) -> None:
-    link.post(encode_from_member(Answers([1], [1])))
+    link.post(encode_from_member(Answers(1, [1], {})))
 
 
 async def strange_answers(link: Link) -> None:
     link.post(LEADING)
     await link.receive()
-    link.post(encode_from_member(Answers([99, 1], ["what?", "a session called so"])))
+    link.post(encode_from_member(Answers(99, ["what?"], {})))
+    link.post(encode_from_member(Answers(1, ["a session called so"], {})))
 
 
 async def of_another_group(link: Link) -> None:
-    link.post(encode_from_member(Failures([0], [encode_failure(InvalidSpec("no member of it runs here"))])))
+    link.post(encode_from_member(Failures(0, 1, encode_failure(InvalidSpec("no member of it runs here")))))
 
 
 async def hung_up(link: Link) -> None:
@@ -409,7 +451,8 @@ async def hung_up(link: Link) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", [silent, not_leading, nonsense, early_answers, strange_answers, of_another_group, hung_up]
+    "script",
+    [silent, silent_later, not_leading, nonsense, early_answers, strange_answers, of_another_group, hung_up],
 )
 async def test_whoever_is_of_no_use_is_left_for_another(
     autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable], script: Script
@@ -423,6 +466,188 @@ async def test_whoever_is_of_no_use_is_left_for_another(
         assert isinstance(await client.propose(b"one"), int)
         assert client.leader == "b:7000"
         assert trio.current_time() - began < 5
+
+
+async def test_a_leader_that_takes_its_time_and_says_that_it_lives_is_not_left(
+    autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable]
+) -> None:
+    nursery, cable = stage
+
+    async def take_time(link: Link) -> None:
+        link.post(LEADING)
+        async with trio.open_nursery() as background:
+            with suppress(LinkClosed):
+                while True:
+                    match decode_from_client(await link.receive()):
+                        case Commands(first, _):
+                            background.start_soon(answer_late, link, first)
+                        case _:
+                            link.post(LEADING)
+
+    async def answer_late(link: Link, number: int) -> None:
+        await trio.sleep(10)
+        link.post(encode_from_member(Answers(number, [7], {})))
+
+    await play(nursery, cable, "a", take_time)
+    async with dial(cable, "a") as client:
+        began = trio.current_time()
+        assert await client.propose(b"one") == 7
+        assert 20 <= trio.current_time() - began < 21
+
+
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        del timeout
+        self.count += 1
+
+
+class PromptLink:
+    """To a leader that answers all of 2,000 commands at once; what has come is received without a pass of the loop."""
+
+    peer = None
+    remote_address = "a:7000"
+
+    def __init__(self) -> None:
+        self.inbox = deque([LEADING])
+        self.asked: list[Commands] = []
+        self.something_came = trio.Event()
+
+    def hold(self, frame: bytes) -> bool:
+        commands = decode_from_client(frame)
+        assert isinstance(commands, Commands)
+        self.asked.append(commands)
+        if sum(len(one.envelopes) for one in self.asked) == 2000:
+            for one in self.asked:
+                self.inbox.append(encode_from_member(Answers(one.first, [None] * len(one.envelopes), {})))
+            self.something_came.set()
+        return True
+
+    def post(self, frame: bytes) -> bool:
+        del frame  # Who we are, and what group we want.
+        return True
+
+    def flush(self) -> None:
+        pass
+
+    async def receive(self) -> bytes:
+        if not self.inbox:
+            await self.something_came.wait()
+        if not self.inbox:
+            await trio.sleep_forever()
+        return self.inbox.popleft()
+
+    async def receive_many(self) -> list[bytes]:
+        return [await self.receive()]
+
+    async def wait_room(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class PromptNetwork:
+    async def connect(self, address: str, *, expect_node: str | None = None) -> Link:
+        del address, expect_node
+        await trio.lowlevel.checkpoint()
+        return PromptLink()
+
+    async def serve(
+        self, address: str, handler: Callable[[Link], Awaitable[None]], *, started: Callable[[str], None]
+    ) -> None:
+        raise NotImplementedError
+
+
+async def test_answers_that_come_together_do_not_wake_everybody_in_one_pass(autojump_clock: MockClock) -> None:
+    passes = Passes()
+    woken: Counter[int] = Counter()
+
+    async def propose(client: Client) -> None:
+        await client.propose(b"x")
+        woken[passes.count] += 1
+
+    async with open_client(PromptNetwork(), "memory", ["a:7000"], Random(1), exactly_once=False) as client:
+        trio.lowlevel.add_instrument(passes)
+        async with trio.open_nursery() as callers:
+            for _ in range(2000):
+                callers.start_soon(propose, client)
+        trio.lowlevel.remove_instrument(passes)
+
+    assert woken.total() == 2000
+    assert max(woken.values()) <= BATCH_REQUESTS
+
+
+async def test_of_many_commands_those_that_were_answered_in_time_have_their_results(
+    autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable]
+) -> None:
+    nursery, cable = stage
+
+    async def answer_two(link: Link) -> None:
+        link.post(LEADING)
+        await link.receive()
+        link.post(encode_from_member(Answers(1, ["one", "two"], {})))
+        while True:
+            await link.receive()
+            link.post(LEADING)
+
+    await play(nursery, cable, "a", answer_two)
+    network = cable.plug_plain("client", Identity("client", WORKER, "memory"))
+    async with open_client(network, "memory", ["a:7000"], Random(1), timeout_seconds=5.0, exactly_once=False) as client:
+        began = trio.current_time()
+        results = await client.propose_many([b"1", b"2", b"3"])
+
+        assert results[:2] == ["one", "two"]
+        assert isinstance(results[2], OutcomeUnknown)
+        assert 5 <= trio.current_time() - began < 5.1
+
+
+async def test_each_call_waits_its_own_time(autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable]) -> None:
+    nursery, cable = stage
+    await play(nursery, cable, "a", silent)
+    waited: list[float] = []
+
+    async def propose(client: Client, begin: float) -> None:
+        await trio.sleep(begin)
+        began = trio.current_time()
+        with pytest.raises((NotLeader, OutcomeUnknown, Overloaded)):
+            await client.propose(b"x")
+        waited.append(trio.current_time() - began)
+
+    async with dial(cable, "a") as client, trio.open_nursery() as callers:
+        for begin in (0, 1, 7, 29, 31, 100):
+            callers.start_soon(propose, client, begin)
+
+    assert waited == pytest.approx([30.0] * 6, abs=0.1)
+
+
+async def test_after_a_refusal_for_the_moment_a_lone_caller_does_not_storm_the_leader(
+    autojump_clock: MockClock, stage: tuple[trio.Nursery, MemoryCable]
+) -> None:
+    nursery, cable = stage
+    refusals = 0
+
+    async def overloaded(link: Link) -> None:
+        nonlocal refusals
+        link.post(LEADING)
+        while True:
+            match decode_from_client(await link.receive()):
+                case Commands(first, envelopes):
+                    refusals += 1
+                    link.post(encode_from_member(Failures(first, len(envelopes), encode_failure(Overloaded("busy")))))
+                case _:
+                    link.post(LEADING)
+
+    await play(nursery, cable, "a", overloaded)
+    network = cable.plug_plain("client", Identity("client", WORKER, "memory"))
+    async with open_client(network, "memory", ["a:7000"], Random(1), timeout_seconds=1.0) as client:
+        with pytest.raises((NotLeader, Overloaded, OutcomeUnknown)):
+            await client.propose(b"x")
+
+    assert 10 < refusals <= 51
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from itertools import count
 
-import attrs
 import pytest
 
-from raftswarm.consensus.requests import MAX_UNANSWERED, Conversation, PlainQueue, Request, SessionQueue
+from raftswarm.consensus.requests import BATCH_REQUESTS, MAX_UNANSWERED, Conversation, PlainQueue, Request, SessionQueue
 from raftswarm.errors import (
     NotLeader,
     OutcomeUnknown,
@@ -28,19 +27,21 @@ from raftswarm.wire.envelopes import (
     decode_session_request,
     encode_plain,
 )
+from raftswarm.wire.errors import WireError
 from raftswarm.wire.failures import encode_failure
 
 
-@attrs.define
-class Notes:
+class Note(Request):
     """A caller that writes down what it is told."""
 
-    outcomes: dict[int, object] = attrs.field(factory=dict)
-    is_over: bool = False
+    def __init__(self, body: bytes, place: int, outcomes: dict[int, object]) -> None:
+        super().__init__(body)
+        self.place = place
+        self.outcomes = outcomes
 
-    def settle(self, place: int, outcome: object) -> None:
-        assert place not in self.outcomes, "told twice"
-        self.outcomes[place] = outcome
+    def settle(self, outcome: object) -> None:
+        assert self.place not in self.outcomes, "told twice"
+        self.outcomes[self.place] = outcome
 
 
 class Desk:
@@ -50,44 +51,47 @@ class Desk:
         nonces = count(1)
         self.commands = commands or SessionQueue(lambda: next(nonces).to_bytes(16, "big"))
         self.questions = PlainQueue(bytes, may_repeat=True)
-        self.notes = Notes()
+        self.outcomes: dict[int, object] = {}
         self.places = count()
         self.dial()
 
     def dial(self) -> None:
         self.conversation = Conversation(self.commands, self.questions)
-        self.sent: list[tuple[int, SessionRequest]] = []
+        self.next = 1
+        """Number of the oldest request that has no answer."""
 
     def redial(self) -> None:
         self.conversation.end()
         self.dial()
 
-    def propose(self, *bodies: bytes) -> None:
-        for body in bodies:
-            self.commands.add(Request(body, self.notes, next(self.places)))
+    def propose(self, *bodies: bytes) -> list[Note]:
+        notes = [Note(body, next(self.places), self.outcomes) for body in bodies]
+        for note in notes:
+            self.commands.add(note)
+        return notes
 
     def send(self) -> list[SessionRequest]:
         """Send what may go; return it."""
-        fresh: list[tuple[int, SessionRequest]] = []
+        sent: list[SessionRequest] = []
         while (frame := self.conversation.next_frame()) is not None:
             commands = decode_from_client(frame)
             assert isinstance(commands, Commands)
-            fresh += enumerate(map(decode_session_request, commands.envelopes), commands.first)
-        self.sent += fresh
-        return [request for _, request in fresh]
+            sent += map(decode_session_request, commands.envelopes)
+        return sent
 
     def send_bodies(self) -> list[bytes]:
         return [request.payload for request in self.send() if isinstance(request, SessionCommand)]
 
     def answer(self, *results: object) -> None:
         """Answer the oldest requests."""
-        numbers = [self.sent.pop(0)[0] for _ in results]
-        self.conversation.take(Answers(numbers, list(results)))
+        self.conversation.take(Answers(self.next, list(results), {}))
+        self.next += len(results)
 
     def fail(self, *errors: RaftSwarmError) -> None:
         """Refuse the oldest requests."""
-        numbers = [self.sent.pop(0)[0] for _ in errors]
-        self.conversation.take(Failures(numbers, [encode_failure(error) for error in errors]))
+        failures = {place: encode_failure(error) for place, error in enumerate(errors)}
+        self.conversation.take(Answers(self.next, [None] * len(errors), failures))
+        self.next += len(errors)
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ def test_a_session_is_opened_before_the_first_command(desk: Desk) -> None:
     desk.answer(7)
     assert desk.send() == [SessionCommand(7, 1, 0, b"a"), SessionCommand(7, 2, 0, b"b")]
     desk.answer("x", "y")
-    assert desk.notes.outcomes == {0: "x", 1: "y"}
+    assert desk.outcomes == {0: "x", 1: "y"}
 
 
 def test_a_session_whose_opening_got_lost_is_opened_with_the_same_nonce(desk: Desk) -> None:
@@ -139,10 +143,23 @@ def test_answers_are_acknowledged_by_later_commands(open_desk: Desk) -> None:
 def test_an_answer_after_a_gap_is_not_acknowledged(open_desk: Desk) -> None:
     open_desk.propose(b"a", b"b")
     open_desk.send()
-    open_desk.conversation.take(Answers([open_desk.sent[1][0]], [2]))
     open_desk.propose(b"c")
+    open_desk.send()
+    open_desk.conversation.take(Answers(5, [3], {}))
+    open_desk.propose(b"d")
 
-    assert open_desk.send() == [SessionCommand(7, 4, 1, b"c")]
+    assert open_desk.send() == [SessionCommand(7, 5, 1, b"d")]
+
+
+def test_answers_of_a_frame_may_come_in_pieces(open_desk: Desk) -> None:
+    open_desk.propose(b"a", b"b", b"c")
+    open_desk.send()
+    open_desk.answer(1)
+    open_desk.answer(2, 3)
+
+    assert open_desk.outcomes == {0: "done", 1: 1, 2: 2, 3: 3}
+    open_desk.propose(b"d")
+    assert open_desk.send() == [SessionCommand(7, 5, 4, b"d")]
 
 
 def test_what_has_no_answer_is_sent_again_in_order_on_the_next_link(open_desk: Desk) -> None:
@@ -166,7 +183,7 @@ def test_after_a_passing_refusal_it_waits_for_all_answers_and_goes_back(open_des
     assert open_desk.conversation.should_pause
     open_desk.fail(OutOfOrder(), OutOfOrder())
     assert open_desk.send_bodies() == [b"a", b"b", b"c", b"d"]
-    assert open_desk.notes.outcomes == {0: "done"}
+    assert open_desk.outcomes == {0: "done"}
 
 
 def test_a_rejection_is_an_answer(open_desk: Desk) -> None:
@@ -177,26 +194,48 @@ def test_a_rejection_is_an_answer(open_desk: Desk) -> None:
 
     open_desk.redial()
     assert open_desk.send() == []
-    assert isinstance(open_desk.notes.outcomes[1], Rejected)
+    assert isinstance(open_desk.outcomes[1], Rejected)
 
 
 def test_no_more_is_sent_than_a_session_may_leave_unacknowledged(open_desk: Desk) -> None:
-    open_desk.propose(*[b"x"] * (MAX_UNANSWERED + 10))
+    open_desk.propose(*[b"x"] * (MAX_UNANSWERED + BATCH_REQUESTS + 10))
 
     assert len(open_desk.send()) == MAX_UNANSWERED
-    open_desk.answer(*range(3))
-    assert len(open_desk.send()) == 3
+    open_desk.answer(*range(BATCH_REQUESTS))
+    assert len(open_desk.send()) == BATCH_REQUESTS
+    open_desk.answer(*range(BATCH_REQUESTS))
+    assert len(open_desk.send()) == 10
+
+
+def test_an_unanswered_frame_holds_back_as_many_as_a_session_may_leave_unacknowledged(open_desk: Desk) -> None:
+    open_desk.propose(*[b"x"] * (MAX_UNANSWERED + 10))
+    open_desk.send()
+    for first in range(BATCH_REQUESTS, MAX_UNANSWERED, BATCH_REQUESTS):
+        open_desk.conversation.take(Answers(open_desk.next + first, [None] * BATCH_REQUESTS, {}))
+
+    assert open_desk.send() == []
+    open_desk.answer(*range(BATCH_REQUESTS))
+    assert len(open_desk.send()) == 10
 
 
 def test_commands_that_nobody_waits_for_any_more_are_dropped_or_resolved(open_desk: Desk) -> None:
-    open_desk.propose(b"a")
+    [sent] = open_desk.propose(b"a")
     open_desk.send()
-    open_desk.propose(b"b")
-    open_desk.notes.is_over = True
+    [waiting] = open_desk.propose(b"b")
+    sent.is_over = waiting.is_over = True
 
     assert open_desk.send() == [], "what was not sent is not sent any more"
     open_desk.redial()
     assert open_desk.send_bodies() == [b"a"], "what was sent has its number, and later ones build on it"
+
+
+def test_what_nobody_waits_for_does_not_pile_up_without_a_link() -> None:
+    desk = Desk()
+    for note in desk.propose(*[b"x"] * 10):
+        note.is_over = True
+    desk.commands.forget_abandoned()
+
+    assert not desk.commands.is_waiting
 
 
 def test_of_an_expired_session_it_is_known_that_what_was_sent_once_was_not_applied(open_desk: Desk) -> None:
@@ -205,7 +244,7 @@ def test_of_an_expired_session_it_is_known_that_what_was_sent_once_was_not_appli
     open_desk.fail(SessionExpired(), SessionExpired())
     open_desk.propose(b"c")
 
-    assert [type(open_desk.notes.outcomes[place]) for place in (1, 2)] == [SessionExpired, SessionExpired]
+    assert [type(open_desk.outcomes[place]) for place in (1, 2)] == [SessionExpired, SessionExpired]
     assert open_desk.send() == [OpenSession((2).to_bytes(16, "big"))]
     open_desk.answer(9)
     assert open_desk.send() == [SessionCommand(9, 1, 0, b"c")]
@@ -218,9 +257,9 @@ def test_of_an_expired_session_nothing_is_known_of_what_was_sent_twice(open_desk
     open_desk.send()
     open_desk.fail(SessionExpired())
 
-    assert isinstance(open_desk.notes.outcomes[1], OutcomeUnknown)
+    assert isinstance(open_desk.outcomes[1], OutcomeUnknown)
     open_desk.redial()
-    assert isinstance(open_desk.notes.outcomes[2], OutcomeUnknown)
+    assert isinstance(open_desk.outcomes[2], OutcomeUnknown)
     assert open_desk.send() == [], "nothing of it is sent in another session"
 
 
@@ -229,8 +268,8 @@ def test_what_came_back_before_the_session_expired_is_told_too(open_desk: Desk) 
     open_desk.send()
     open_desk.fail(NotLeader(), SessionExpired())
 
-    assert isinstance(open_desk.notes.outcomes[1], OutcomeUnknown)
-    assert isinstance(open_desk.notes.outcomes[2], SessionExpired)
+    assert isinstance(open_desk.outcomes[1], OutcomeUnknown)
+    assert isinstance(open_desk.outcomes[2], SessionExpired)
 
 
 def test_an_idle_session_is_kept_alive_and_acknowledges(open_desk: Desk) -> None:
@@ -259,13 +298,52 @@ def test_the_last_word_closes_the_session(desk: Desk) -> None:
 
 
 def test_answers_that_come_twice_or_to_nothing_are_dropped(open_desk: Desk) -> None:
-    open_desk.propose(b"a")
+    open_desk.propose(b"a", b"b")
     open_desk.send()
-    [(number, _)] = open_desk.sent
+    number = open_desk.next
 
-    open_desk.conversation.take(Answers([number, number, 99], [1, 2, 3]))
-    open_desk.conversation.take(Failures([number], [encode_failure(NotLeader())]))
-    assert open_desk.notes.outcomes == {0: "done", 1: 1}
+    open_desk.conversation.take(Answers(number + 1, ["out of turn"], {}))
+    for _ in range(2):
+        open_desk.conversation.take(Answers(number, [1], {}))
+    open_desk.conversation.take(Failures(number, 1, encode_failure(NotLeader())))
+    open_desk.conversation.take(Answers(number + 1, [2, 3, 4], {}))
+    open_desk.conversation.take(Answers(99, [5], {}))
+    assert open_desk.outcomes == {0: "done", 1: 1, 2: 2}
+
+
+def test_one_error_answers_many(open_desk: Desk) -> None:
+    open_desk.propose(b"a", b"b", b"c")
+    open_desk.send()
+    open_desk.answer("done")
+    open_desk.conversation.take(Failures(open_desk.next, 2, encode_failure(NotLeader())))
+
+    assert open_desk.conversation.should_pause
+    assert open_desk.send_bodies() == [b"b", b"c"]
+
+
+def test_an_error_that_cannot_be_read_loses_nothing(open_desk: Desk) -> None:
+    open_desk.propose(b"a", b"b")
+    open_desk.send()
+
+    with pytest.raises(WireError):
+        open_desk.conversation.take(Answers(open_desk.next, [1, None], {1: b"nonsense"}))
+    open_desk.redial()
+    assert open_desk.send_bodies() == [b"b"]
+
+
+def test_what_was_answered_within_a_gap_is_sent_again_and_told_once(open_desk: Desk) -> None:
+    open_desk.propose(b"a", b"b", b"c")
+    open_desk.send()
+    open_desk.conversation.take(
+        Answers(open_desk.next, [None, 2, None], {0: encode_failure(OutcomeUnknown()), 2: encode_failure(NotLeader())})
+    )
+
+    assert open_desk.send() == [
+        SessionCommand(7, sequence, 1, body) for sequence, body in enumerate((b"a", b"b", b"c"), 2)
+    ]
+    open_desk.next += 3
+    open_desk.answer(1, 2, 3)
+    assert open_desk.outcomes == {0: "done", 1: 1, 2: 2, 3: 3}
 
 
 # Without a session.
@@ -291,22 +369,21 @@ def test_a_plain_command_is_sent_again_only_if_nothing_can_have_happened(plain_d
     plain_desk.propose(b"a", b"b", b"c")
     assert next_numbers(plain_desk) == [1, 2, 3]
 
-    errors = [encode_failure(error) for error in (NotLeader(), OutcomeUnknown(), Overloaded())]
-    plain_desk.conversation.take(Failures([1, 2, 3], errors))
-    assert isinstance(plain_desk.notes.outcomes[1], OutcomeUnknown)
+    plain_desk.fail(NotLeader(), OutcomeUnknown(), Overloaded())
+    assert isinstance(plain_desk.outcomes[1], OutcomeUnknown)
     assert next_numbers(plain_desk) == [4, 5]
     plain_desk.redial()
-    assert isinstance(plain_desk.notes.outcomes[0], OutcomeUnknown)
+    assert isinstance(plain_desk.outcomes[0], OutcomeUnknown)
     assert next_numbers(plain_desk) == []
 
 
 def test_a_question_is_asked_until_it_is_answered(desk: Desk) -> None:
-    desk.questions.add(Request(b"?", desk.notes))
+    desk.questions.add(Note(b"?", 0, desk.outcomes))
     assert next_numbers(desk) == [1]
-    desk.conversation.take(Failures([1], [encode_failure(NotLeader())]))
+    desk.fail(NotLeader())
     assert next_numbers(desk) == [2]
     desk.redial()
     assert next_numbers(desk) == [1]
-    desk.conversation.take(Answers([1], ["!"]))
+    desk.answer("!")
 
-    assert desk.notes.outcomes == {0: "!"}
+    assert desk.outcomes == {0: "!"}

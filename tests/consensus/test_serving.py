@@ -10,7 +10,8 @@ from trio.testing import MockClock
 
 from raftswarm.ca.identity import WORKER, Identity
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
-from raftswarm.errors import LinkClosed, NotLeader, Rejected
+from raftswarm.errors import LinkClosed, NotLeader, PayloadTooLarge, Rejected
+from raftswarm.wire.batch import MAX_COMMAND_BYTES
 from raftswarm.wire.client_codec import (
     Answers,
     Commands,
@@ -91,11 +92,27 @@ async def test_requests_of_a_frame_are_answered_by_their_numbers(
     link = await dial((await cluster.leader()).name)
     say(link, Hello("memory"), Commands(1, [encode_plain(b"x"), encode_plain(b"refuse"), encode_plain(b"y")]))
 
-    answers, failures = await hear(link), await hear(link)
-    assert answers == Answers([1, 3], [1, 2])
-    assert isinstance(failures, Failures)
-    assert failures.numbers == [2]
-    assert isinstance(decode_failure(failures.errors[0]), Rejected)
+    answers = await hear(link)
+    assert isinstance(answers, Answers)
+    assert answers.first == 1
+    assert answers.results == [1, None, 2]
+    assert list(answers.failures) == [1]
+    assert isinstance(decode_failure(answers.failures[1]), Rejected)
+
+
+async def test_requests_of_a_frame_are_answered_in_order_though_one_is_refused_at_once(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    link = await dial((await cluster.leader()).name)
+    too_long = bytes(MAX_COMMAND_BYTES + 1)
+    say(link, Hello("memory"), Commands(1, [encode_plain(b"x"), too_long, encode_plain(b"y")]))
+
+    assert await hear(link) == Answers(1, [1], {})
+    refusal = await hear(link)
+    assert isinstance(refusal, Failures)
+    assert (refusal.first, refusal.count) == (2, 1)
+    assert isinstance(decode_failure(refusal.error), PayloadTooLarge)
+    assert await hear(link) == Answers(3, [2], {})
 
 
 async def test_any_member_answers_questions(autojump_clock: MockClock, cluster: Cluster, dial: Dial) -> None:
@@ -104,7 +121,7 @@ async def test_any_member_answers_questions(autojump_clock: MockClock, cluster: 
     for name in cluster.members:
         link = await dial(name)
         say(link, Hello("memory"), Questions(1, [b"?", b"?"]))
-        assert await hear(link) == Answers([1, 2], [[b"x"], [b"x"]])
+        assert await hear(link) == Answers(1, [[b"x"], [b"x"]], {})
 
 
 async def test_a_follower_refuses_commands_and_names_the_leader(
@@ -116,7 +133,7 @@ async def test_a_follower_refuses_commands_and_names_the_leader(
 
     failures = await hear(link)
     assert isinstance(failures, Failures)
-    error = decode_failure(failures.errors[0])
+    error = decode_failure(failures.error)
     assert isinstance(error, NotLeader)
     assert error.address == cluster.address(leader.name)
 
@@ -164,16 +181,34 @@ async def test_who_takes_no_answers_is_read_from_no_more(
         await trio.sleep(0.01)
 
 
+async def test_who_takes_its_answers_is_read_from_on_and_on(
+    autojump_clock: MockClock, cluster: Cluster, dial: Dial
+) -> None:
+    link = await dial((await cluster.leader()).name)
+    say(link, Hello("memory"))
+    with trio.fail_after(10):
+        for first in range(1, 10_000, 1000):
+            say(link, Commands(first, [encode_plain(b"x")] * 1000))
+            answered = 0
+            while answered < 1000:
+                answers = await hear(link)
+                assert isinstance(answers, Answers)
+                assert answers.first == first + answered
+                answered += len(answers.results)
+
+
 async def test_an_envelope_of_a_newer_version_is_refused_before_it_reaches_the_log(
     autojump_clock: MockClock, cluster: Cluster, dial: Dial
 ) -> None:
     leader = await cluster.leader()
     link = await dial(leader.name)
-    say(link, Hello("memory"), Commands(1, [b"\xff from the future", b"", encode_plain(b"x")]))
+    say(link, Hello("memory"), Commands(1, [encode_plain(b"w"), b"\xff from the future"]), Commands(3, [b""]))
+    say(link, Commands(4, [encode_plain(b"x")]))
 
-    outcomes = [await hear(link), await hear(link)]
-    assert {type(outcome) for outcome in outcomes} <= {Answers, Failures}
-    assert await leader.query(b"all") == [b"x"]
+    refusals = [await hear(link), await hear(link)]
+    assert [(refusal.first, refusal.count) for refusal in refusals if isinstance(refusal, Failures)] == [(1, 2), (3, 1)]
+    assert await hear(link) == Answers(4, [1], {})
+    assert await leader.query(b"all") == [b"x"], "nothing of a frame that is not understood"
 
 
 async def test_a_member_that_is_asked_whether_it_is_there_says_so(
@@ -196,8 +231,18 @@ async def test_a_member_that_is_asked_whether_it_is_there_says_so(
         [encode_from_client(Hello("memory")), encode_from_client(Hello("memory"))],
         [encode_from_client(Hello("memory")), b"\x93\x00\x01\xa1x"],
         [encode_from_client(Hello("nowhere"))],
+        [encode_from_client(Hello("memory")), encode_from_client(Commands(1, []))],
+        [encode_from_client(Hello("memory")), encode_from_client(Commands(1, [encode_plain(b"x")] * 1025))],
     ],
-    ids=["nonsense", "no hello", "two hellos", "text for commands", "a group that is not here"],
+    ids=[
+        "nonsense",
+        "no hello",
+        "two hellos",
+        "text for commands",
+        "a group that is not here",
+        "no commands",
+        "too many commands",
+    ],
 )
 async def test_whoever_does_not_keep_to_the_protocol_is_hung_up_on(
     autojump_clock: MockClock, cluster: Cluster, dial: Dial, frames: list[bytes]
