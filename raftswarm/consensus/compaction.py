@@ -19,6 +19,7 @@ from raftswarm.raft.state_machine import Capture, machine_errors
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.snapshots import Saving
 
+SMALL_STATE_BYTES: Final = 1024 * 1024
 FIRST_RETRY_SECONDS: Final = 1.0
 LAST_RETRY_SECONDS: Final = 60.0
 
@@ -27,7 +28,9 @@ LAST_RETRY_SECONDS: Final = 60.0
 class CompactionPolicy:
     """When to take a snapshot, what to keep behind it, and how fast to send it.
 
-    A snapshot is taken when any of the first three says so. Behind it, the last `keep_entries` entries stay, so that a
+    A snapshot is taken when any of the first three says so, but a large state not before the commands since the last
+    one have so many bytes as `snapshot_growth` says: so all snapshots together cost at most a part of what the log
+    costs, and a start applies at most that much of it. Behind it, the last `keep_entries` entries stay, so that a
     member that was away for a moment need not be sent the whole state. More of the log stays only for followers that
     answer: what one of them still lacks, or will lack once it has the snapshot that it is being sent, but no more than
     `keep_bytes_for_followers`. A follower that does not answer for an election timeout holds nothing back. Whoever
@@ -39,8 +42,12 @@ class CompactionPolicy:
     """Of commands."""
     snapshot_every_seconds: float = inf
     """If there was anything new; and soon after a start, when the age of the last one is not known."""
+    snapshot_growth: float = 2.0
+    """Times the bytes of the last snapshot, once that has more than 1 MiB."""
     keep_entries: int = 500
-    """LogEntriesForSlowFollowers."""
+    """LogEntriesForSlowFollowers …"""
+    keep_entries_bytes: int = 16 * 1024 * 1024
+    """… but no more of them than have so many bytes."""
     keep_bytes_for_followers: int = 128 * 1024 * 1024
     """In memory and on disk."""
     send_bytes_per_second: float = 64.0 * 1024 * 1024
@@ -82,6 +89,8 @@ class SnapshotSaver:
         """What the last one covered, or will."""
         self._bytes = 0
         """Of commands applied since."""
+        self._last_bytes = 0
+        """Of the last snapshot taken here; 0 when that is not known."""
         self._began_at = 0.0
         self._is_saving = False
         self._patience = 0.0
@@ -105,6 +114,8 @@ class SnapshotSaver:
             return self._began_at + self._patience
         if applied.index <= self._last.index:
             return inf
+        if self._last_bytes > SMALL_STATE_BYTES and self._bytes < self._policy.snapshot_growth * self._last_bytes:
+            return inf
         commands = applied.commands - self._last.commands
         if commands >= self._policy.snapshot_every_commands or self._bytes >= self._policy.snapshot_every_bytes:
             return -inf
@@ -116,7 +127,13 @@ class SnapshotSaver:
         self._bytes = 0
         self._began_at = now
         self._is_saving = True
-        self._write(Saving(snapshot, _read(capture, snapshot.index)))
+        self._last_bytes = 0
+        self._write(Saving(snapshot, self._weigh(_read(capture, snapshot.index))))
+
+    def _weigh(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._last_bytes += len(chunk)
+            yield chunk
 
     def _write(self, saving: Saving) -> None:
         was_last: list[bool] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import attrs
@@ -17,6 +18,7 @@ from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
 from raftswarm.consensus.pending_calls import NO_PROPOSALS, PendingCalls, fail_all
 from raftswarm.consensus.proposals import NOBODY_FAILED, ProposalQueue, Proposals, Proposers, Waiter
 from raftswarm.errors import (
+    CorruptLog,
     InvalidSpec,
     MachineFailed,
     NotLeader,
@@ -69,6 +71,8 @@ MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
 """Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
+APPLIED_BYTES_AT_ONCE = 256 * 1024
+"""Of a turn's commands from one entry: large ones tend to take longer."""
 ENTRIES_APPLIED_AT_ONCE = 64
 BATCHES_AT_ONCE = 8
 """Entries that one turn makes of commands that wait."""
@@ -484,7 +488,11 @@ class Replica:
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
         policy = self._compaction
-        self.offer(SnapshotSaved(snapshot, policy.keep_entries, policy.keep_bytes_for_followers))
+        self.offer(
+            SnapshotSaved(
+                snapshot, policy.keep_entries, policy.keep_entries_bytes, keep_bytes=policy.keep_bytes_for_followers
+            )
+        )
 
     def _send_snapshot(self, transfer: SnapshotTransfer) -> None:
         """Go on with what broke off, or open the newest; which is not what was asked for if one was just saved."""
@@ -522,6 +530,8 @@ class Replica:
                 self._applying = self._begin_entry(self._to_apply.popleft())
                 entries += 1
             applying = self._applying
+            if applying is None:
+                return
             room -= self._apply_commands(applying, room)
             if applying.position == len(applying.commands) and not self._stopped:
                 self._applying = None
@@ -529,28 +539,36 @@ class Replica:
                 self._pending.complete_reads(self._applied.index)
                 self._save_snapshot_if_due(now)
 
-    def _begin_entry(self, entry: Entry) -> _Applying:
+    def _begin_entry(self, entry: Entry) -> _Applying | None:
+        """Make an entry ready to be applied; None, and this member fails, when nobody can read it."""
         proposals = self._pending.take_proposals(entry)
         if entry.kind is EntryKind.COMMANDS:
             # Who proposed them has them as they were before they were encoded.
-            commands = proposals.commands or decode_batch(entry.command_count, entry.data)
+            try:
+                commands = proposals.commands or decode_batch(entry.command_count, entry.data)
+            except ValueError as error:
+                what = f"{error}; take this member out, empty its directory and let it join again"
+                self.fail(CorruptLog(f"entry {entry.index} of the log cannot be read: {what}"))
+                return None
             return _Applying(entry, commands, proposals)
         proposals.settle(0, [entry.index] * proposals.count, NOBODY_FAILED)
         return _Applying(entry, (), NO_PROPOSALS)
 
     def _apply_commands(self, applying: _Applying, room: int) -> int:
-        """Apply up to so many commands of an entry; return how many."""
+        """Apply up to so many commands of an entry; return how much of the turn's room that took."""
         entry, apply = applying.entry, self._machine.apply
         time_ns, index, term = entry.time_ns, entry.index, entry.term
         begin = applying.position
         number = entry.first_command + begin
         results: list[object] = []
         failed: dict[int, RaftSwarmError] = {}
-        for command in applying.commands[begin : begin + room]:
+        waiting = applying.commands[begin : begin + room]
+        commands = _first_within(waiting, APPLIED_BYTES_AT_ONCE)
+        for command in commands:
             try:
                 results.append(apply(command, Context(number, time_ns, index, term)))
             except (Rejected, ResultLost) as refused:
-                failed[len(results)] = refused
+                failed[len(results)] = refused.with_traceback(None)  # It refers to this frame, and this frame to it.
                 results.append(None)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
                 self._settle(applying, results, failed)
@@ -558,7 +576,7 @@ class Replica:
                 return room
             number += 1
         self._settle(applying, results, failed)
-        return len(results)
+        return len(results) if len(commands) == len(waiting) else room
 
     def _settle(self, applying: _Applying, results: list[object], failed: dict[int, RaftSwarmError]) -> None:
         applying.proposals.settle(applying.position, results, failed)
@@ -617,3 +635,11 @@ class Replica:
         if configuration is not before[0] or committed is not before[1]:
             self._configurations = configuration, committed
             self._surroundings.configuration_changed(configuration, committed)
+
+
+def _first_within(commands: Sequence[bytes], limit_bytes: int) -> Sequence[bytes]:
+    """Return the first commands, which have so many bytes together at most; one in any case."""
+    if sum(map(len, commands)) <= limit_bytes:
+        return commands
+    fitting = sum(1 for size in accumulate(map(len, commands)) if size <= limit_bytes)
+    return commands[: max(fitting, 1)]

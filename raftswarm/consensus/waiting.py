@@ -6,11 +6,14 @@ Ctrl-C comes before or after each step here, never within: it would leave a task
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import outcome
 import trio
 
 from raftswarm.errors import OutcomeUnknown, RaftSwarmError
+
+_TOLD: Final = outcome.Value(None)
 
 
 class TaskWaiter:
@@ -26,17 +29,22 @@ class TaskWaiter:
     def complete(self, result: object) -> None:
         """Wake the task with a result."""
         if self._answer is None:  # Otherwise its task was cancelled.
-            self._answer = outcome.Value(result)
-            if self._task is not None:
-                trio.lowlevel.reschedule(self._task, self._answer)
+            self._settle(outcome.Value(result))
 
     @trio.lowlevel.enable_ki_protection
     def fail(self, error: RaftSwarmError) -> None:
         """Wake the task with an error."""
         if self._answer is None:
-            self._answer = outcome.Error(error)
-            if self._task is not None:
-                trio.lowlevel.reschedule(self._task, self._answer)
+            self._settle(outcome.Error(error))
+
+    def _settle(self, answer: outcome.Maybe[object]) -> None:
+        task = self._task
+        if task is None:
+            self._answer = answer
+        else:  # The answer is not kept here: an error refers to the frames it passes, and they to this.
+            self._answer = _TOLD
+            self._task = None
+            trio.lowlevel.reschedule(task, answer)
 
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 
 import attrs
 
@@ -86,7 +87,9 @@ class SnapshotSaved:
 
     snapshot: SnapshotMeta
     keep_entries: int = 0
-    """How many entries before the snapshot stay, for whoever falls behind next."""
+    """How many entries before the snapshot stay, for whoever falls behind next …"""
+    keep_entries_bytes: float = inf
+    """… unless they weigh more than this: then only the newest of them."""
     keep_bytes: int = 0
     """How much more stays for a follower that is alive and lacks it; who lacks more gets the snapshot."""
 

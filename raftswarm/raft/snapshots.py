@@ -5,6 +5,7 @@ from __future__ import annotations
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import SnapshotSaved, SnapshotSent
 from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.raft.log_view import weigh
 from raftswarm.raft.messages import InstallSnapshot, SnapshotReply
 from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import SnapshotTransfer
@@ -17,7 +18,15 @@ INSTALL_PATIENCE_TIMEOUTS = 10
 def save(core: Core, event: SnapshotSaved) -> None:
     """Our own state is saved: the log may be cut behind it."""
     assert event.snapshot.index <= core.applied_index, "only what was applied can be in a snapshot"
-    core.log.compact(event.snapshot, max(event.keep_entries, _count_needed(core, event)))
+    core.log.compact(event.snapshot, max(_count_kept(core, event), _count_needed(core, event)))
+
+
+def _count_kept(core: Core, event: SnapshotSaved) -> int:
+    """Count the newest entries before the snapshot that stay in any case."""
+    last = event.snapshot.index
+    first = max(core.log.first_index, last + 1 - event.keep_entries)
+    newest_first = reversed(core.log.entries(first, last)) if first <= last else ()
+    return sum(1 for size in accumulate(map(weigh, newest_first)) if size <= event.keep_entries_bytes)
 
 
 def _count_needed(core: Core, event: SnapshotSaved) -> int:

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from raftswarm.consensus.host import open_member
 from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.memory_cluster import open_cluster
+from raftswarm.errors import Rejected
 from raftswarm.world.garbage import THRESHOLDS
 from tests.consensus.conftest import Journal
 
@@ -39,6 +40,11 @@ async def propose_many(member: RaftMember) -> None:
     await member.propose_many([b"one", b"two", b"three"])
 
 
+async def be_rejected(member: RaftMember) -> None:
+    with pytest.raises(Rejected):
+        await member.propose(b"refuse")
+
+
 async def read(member: RaftMember) -> None:
     await member.read_barrier()
 
@@ -48,7 +54,7 @@ async def give_up(member: RaftMember) -> None:
         await member.propose(b"command")
 
 
-@pytest.mark.parametrize("call", [propose, propose_many, read, give_up])
+@pytest.mark.parametrize("call", [propose, propose_many, be_rejected, read, give_up])
 async def test_calls_leave_no_circles_behind(
     call: Callable[[RaftMember], Awaitable[None]], autojump_clock: MockClock
 ) -> None:

@@ -149,7 +149,7 @@ class Bench:
         """Save the state that everything applied so far gives."""
         snapshot = self.member.describe_snapshot(self.member.applied_index)
         self.disk.snapshot = snapshot
-        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes))
+        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes=keep_bytes))
         return snapshot
 
     def take(self, kind: type[Kind]) -> list[Kind]:
