@@ -1,0 +1,117 @@
+"""Who is measured against whom, and how: the plan of a run of `commits.py`, and opening its clusters."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from benchmarks.harness.clusters import Cluster, Payload
+from benchmarks.ours.cluster import Options, RaftswarmCluster, open_raftswarm
+
+
+@attrs.frozen(kw_only=True)
+class Entrant:
+    """One way to commit: a cluster, and how it is loaded."""
+
+    title: str
+    family: str
+    """Entrants of one family share a cluster."""
+    mode: str
+
+
+OURS: Final = "raftswarm"
+
+# In this order in each round, so that a pair is measured one right after the other.
+ENTRANTS: Final = (
+    Entrant(title="one await each", family=OURS, mode="one"),
+    Entrant(title="etcd-embedded", family="etcd-embedded", mode="one"),
+    Entrant(title="propose_many", family=OURS, mode="many"),
+    Entrant(title="etcd-txn", family="etcd-embedded", mode="many"),
+    Entrant(title="network client", family=OURS, mode="client"),
+    Entrant(title="etcd", family="etcd", mode="client"),
+    Entrant(title="pysyncobj", family="pysyncobj", mode="one"),
+)
+
+PAIRS: Final = (
+    ("one await each", "etcd-embedded"),
+    ("propose_many", "etcd-embedded"),
+    ("propose_many", "etcd-txn"),
+    ("network client", "etcd"),
+    ("one await each", "pysyncobj"),
+)
+"""What of ours is set against which rival."""
+
+PEERS: Final = ("etcd-embedded", "etcd-txn", "etcd", "pysyncobj")
+MOST_FOR_PEERS: Final = 1_000
+"""Commands outstanding: with more, etcd refuses what it cannot apply soon enough."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What is measured, and for how long."""
+
+    directory: Path
+    """Where all clusters keep their data, on the disk that is measured."""
+    links: tuple[str, ...] = ("tls", "plain")
+    outstanding: tuple[int, ...] = (1, 64, 1_000, 10_000)
+    modes: tuple[str, ...] = ("one", "many", "client")
+    seconds: float = 10.0
+    rounds: int = 5
+    quick: bool = False
+    peers: tuple[str, ...] = PEERS
+    soak_seconds: float = 1_800.0
+    snapshot_every: int | None = None
+    payload: Payload = Payload()
+
+    def entrants(self, links: str, outstanding: int) -> list[Entrant]:
+        """Return who is measured with that many commands outstanding."""
+        return [
+            entrant
+            for entrant in ENTRANTS
+            if entrant.mode in self.modes
+            and (entrant.family == OURS or (entrant.title in self.peers and outstanding <= MOST_FOR_PEERS))
+            and (links == "plain" or entrant.family != "pysyncobj")  # It has no TLS.
+        ]
+
+    def options(self, links: str) -> Options:
+        """Return how our members are run."""
+        return Options(tls=links == "tls", snapshot_every=self.snapshot_every)
+
+    @asynccontextmanager
+    async def ours(self, options: Options, *, title: str = OURS) -> AsyncIterator[RaftswarmCluster]:
+        """Run a cluster of ours in a directory of its own."""
+        with self.new_directory() as directory:
+            async with open_raftswarm(Path(directory), self.payload, options, title=title) as cluster:
+                yield cluster
+
+    def new_directory(self) -> tempfile.TemporaryDirectory[str]:
+        """Make a directory that goes with its `with` block."""
+        return tempfile.TemporaryDirectory(prefix="raftswarm-commits-", dir=self.directory)
+
+    @asynccontextmanager
+    async def clusters(self, families: set[str], links: str) -> AsyncIterator[dict[str, Cluster]]:
+        """Run a new cluster of each family."""
+        async with AsyncExitStack() as stack:
+            clusters: dict[str, Cluster] = {}
+            for family in sorted(families):
+                if family == OURS:
+                    clusters[family] = await stack.enter_async_context(self.ours(self.options(links)))
+                else:
+                    directory = Path(stack.enter_context(self.new_directory()))
+                    opening = OPENERS[family](directory, self.payload, links == "tls")
+                    clusters[family] = await stack.enter_async_context(opening)
+            yield clusters
+
+
+OPENERS: Final[Mapping[str, Callable[[Path, Payload, bool], AbstractAsyncContextManager[Cluster]]]] = {}
+
+
+def note(text: str) -> None:
+    """Tell whoever waits how far it is."""
+    print(text, file=sys.stderr, flush=True)
