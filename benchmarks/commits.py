@@ -23,7 +23,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from benchmarks.contest import PEERS, Plan, note
+from benchmarks.contest import PEERS, Arena, Plan, note, open_arena
 from benchmarks.harness.surroundings import describe_machine, load_average, one_at_a_time, probe_disk
 from benchmarks.sections import commits
 
@@ -31,12 +31,14 @@ SECTIONS: Final[Mapping[str, ModuleType]] = {"commits": commits}
 NOT_BY_DEFAULT: Final = {"soak"}
 
 
-async def run(plan: Plan, sections: list[str], file: Path | None) -> dict[str, Any]:
+async def run(arena: Arena, sections: list[str], file: Path | None) -> dict[str, Any]:
     """Measure; return all that was found, which is kept in the file after each section."""
+    plan = arena.plan
     found: dict[str, Any] = {
         "machine": describe_machine(),
         "plan": {name: value for name, value in attrs.asdict(plan).items() if name != "directory"},
-        "skipped": {},
+        "versions": arena.versions,
+        "skipped": dict(arena.skipped),
         "disk_before": probe_disk(plan.directory),
         "load_before": load_average(),
         "sections": {},
@@ -44,7 +46,7 @@ async def run(plan: Plan, sections: list[str], file: Path | None) -> dict[str, A
     try:
         for section in sections:
             note(f"{section} …")
-            found["sections"][section] = await SECTIONS[section].measure(plan)
+            found["sections"][section] = await SECTIONS[section].measure(arena)
             _keep(found, file)
     finally:
         found |= {"disk_after": probe_disk(plan.directory), "load_after": load_average()}
@@ -71,6 +73,7 @@ def show(found: Mapping[str, Any]) -> str:
             f"{plan['seconds']:g} s each run."
         ),
     ]
+    lines += [f"Against {version}." for version in found["versions"]]
     for when in ("before", "after"):
         disk = found.get(f"disk_{when}")
         if disk:
@@ -142,8 +145,8 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     sections = [name for name in SECTIONS if name in (given.only or SECTIONS.keys() - NOT_BY_DEFAULT)]
-    with one_at_a_time():
-        print(show(trio.run(run, make_plan(given), sections, given.json)))
+    with one_at_a_time(), open_arena(make_plan(given)) as arena:
+        print(show(trio.run(run, arena, sections, given.json)))
 
 
 if __name__ == "__main__":

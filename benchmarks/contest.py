@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,8 @@ import attrs
 
 from benchmarks.harness.clusters import Cluster, Payload
 from benchmarks.ours.cluster import Options, RaftswarmCluster, open_raftswarm
+from benchmarks.rivals import etcd
+from benchmarks.rivals.availability import Unavailable
 
 
 @attrs.frozen(kw_only=True)
@@ -83,33 +85,71 @@ class Plan:
         """Return how our members are run."""
         return Options(tls=links == "tls", snapshot_every=self.snapshot_every)
 
+
+Opener = Callable[[Path, Payload, bool], AbstractAsyncContextManager[Cluster]]
+"""Opens a cluster in an empty directory, with TLS or not."""
+
+
+@attrs.frozen(kw_only=True)
+class Arena:
+    """A plan, and all clusters that can be had for it."""
+
+    plan: Plan
+    rivals: Mapping[str, Opener]
+    """By family."""
+    skipped: Mapping[str, str]
+    """Why others cannot be had."""
+    versions: tuple[str, ...] = ()
+
     @asynccontextmanager
     async def ours(self, options: Options, *, title: str = OURS) -> AsyncIterator[RaftswarmCluster]:
         """Run a cluster of ours in a directory of its own."""
         with self.new_directory() as directory:
-            async with open_raftswarm(Path(directory), self.payload, options, title=title) as cluster:
+            async with open_raftswarm(Path(directory), self.plan.payload, options, title=title) as cluster:
+                yield cluster
+
+    @asynccontextmanager
+    async def rival(self, family: str, links: str) -> AsyncIterator[Cluster]:
+        """Run a rival's cluster in a directory of its own."""
+        with self.new_directory() as directory:
+            async with self.rivals[family](Path(directory), self.plan.payload, links == "tls") as cluster:
                 yield cluster
 
     def new_directory(self) -> tempfile.TemporaryDirectory[str]:
         """Make a directory that goes with its `with` block."""
-        return tempfile.TemporaryDirectory(prefix="raftswarm-commits-", dir=self.directory)
+        return tempfile.TemporaryDirectory(prefix="raftswarm-commits-", dir=self.plan.directory)
 
     @asynccontextmanager
-    async def clusters(self, families: set[str], links: str) -> AsyncIterator[dict[str, Cluster]]:
+    async def clusters(self, families: Iterable[str], links: str) -> AsyncIterator[dict[str, Cluster]]:
         """Run a new cluster of each family."""
         async with AsyncExitStack() as stack:
             clusters: dict[str, Cluster] = {}
             for family in sorted(families):
-                if family == OURS:
-                    clusters[family] = await stack.enter_async_context(self.ours(self.options(links)))
-                else:
-                    directory = Path(stack.enter_context(self.new_directory()))
-                    opening = OPENERS[family](directory, self.payload, links == "tls")
-                    clusters[family] = await stack.enter_async_context(opening)
+                opening = self.ours(self.plan.options(links)) if family == OURS else self.rival(family, links)
+                clusters[family] = await stack.enter_async_context(opening)
             yield clusters
 
 
-OPENERS: Final[Mapping[str, Callable[[Path, Payload, bool], AbstractAsyncContextManager[Cluster]]]] = {}
+@contextmanager
+def open_arena(plan: Plan) -> Iterator[Arena]:
+    """Get what the plan's rivals need; whoever cannot be had is left out, with the reason."""
+    rivals: dict[str, Opener] = {}
+    skipped: dict[str, str] = {}
+    versions: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="raftswarm-rivals-") as made:
+        if set(plan.peers) & {"etcd", "etcd-txn", "etcd-embedded"}:
+            try:
+                programs = etcd.build(Path(made))
+            except Unavailable as reason:
+                skipped["etcd"] = str(reason)
+            else:
+                versions.append(programs.version)
+                rivals["etcd-embedded"] = lambda place, payload, tls: etcd.open_embedded(
+                    place, payload, programs, tls=tls
+                )
+                rivals["etcd"] = lambda place, payload, tls: etcd.open_stock(place, payload, programs, tls=tls)
+        had = tuple(entrant.title for entrant in ENTRANTS if entrant.family in rivals and entrant.title in plan.peers)
+        yield Arena(plan=attrs.evolve(plan, peers=had), rivals=rivals, skipped=skipped, versions=tuple(versions))
 
 
 def note(text: str) -> None:

@@ -56,6 +56,11 @@ class Process:
         return self
 
     @property
+    def is_started(self) -> bool:
+        """Tell whether it was started, and not ended since."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         return self._running().pid

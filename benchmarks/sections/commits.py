@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.contest import OURS, PAIRS, Plan, note
+from benchmarks.contest import OURS, PAIRS, Arena, note
 from benchmarks.harness.statistics import paired_ratios, spread
 from benchmarks.harness.surroundings import load_average
 from benchmarks.harness.tables import factor, figure, render
@@ -21,20 +21,22 @@ LINKS: Final = {"tls": "mutual TLS on all links, the log sealed", "plain": "plai
 Run = dict[str, Any]
 
 
-async def measure(plan: Plan) -> dict[str, Any]:
+async def measure(arena: Arena) -> dict[str, Any]:
     """Return runs, a row each, and what the checks found."""
+    plan = arena.plan
     found: dict[str, Any] = {"runs": [], "checks": []}
     for links in plan.links:
         # The plain table is there to compare with: three rounds for five of the one that counts.
         rounds = plan.rounds if links == plan.links[0] else max(1, plan.rounds * 3 // 5)
         for number in range(rounds):
-            await _measure_round(plan, links, number, found, is_last=number == rounds - 1)
+            await _measure_round(arena, links, number, found, is_last=number == rounds - 1)
     return found
 
 
-async def _measure_round(plan: Plan, links: str, number: int, found: dict[str, Any], *, is_last: bool) -> None:
+async def _measure_round(arena: Arena, links: str, number: int, found: dict[str, Any], *, is_last: bool) -> None:
+    plan = arena.plan
     families = {entrant.family for outstanding in plan.outstanding for entrant in plan.entrants(links, outstanding)}
-    async with plan.clusters(families, links) as clusters:
+    async with arena.clusters(families, links) as clusters:
         for outstanding in plan.outstanding:
             for entrant in plan.entrants(links, outstanding):
                 load_before = load_average()
