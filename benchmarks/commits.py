@@ -25,9 +25,18 @@ import trio
 
 from benchmarks.contest import PEERS, Arena, Plan, note, open_arena
 from benchmarks.harness.surroundings import describe_machine, load_average, one_at_a_time, probe_disk
-from benchmarks.sections import commits
+from benchmarks.sections import commits, failover, lag, memory, reads, restart, sealing, soak
 
-SECTIONS: Final[Mapping[str, ModuleType]] = {"commits": commits}
+SECTIONS: Final[Mapping[str, ModuleType]] = {
+    "commits": commits,
+    "reads": reads,
+    "memory": memory,
+    "restart": restart,
+    "failover": failover,
+    "lag": lag,
+    "sealing": sealing,
+    "soak": soak,
+}
 NOT_BY_DEFAULT: Final = {"soak"}
 
 

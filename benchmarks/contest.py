@@ -81,6 +81,11 @@ class Plan:
             and (links == "plain" or entrant.family != "pysyncobj")  # It has no TLS.
         ]
 
+    @property
+    def short_seconds(self) -> float:
+        """Of a run where a ratio between two of our own settings, or of reads, is looked for."""
+        return min(self.seconds, 3.0)
+
     def options(self, links: str) -> Options:
         """Return how our members are run."""
         return Options(tls=links == "tls", snapshot_every=self.snapshot_every)

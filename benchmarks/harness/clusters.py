@@ -24,14 +24,39 @@ class Payload:
 class Cluster(Protocol):
     """Three members that run, and whoever loads them."""
 
-    title: str
+    @property
+    def title(self) -> str:
+        """Whose it is."""
+        ...
+
+    members: list[Process]
+
+    async def leader(self) -> Process:
+        """Return who leads."""
+        ...
 
     async def load(self, mode: str, outstanding: int, seconds: float, **details: Any) -> Report:
         """Make load: `one` await per command in the leader, `many` at a time, or `client`; `read`, `client read`."""
         ...
 
+    async def fill(self, count: int) -> None:
+        """Commit that many commands, key after key, with nothing of the load left in the members."""
+        ...
+
     async def check(self) -> Report:
         """Return what was counted and what the members have; AssertionError if less is there than was counted."""
+        ...
+
+
+class Restartable(Cluster, Protocol):
+    """A cluster whose members say when they took over, and how far they are."""
+
+    async def place(self) -> int:
+        """Return how far the log has come: what `wait applied` waits for."""
+        ...
+
+    def count_call(self) -> None:
+        """One more command was acknowledged, otherwise than by a load."""
         ...
 
 

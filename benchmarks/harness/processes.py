@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ class Process:
     _arguments: Sequence[str | os.PathLike[str]]
     _log: Path | None = None
     """Where its output goes, if it takes no requests."""
+    started_at: float = 0.0
+    """By the monotonic clock, which all processes of the machine share."""
     _process: trio.Process | None = None
     _buffer: bytes = b""
 
@@ -43,6 +46,7 @@ class Process:
         """Start it; it says nothing until it is asked."""
         self._buffer = b""
         environment: Mapping[str, str] = os.environ | {"PYTHONPATH": os.fspath(ROOT)}
+        self.started_at = time.monotonic()
         arguments = list(map(os.fspath, self._arguments))
         if self._log is not None:
             with self._log.open("ab") as log:

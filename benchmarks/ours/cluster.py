@@ -48,12 +48,17 @@ class RaftswarmCluster:
     """Commands that were refused, or whose outcome is unknown."""
     _client: Process | None = None
 
+    async def statuses(self) -> dict[str, Report]:
+        """Return what members say of themselves, by name; who does not run says nothing."""
+        return {member.name: await member.ask("status") for member in self.members if member.is_started}
+
     async def leader(self) -> Process:
         """Return who leads."""
         with trio.fail_after(LEADER_SECONDS):
             while True:
+                statuses = await self.statuses()
                 for member in self.members:
-                    if (await member.ask("status"))["leads"]:
+                    if statuses.get(member.name, {}).get("leads"):
                         return member
                 await trio.sleep(POLL_SECONDS)
         raise AssertionError
@@ -66,15 +71,15 @@ class RaftswarmCluster:
         generator = leader if not mode.startswith("client") else await self.client()
         order = {"mode": kind, "outstanding": outstanding, "seconds": seconds, **details}
         whole_seconds = seconds + order.setdefault("warm_seconds", min(1.0, seconds / 2))
-        before = [await member.ask("status") for member in self.members]
+        before = await self.statuses()
         report = await measure_load(who, generator, whole_seconds, order=order)
-        after = [await member.ask("status") for member in self.members]
+        after = await self.statuses()
         syncs, log_bytes = (
-            sorted((now[name] - then[name] for now, then in zip(after, before, strict=True)), reverse=True)
-            for name in ("syncs", "log_bytes")
+            sorted((after[member][figure] - before[member][figure] for member in after), reverse=True)
+            for figure in ("syncs", "log_bytes")
         )
         report["commands_per_sync"] = report["acknowledged"] / max(1, syncs[1])
-        report["elections"] = max(now["term"] for now in after) - max(then["term"] for then in before)
+        report["elections"] = _term(after) - _term(before)
         if kind != "read":
             self.acknowledged += report["acknowledged"]
             self.failures += report["failures"]
@@ -101,6 +106,14 @@ class RaftswarmCluster:
         """Commit that many commands through the client, so that no member holds what was sent but as its state."""
         report = await (await self.client()).ask("fill", seconds=count / 1000, count=count)
         self.acknowledged += report["acknowledged"]
+
+    def count_call(self) -> None:
+        """One more command was acknowledged, otherwise than by a load."""
+        self.acknowledged += 1
+
+    async def place(self) -> int:
+        """Return how far the log has come: what `wait applied` waits for."""
+        return int((await (await self.leader()).ask("status"))["log_applied"])
 
     async def check(self) -> Report:
         """Let all members apply all; then see that they have what was counted, and nothing else."""
@@ -139,6 +152,10 @@ class RaftswarmCluster:
                 await trio.sleep(POLL_SECONDS)
         assert len({report["digest"] for report in reports.values()}) == 1, "the members have different states"
         return reports
+
+
+def _term(statuses: dict[str, Report]) -> int:
+    return max(status["term"] for status in statuses.values())
 
 
 @asynccontextmanager

@@ -60,12 +60,9 @@ class Server:
                 return await self._load(request["order"])
             case "wait applied":
                 await self._member.applied.wait_until(lambda count: count >= request["count"])
-                return self._status()
+                return self._status() | {"reached_at": time.monotonic()}
             case "take over":
-                await self._member.wait_gained()
-                gained_at = time.monotonic()
-                await self._member.propose(make_commands(1, self._settings.command_bytes)[0])
-                return {"gained_at": gained_at, "committed_at": time.monotonic()}
+                return await self._take_over()
             case other:
                 raise ValueError(f"no such request: {other}")
 
@@ -81,6 +78,19 @@ class Server:
             "imported_at": IMPORTED_AT,
             "opened_at": self._opened_at,
         }
+
+    async def _take_over(self) -> dict[str, Any]:
+        """Wait until another one leads than now; if it is this member, commit, and say when."""
+        term = self._member.leadership.value.term
+        leadership = await self._member.leadership.wait_until(
+            lambda now: now.is_leader or (now.term > term and now.leader != 0)
+        )
+        if not leadership.is_leader and leadership.leader != self._member.member_id:
+            return {"took_over": False}
+        await self._member.wait_gained()
+        gained_at = time.monotonic()
+        await self._member.propose(make_commands(1, self._settings.command_bytes)[0])
+        return {"took_over": True, "gained_at": gained_at, "committed_at": time.monotonic()}
 
     async def _load(self, order: dict[str, Any]) -> dict[str, Any]:
         if not self._commands:

@@ -138,6 +138,15 @@ class EtcdCluster(ABC):
         generator, request = await self.generator(await self.leader())
         self._count(await generator.ask("fill", seconds=count / 1000, count=count, **request))
 
+    def count_call(self) -> None:
+        """One more put was acknowledged, otherwise than by a load."""
+        self.acknowledged += 1
+        self.calls += 1
+
+    async def place(self) -> int:
+        """Return how far the log has come: what `wait applied` waits for."""
+        return int((await self.statuses())[(await self.leader()).name]["revision"])
+
     async def check(self) -> Report:
         """See that the revision grew by what was counted, on all members."""
         with trio.fail_after(SETTLE_SECONDS):

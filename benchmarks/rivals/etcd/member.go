@@ -36,7 +36,6 @@ type member struct {
 	etcd     *embed.Etcd
 	keys     []string
 	value    []byte
-	startAt  float64
 	openedAt atomic.Value
 }
 
@@ -84,7 +83,9 @@ func (m *member) answer(asked request) (report, error) {
 		return m.status(), nil
 	case "load":
 		return asked.Order.run(func(caller, callers, size int) call { return m.newCall(asked.Order.Mode, caller, callers, size) }), nil
-	case "wait revision":
+	case "fill":
+		return m.fill(asked.Count)
+	case "wait applied":
 		for m.etcd.Server.KV().Rev() < asked.Count {
 			time.Sleep(pollEvery)
 		}
@@ -101,6 +102,7 @@ func (m *member) status() report {
 	server := m.etcd.Server
 	return report{
 		"leads":     server.Leader() == server.ID(),
+		"leader":    server.Lead(),
 		"term":      server.Term(),
 		"revision":  server.KV().Rev(),
 		"opened_at": m.openedAt.Load(),
@@ -165,6 +167,19 @@ func (m *member) newCall(mode string, caller, callers, size int) call {
 		_, err := server.Put(background, &pb.PutRequest{Key: step(), Value: m.value})
 		return err
 	}
+}
+
+// fill commits that many puts, key after key, in transactions.
+func (m *member) fill(count int64) (report, error) {
+	fillOnce := m.newCall("many", 0, 1, mostPutsPerTransaction)
+	var done, calls int64
+	for ; done < count; done += mostPutsPerTransaction {
+		if err := fillOnce(); err != nil {
+			return nil, err
+		}
+		calls++
+	}
+	return report{"acknowledged": done, "calls": calls}, nil
 }
 
 // countSyncs returns how often this process has synced its log.
