@@ -13,7 +13,7 @@ import attrs
 
 from benchmarks.harness.clusters import Cluster, Payload
 from benchmarks.ours.cluster import Options, RaftswarmCluster, open_raftswarm
-from benchmarks.rivals import etcd
+from benchmarks.rivals import etcd, pysyncobj_cluster
 from benchmarks.rivals.availability import Unavailable
 
 
@@ -153,6 +153,14 @@ def open_arena(plan: Plan) -> Iterator[Arena]:
                     place, payload, programs, tls=tls
                 )
                 rivals["etcd"] = lambda place, payload, tls: etcd.open_stock(place, payload, programs, tls=tls)
+        if "pysyncobj" in plan.peers and "plain" in plan.links:
+            try:
+                python = pysyncobj_cluster.install_pysyncobj(Path(made))
+            except Unavailable as reason:
+                skipped["pysyncobj"] = str(reason)
+            else:
+                versions.append(f"PySyncObj {pysyncobj_cluster.VERSION}, which never syncs its log")
+                rivals["pysyncobj"] = lambda _place, payload, _tls: pysyncobj_cluster.open_pysyncobj(payload, python)
         had = tuple(entrant.title for entrant in ENTRANTS if entrant.family in rivals and entrant.title in plan.peers)
         yield Arena(plan=attrs.evolve(plan, peers=had), rivals=rivals, skipped=skipped, versions=tuple(versions))
 

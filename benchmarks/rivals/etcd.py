@@ -120,7 +120,7 @@ class EtcdCluster(ABC):
         before = await self.statuses()
         report = await measure_load(who, generator, whole_seconds, order=order, **request)
         after = await self.statuses()
-        syncs = sorted((after[name]["syncs"] - before[name]["syncs"] for name in after if "syncs" in after[name]))
+        syncs = sorted(after[name]["syncs"] - before[name]["syncs"] for name in after if "syncs" in after[name])
         if syncs and kind != "read":
             report["commands_per_sync"] = report["acknowledged"] / max(1, syncs[1])
         if kind != "read":
@@ -225,7 +225,7 @@ async def open_embedded(
     async with running(*members):
         cluster = EmbeddedEtcd(payload=payload, members=members)
         with trio.fail_after(LEADER_SECONDS):
-            while not all(status["opened_at"] for status in (await cluster.statuses()).values()):
+            while not all(status["opened_at"] for status in (await cluster.statuses()).values()):  # noqa: ASYNC110 - other processes
                 await trio.sleep(POLL_SECONDS)
         await cluster.leader()
         yield cluster
@@ -266,7 +266,7 @@ async def open_stock(directory: Path, payload: Payload, programs: Programs, *, t
         cluster = StockEtcd(payload=payload, members=members, client=client, endpoints=endpoints)
         try:
             with trio.fail_after(LEADER_SECONDS):
-                while len(await cluster.statuses()) < len(NAMES):
+                while len(await cluster.statuses()) < len(NAMES):  # noqa: ASYNC110 - other processes
                     await trio.sleep(POLL_SECONDS)
             await cluster.leader()
         except trio.TooSlowError:

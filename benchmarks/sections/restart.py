@@ -45,7 +45,7 @@ async def measure(arena: Arena) -> dict[str, Any]:
     return {"links": links, "runs": runs}
 
 
-async def _restart_follower(cluster: Restartable) -> dict[str, float]:
+async def _restart_follower(cluster: Restartable) -> dict[str, float | None]:
     leader = await cluster.leader()
     follower = next(member for member in cluster.members if member is not leader)
     place = await cluster.place()
@@ -55,7 +55,7 @@ async def _restart_follower(cluster: Restartable) -> dict[str, float]:
     began_at = report.get("imported_at", follower.started_at)
     return {
         "imports": began_at - follower.started_at,
-        "opened": report["opened_at"] - began_at,
+        "opened": report["opened_at"] - began_at if report["opened_at"] else None,
         "applied": report["reached_at"] - began_at,
     }
 
@@ -83,17 +83,16 @@ def show(found: Mapping[str, Any]) -> str:
     """Return a row for each cluster and length of log."""
     rows = []
     for run in found["runs"]:
-        medians = {
-            name: spread([member[name] for member in run["members"]]) for name in ("imports", "opened", "applied")
+        times = {
+            name: spread(values) if None not in (values := [member[name] for member in run["members"]]) else None
+            for name in ("imports", "opened", "applied")
         }
         rows.append(
             [
                 f"{run['cluster']}, {run['commands']:,} commands",
-                figure(medians["imports"].median),
-                figure(medians["opened"].median),
-                figure(medians["applied"].median),
-                figure(medians["applied"].most),
-                str(medians["applied"].count),
+                *(figure(one.median if one else None) for one in times.values()),
+                figure(times["applied"].most if times["applied"] else None),
+                str(len(run["members"])),
                 figure(run["first_commit"]),
             ]
         )

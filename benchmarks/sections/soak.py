@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import trio
@@ -27,10 +26,11 @@ async def measure(arena: Arena) -> dict[str, Any]:
     links = plan.links[0]
     every = min(SAMPLE_SECONDS, plan.soak_seconds / PARTS)
     samples: list[dict[str, Any]] = []
-    async with arena.ours(plan.options(links)) as cluster, trio.open_nursery() as nursery:
-        nursery.start_soon(_sample, cluster, every, samples)
-        report = await cluster.load("one", OUTSTANDING, plan.soak_seconds, interval_seconds=every)
-        nursery.cancel_scope.cancel()
+    async with arena.ours(plan.options(links)) as cluster:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_sample, cluster, every, samples)
+            report = await cluster.load("one", OUTSTANDING, plan.soak_seconds, interval_seconds=every)
+            nursery.cancel_scope.cancel()
         check = await cluster.check()
     segments = {(name, place) for sample in samples for name, place in sample.pop("segments")}
     return {
@@ -83,8 +83,8 @@ def show(found: Mapping[str, Any]) -> str:
     report = found["report"]
     summary = (
         f"{found['seconds']:g} s at {OUTSTANDING:,} outstanding, links: {found['links']}: {report['acknowledged']:,} "
-        f"commands, {report['failures']:,} refused, {report['elections']} elections; {found['segments']:,} segments were "
-        f"seen, in {found['segment_files']:,} files."
+        f"commands, {report['failures']:,} refused, {report['elections']} elections; {found['segments']:,} "
+        f"segments were seen, in {found['segment_files']:,} files."
     )
     return f"{summary}\n\n{render(header, rows)}"
 
