@@ -24,11 +24,7 @@ class Payload:
 class Cluster(Protocol):
     """Three members that run, and whoever loads them."""
 
-    @property
-    def title(self) -> str:
-        """Whose it is."""
-        ...
-
+    title: str
     members: list[Process]
 
     async def leader(self) -> Process:

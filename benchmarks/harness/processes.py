@@ -35,7 +35,7 @@ class Process:
 
     name: str
     _arguments: Sequence[str | os.PathLike[str]]
-    _log: Path | None = None
+    log: Path | None = None
     """Where its output goes, if it takes no requests."""
     started_at: float = 0.0
     """By the monotonic clock, which all processes of the machine share."""
@@ -47,9 +47,9 @@ class Process:
         self._buffer = b""
         environment: Mapping[str, str] = os.environ | {"PYTHONPATH": os.fspath(ROOT)}
         self.started_at = time.monotonic()
-        arguments = list(map(os.fspath, self._arguments))
-        if self._log is not None:
-            with self._log.open("ab") as log:
+        arguments = [os.fspath(argument) for argument in self._arguments]
+        if self.log is not None:
+            with self.log.open("ab") as log:
                 self._process = await trio.lowlevel.open_process(
                     arguments, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )

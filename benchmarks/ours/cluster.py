@@ -155,7 +155,7 @@ class RaftswarmCluster:
 
 
 def _term(statuses: dict[str, Report]) -> int:
-    return max(status["term"] for status in statuses.values())
+    return max(int(status["term"]) for status in statuses.values())
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -21,20 +20,17 @@ def count_disk_calls() -> DiskCounts:
     """Count from now on, for as long as the process lives."""
     counts = DiskCounts()
 
-    def counting_sync(call: Callable[[int], None]) -> Callable[[int], None]:
-        def sync(descriptor: int) -> None:
-            call(descriptor)
-            counts.syncs += 1
+    sync, write = os.fdatasync, os.pwritev
 
-        return sync
-
-    write = os.pwritev
+    def counting_sync(fd: Any) -> None:
+        sync(fd)
+        counts.syncs += 1
 
     def counting_write(*arguments: Any) -> int:
         written = write(*arguments)
         counts.written_bytes += written
         return written
 
-    os.fdatasync = counting_sync(os.fdatasync)
+    os.fdatasync = counting_sync
     os.pwritev = counting_write
     return counts

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -83,7 +83,7 @@ def build(directory: Path) -> Programs:
 class EtcdCluster(ABC):
     """What both have in common."""
 
-    title: ClassVar[str]
+    title: str
     payload: Payload
     members: list[Process]
     acknowledged: int = 0
@@ -167,7 +167,7 @@ class EtcdCluster(ABC):
 class EmbeddedEtcd(EtcdCluster):
     """Members as a library, each in a program of its own; the leader's program loads it, without gRPC."""
 
-    title: ClassVar[str] = "etcd-embedded"
+    title: str = "etcd-embedded"
 
     async def statuses(self) -> Mapping[str, Report]:
         """Ask each member."""
@@ -186,7 +186,7 @@ class EmbeddedEtcd(EtcdCluster):
 class StockEtcd(EtcdCluster):
     """The distribution's own servers, and etcd's Go client in a process of its own, connected to the leader."""
 
-    title: ClassVar[str] = "etcd"
+    title: str = "etcd"
     client: Process
     endpoints: dict[str, str]
 

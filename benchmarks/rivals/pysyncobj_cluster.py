@@ -28,10 +28,11 @@ _MEMBER: Final = Path(__file__).with_name("pysyncobj_member.py")
 def install_pysyncobj(directory: Path) -> Path:
     """Make an environment with it in that directory; return its interpreter, or say why not (Unavailable)."""
     python = directory / "pysyncobj" / "bin" / "python"
-    for command in (
+    commands: list[list[str | Path]] = [
         [sys.executable, "-m", "venv", directory / "pysyncobj"],
         [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", f"pysyncobj=={VERSION}"],
-    ):
+    ]
+    for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Unavailable(f"it could not be installed: {done.stderr.strip()[-300:]}")

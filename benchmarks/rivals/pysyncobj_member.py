@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any
 
-from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
+from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
 
 PERIOD_SECONDS = 0.001
 """Between two looks at what waits, and two batches; its defaults give ten answers a second to one caller."""
@@ -68,7 +68,7 @@ class Load:
             if not self._running:
                 self.all_answered.set()
 
-        self._values.put(next(self._keys), self._value, callback=answered)
+        self._values.put(next(self._keys), self._value, callback=answered)  # pyright: ignore[reportCallIssue]
 
 
 def load(values: Values, keys: list[str], value: bytes, order: dict[str, Any]) -> dict[str, Any]:
