@@ -15,7 +15,7 @@ import trio
 from benchmarks.harness.addresses import free_addresses
 from benchmarks.harness.clusters import NAMES, Loaded, Payload, check_written, measure_load
 from benchmarks.harness.credentials import write_credentials
-from benchmarks.harness.processes import Process, Report, running
+from benchmarks.harness.processes import Process, ProcessEnded, Report, running
 
 POLL_SECONDS: Final = 0.05
 LEADER_SECONDS: Final = 30.0
@@ -53,15 +53,16 @@ class RaftswarmCluster:
         return {member.name: await member.ask("status") for member in self.members if member.is_started}
 
     async def leader(self) -> Process:
-        """Return who leads."""
-        with trio.fail_after(LEADER_SECONDS):
+        """Return who leads; ProcessEnded, with what members say, if nobody does for long."""
+        statuses: dict[str, Report] = {}
+        with trio.move_on_after(LEADER_SECONDS):
             while True:
                 statuses = await self.statuses()
                 for member in self.members:
                     if statuses.get(member.name, {}).get("leads"):
                         return member
                 await trio.sleep(POLL_SECONDS)
-        raise AssertionError
+        raise ProcessEnded(f"nobody leads for {LEADER_SECONDS:g} s: {statuses}")
 
     async def load(self, mode: str, outstanding: int, seconds: float, **details: Any) -> Report:
         """Make load; AssertionError if it was not synced on a quorum."""
@@ -146,10 +147,10 @@ class RaftswarmCluster:
         """Return reports of all members at one and the same moment of the log; AssertionError if they differ."""
         with trio.fail_after(SETTLE_SECONDS):
             while True:
-                reports = {member.name: await member.ask("digest") for member in self.members}
-                if len({report["applied"] for report in reports.values()}) == 1:
+                if len({status["applied"] for status in (await self.statuses()).values()}) == 1:
                     break
                 await trio.sleep(POLL_SECONDS)
+        reports = {member.name: await member.ask("digest") for member in self.members}
         assert len({report["digest"] for report in reports.values()}) == 1, "the members have different states"
         return reports
 

@@ -70,6 +70,7 @@ class Server:
         leadership = self._member.leadership.value
         return {
             "leads": leadership.is_leader,
+            "leader": leadership.leader,
             "term": leadership.term,
             "applied": self._machine.applied,
             "log_applied": self._member.applied.value,
