@@ -40,10 +40,10 @@ SECTIONS: Final[Mapping[str, ModuleType]] = {
 NOT_BY_DEFAULT: Final = {"soak"}
 
 
-async def run(arena: Arena, sections: list[str], file: Path | None) -> dict[str, Any]:
-    """Measure; return all that was found, which is kept in the file after each section."""
+async def run(arena: Arena, sections: list[str], file: Path | None, found: dict[str, Any]) -> None:
+    """Measure; add to `found` all that is, and keep it in the file after each section."""
     plan = arena.plan
-    found: dict[str, Any] = {
+    found |= {
         "machine": describe_machine(),
         "plan": {name: value for name, value in attrs.asdict(plan).items() if name != "directory"},
         "versions": arena.versions,
@@ -60,7 +60,6 @@ async def run(arena: Arena, sections: list[str], file: Path | None) -> dict[str,
     finally:
         found |= {"disk_after": probe_disk(plan.directory), "load_after": load_average()}
         _keep(found, file)
-    return found
 
 
 def _keep(found: dict[str, Any], file: Path | None) -> None:
@@ -154,8 +153,12 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     sections = [name for name in SECTIONS if name in (given.only or SECTIONS.keys() - NOT_BY_DEFAULT)]
+    found: dict[str, Any] = {}
     with one_at_a_time(), open_arena(make_plan(given)) as arena:
-        print(show(trio.run(run, arena, sections, given.json)))
+        try:
+            trio.run(run, arena, sections, given.json, found)
+        finally:
+            print(show(found))  # Also what there is before something fails.
 
 
 if __name__ == "__main__":

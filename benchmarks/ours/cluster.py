@@ -18,7 +18,7 @@ from benchmarks.harness.credentials import write_credentials
 from benchmarks.harness.processes import Process, ProcessEnded, Report, running
 
 POLL_SECONDS: Final = 0.05
-LEADER_SECONDS: Final = 30.0
+LEADER_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 60.0
 _HERE: Final = Path(__file__).parent
 
