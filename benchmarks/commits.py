@@ -7,7 +7,7 @@ checked: it was written and synced on a quorum, all members applied it, and it i
     python benchmarks/commits.py [--quick] [--only commits,reads,…] [--peer etcd …] [--json FILE]
     python benchmarks/commits.py --show FILE
 
-Everything takes about 45 minutes, `--quick` about three. The soak is run by `--only soak`.
+Everything takes about 50 minutes, `--quick` about three. The soak is run by `--only soak`.
 """
 
 from __future__ import annotations

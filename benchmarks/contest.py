@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -84,7 +85,7 @@ class Plan:
     @property
     def short_seconds(self) -> float:
         """Of a run where a ratio between two of our own settings, or of reads, is looked for."""
-        return min(self.seconds, 3.0)
+        return min(self.seconds, 2.0)
 
     def options(self, links: str) -> Options:
         """Return how our members are run."""
@@ -127,6 +128,7 @@ class Arena:
     @asynccontextmanager
     async def clusters(self, families: Iterable[str], links: str) -> AsyncIterator[dict[str, Cluster]]:
         """Run a new cluster of each family."""
+        os.sync()  # The disk is to be done with what was written, and deleted, before.
         async with AsyncExitStack() as stack:
             clusters: dict[str, Cluster] = {}
             for family in sorted(families):
