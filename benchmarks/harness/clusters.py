@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -77,6 +77,11 @@ async def measure_load(who: Loaded, generator: Process, seconds: float, **reques
     report["follower_cpu_micros"] = sum(cpu[1:]) / len(cpu[1:]) / count * 1e6
     report["written_bytes"] = written
     return report
+
+
+def newest_term(statuses: Mapping[str, Report]) -> int:
+    """Return the highest term that any member knows of: how much it grows is how many elections there were."""
+    return max(int(status["term"]) for status in statuses.values())
 
 
 def check_written(report: Report, written: Sequence[int], payload: Payload, *, title: str) -> None:

@@ -24,7 +24,7 @@ def figure(value: float | None) -> str:
     """Return a number with three digits or all before the point, in groups; a dash for none."""
     if value is None:
         return "-"
-    if abs(value) >= 100:
+    if value == 0 or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from benchmarks.harness.addresses import free_addresses
-from benchmarks.harness.clusters import NAMES, Loaded, Payload, check_written, measure_load
+from benchmarks.harness.clusters import NAMES, Loaded, Payload, check_written, measure_load, newest_term
 from benchmarks.harness.credentials import write_credentials
 from benchmarks.harness.processes import Process, ProcessEnded, Report, running
 
@@ -80,7 +80,7 @@ class RaftswarmCluster:
             for figure in ("syncs", "log_bytes")
         )
         report["commands_per_sync"] = report["acknowledged"] / max(1, syncs[1])
-        report["elections"] = _term(after) - _term(before)
+        report["elections"] = newest_term(after) - newest_term(before)
         if kind != "read":
             self.acknowledged += report["acknowledged"]
             self.failures += report["failures"]
@@ -153,10 +153,6 @@ class RaftswarmCluster:
         reports = {member.name: await member.ask("digest") for member in self.members}
         assert len({report["digest"] for report in reports.values()}) == 1, "the members have different states"
         return reports
-
-
-def _term(statuses: dict[str, Report]) -> int:
-    return max(int(status["term"]) for status in statuses.values())
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from benchmarks.harness.addresses import free_addresses
-from benchmarks.harness.clusters import NAMES, Loaded, Payload, check_written, measure_load
+from benchmarks.harness.clusters import NAMES, Loaded, Payload, check_written, measure_load, newest_term
 from benchmarks.harness.credentials import write_loopback_certificate
 from benchmarks.harness.processes import Process, ProcessEnded, Report, running
 from benchmarks.rivals.availability import Unavailable, install
@@ -120,6 +120,7 @@ class EtcdCluster(ABC):
         before = await self.statuses()
         report = await measure_load(who, generator, whole_seconds, order=order, **request)
         after = await self.statuses()
+        report["elections"] = newest_term(after) - newest_term(before)
         syncs = sorted(after[name]["syncs"] - before[name]["syncs"] for name in after if "syncs" in after[name])
         if syncs and kind != "read":
             report["commands_per_sync"] = report["acknowledged"] / max(1, syncs[1])

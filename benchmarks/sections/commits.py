@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from benchmarks.contest import OURS, PAIRS, Arena, note
+from benchmarks.contest import ENTRANTS, OURS, PAIRS, Arena, note
 from benchmarks.harness.statistics import paired_ratios, spread
 from benchmarks.harness.surroundings import load_average
 from benchmarks.harness.tables import factor, figure, render
@@ -69,7 +69,7 @@ def show(found: Mapping[str, Any]) -> str:
     for links in dict.fromkeys(run["links"] for run in runs):
         chosen = [run for run in runs if run["links"] == links]
         parts += [f"### {LINKS[links]}", _show_ratios(chosen), _show_figures(chosen)]
-    parts.append(_show_checks(found["checks"]))
+    parts.append(_show_checks(found["checks"], runs))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -127,7 +127,7 @@ def _show_figures(runs: Sequence[Run]) -> str:
     return render(("medians", "outstanding", *(title for title, _ in columns)), rows)
 
 
-def _show_checks(checks: Sequence[Mapping[str, Any]]) -> str:
+def _show_checks(checks: Sequence[Mapping[str, Any]], runs: Sequence[Run]) -> str:
     lines = []
     for cluster in dict.fromkeys(check["cluster"] for check in checks):
         chosen = [check for check in checks if check["cluster"] == cluster]
@@ -138,5 +138,7 @@ def _show_checks(checks: Sequence[Mapping[str, Any]]) -> str:
             line += f", written and synced on a quorum; {crashed:,} of them were there after all three were killed"
         elif cluster == "pysyncobj":
             line += "; it never syncs its log, so nothing says that they would be there after a crash"
-        lines.append(line + ".")
+        titles = {entrant.title for entrant in ENTRANTS if entrant.family == cluster}
+        elections = [run["elections"] for run in runs if run["entrant"] in titles and "elections" in run]
+        lines.append(f"{line}. Elections during its runs: {sum(elections) if elections else 'unknown'}.")
     return "\n".join(lines)

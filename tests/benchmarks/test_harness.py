@@ -39,7 +39,7 @@ def test_a_rival_that_did_nothing_makes_no_ratio() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(None, "-"), (0.5, "0.50"), (12.34, "12.3"), (1234.5, "1,234"), (-0.25, "-0.25")]
+    ("value", "shown"), [(None, "-"), (0.0, "0"), (0.5, "0.50"), (12.34, "12.3"), (1234.5, "1,234"), (-0.25, "-0.25")]
 )
 def test_a_figure_has_about_three_digits(value: float | None, shown: str) -> None:
     assert figure(value) == shown
