@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ PROBE_PAGES = 256
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Wait until no other benchmark runs: they would measure each other."""
+    """Wait until no other benchmark runs: they would measure each other. SIGTERM ends this one as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that what was started and made goes with it.
     with (Path(tempfile.gettempdir()) / "raftswarm-benchmark.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
