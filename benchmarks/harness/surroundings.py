@@ -23,7 +23,8 @@ PROBE_PAGES = 256
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Wait until no other benchmark runs: they would measure each other. SIGTERM ends this one as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that what was started and made goes with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Trio's own handling depends on it.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with (Path(tempfile.gettempdir()) / "raftswarm-benchmark.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
