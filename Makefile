@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmark clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ lint: $(VENV)/.ready
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright
 	$(BIN)/lint-imports
+
+benchmark: $(VENV)/.ready
+	$(BIN)/python benchmarks/commits.py
 
 clean:
 	rm -rf $(VENV)

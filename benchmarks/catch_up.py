@@ -10,40 +10,28 @@ the end all three must have the same state.
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import json
-import os
-import secrets
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import attrs
 import trio
 
 import raftswarm
-from raftswarm.ca import (
-    MANAGER,
-    Credentials,
-    Identity,
-    create_root,
-    issue_certificate,
-    key_to_pem,
-    make_signing_request,
-    new_key,
-)
+from benchmarks.harness.addresses import free_addresses
+from benchmarks.harness.clusters import NAMES
+from benchmarks.harness.credentials import read_credentials, write_credentials
+from benchmarks.harness.processes import Process, running
+from benchmarks.harness.serving import answer, requests
+from benchmarks.harness.surroundings import load_average, one_at_a_time
+from benchmarks.harness.values import KEY_BYTES, Values
 
-NAMES = ("a", "b", "c")
-KEY_BYTES = 8
 SAMPLE_SECONDS = 0.1
 START_SECONDS = 30.0
 
@@ -65,71 +53,6 @@ class Settings:
 
 
 # One member.
-
-
-@attrs.frozen
-class Picture:
-    """The values as they were when it was taken."""
-
-    applied: int
-    values: dict[bytes, bytes]
-
-    def chunks(self) -> Iterator[bytes]:
-        yield self.applied.to_bytes(8, "big")
-        piece = bytearray()
-        for value in self.values.values():
-            piece += value
-            if len(piece) >= 200_000:
-                yield bytes(piece)
-                piece.clear()
-        yield bytes(piece)
-
-
-class Values:
-    """The newest command of each key, and how many there were."""
-
-    def __init__(self, command_bytes: int) -> None:
-        self.applied = 0
-        self.restored = 0
-        """Commands that came as snapshots from the leader …"""
-        self.restored_bytes = 0
-        """… and the size of all snapshots."""
-        self._values: dict[bytes, bytes] = {}
-        self._command_bytes = command_bytes
-
-    def apply(self, command: bytes, context: raftswarm.Context) -> None:
-        del context
-        self._values[command[:KEY_BYTES]] = command
-        self.applied += 1
-
-    def capture(self) -> Picture:
-        return Picture(self.applied, self._values.copy())
-
-    def restore(self, chunks: Iterable[bytes]) -> None:
-        self.prepare_restore(chunks)()
-
-    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], None]:
-        pieces = iter(chunks)
-        applied = int.from_bytes(next(pieces), "big")
-        values: dict[bytes, bytes] = {}
-        size = self._command_bytes
-        for piece in pieces:
-            for start in range(0, len(piece), size):
-                command = piece[start : start + size]
-                values[command[:KEY_BYTES]] = command
-
-        def put_in_place() -> None:
-            self.restored += applied - self.applied
-            self.restored_bytes += size * len(values)
-            self.applied, self._values = applied, values
-
-        return put_in_place
-
-    def digest(self) -> str:
-        digest = hashlib.sha256(b"%d" % self.applied)
-        for key in sorted(self._values):
-            digest.update(self._values[key])
-        return digest.hexdigest()
 
 
 @attrs.define
@@ -173,7 +96,7 @@ class Load:
 async def run_member(name: str, directory: Path, addresses: dict[str, str], settings: Settings) -> None:
     """Serve one member, and the parent's requests: a line of JSON each, in and out."""
     machine = Values(settings.command_bytes)
-    credentials = Credentials(*json.loads((directory / f"{name}.pem.json").read_text())) if settings.tls else None
+    credentials = read_credentials(directory, name)
     policy = raftswarm.CompactionPolicy(
         snapshot_every_commands=settings.snapshot_every, keep_entries=settings.keep_entries
     )
@@ -185,9 +108,8 @@ async def run_member(name: str, directory: Path, addresses: dict[str, str], sett
     ):
         machine.restored = machine.restored_bytes = 0  # What came from its own disk.
         load = Load(settings, member)
-        requests = trio.wrap_file(sys.stdin)
-        async for line in requests:
-            match line.strip():
+        async for request in requests():
+            match request["ask"]:
                 case "load":
                     nursery.start_soon(load.run)
                 case "stop":
@@ -203,75 +125,20 @@ async def run_member(name: str, directory: Path, addresses: dict[str, str], sett
                 "term": leadership.term,
                 "leads": leadership.is_leader,
                 "cpu": time.process_time(),
-                "digest": machine.digest() if line.strip() == "digest" else "",
+                "digest": machine.digest() if request["ask"] == "digest" else "",
             }
-            sys.stdout.write(json.dumps(report) + "\n")
-            sys.stdout.flush()
+            answer(report)
         nursery.cancel_scope.cancel()
 
 
 # All of them.
 
 
-@attrs.define
-class Process:
-    """A member's process, as the parent sees it."""
-
-    name: str
-    arguments: list[str]
-    _process: trio.Process | None = None
-    _buffer: bytes = b""
-
-    async def start(self) -> Self:
-        self._buffer = b""
-        self._process = await trio.lowlevel.open_process(
-            [sys.executable, __file__, *self.arguments, "--member", self.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        return self
-
-    async def ask(self, request: str = "") -> dict[str, Any]:
-        """Send a request; return the report."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        await self._process.stdin.send_all(request.encode() + b"\n")
-        while b"\n" not in self._buffer:
-            received = await self._process.stdout.receive_some()
-            assert received, f"member {self.name} ended"
-            self._buffer += received
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return dict(json.loads(line))
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    async def end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            with trio.CancelScope(shield=True):
-                await self._process.wait()
-
-
-@asynccontextmanager
-async def open_processes(arguments: list[str]) -> AsyncIterator[list[Process]]:
-    processes = [Process(name, arguments) for name in NAMES]
-    try:
-        for process in processes:
-            await process.start()
-        yield processes
-    finally:
-        for process in processes:
-            await process.end()
-
-
 async def find_leader(processes: list[Process]) -> Process:
     with trio.fail_after(START_SECONDS):
         while True:
             for process in processes:
-                if (await process.ask())["leads"]:
+                if (await process.ask("status"))["leads"]:
                     return process
             await trio.sleep(SAMPLE_SECONDS)
     raise AssertionError
@@ -298,10 +165,10 @@ class Phase:
 
 async def watch(leader: Process, until: Callable[[dict[str, Any]], Any]) -> Phase:
     """Let the load run until a report of the leader's satisfies."""
-    first = last = await leader.ask()
+    first = last = await leader.ask("status")
     while not await until(last):
         await trio.sleep(SAMPLE_SECONDS)
-        last = await leader.ask()
+        last = await leader.ask("status")
     return Phase(*(last[name] - first[name] for name in ("at", "acknowledged", "cpu")))
 
 
@@ -318,23 +185,23 @@ async def measure(processes: list[Process], settings: Settings) -> dict[str, Any
         return bool(report["applied"] - begin["applied"] >= settings.commands)
 
     async def caught_up(report: dict[str, Any]) -> bool:
-        theirs = await behind.ask()
+        theirs = await behind.ask("status")
         return bool(theirs["applied"] >= report["applied"] - 2 * settings.outstanding)
 
-    begin = await leader.ask()
+    begin = await leader.ask("status")
     healthy = await watch(leader, for_a_while)
     if settings.pause:
         behind.signal(signal.SIGSTOP)
     else:
         await behind.end()
-    begin = await leader.ask()
+    begin = await leader.ask("status")
     away = await watch(leader, far_ahead)
     if settings.pause:
         behind.signal(signal.SIGCONT)
     else:
         await behind.start()
     catching_up = await watch(leader, caught_up)
-    begin = await leader.ask()
+    begin = await leader.ask("status")
     after = await watch(leader, for_a_while)
     await leader.ask("stop")
     reports = await settle(processes)
@@ -371,31 +238,6 @@ async def settle(processes: list[Process]) -> dict[str, dict[str, Any]]:
     raise AssertionError
 
 
-def write_credentials(directory: Path) -> None:
-    now_ns = time.time_ns()
-    root_key = new_key(secrets.token_bytes(48))
-    root = create_root(root_key, now_ns=now_ns, serial_bytes=secrets.token_bytes(16))
-    for name in NAMES:
-        key = new_key(secrets.token_bytes(48))
-        certificate = issue_certificate(
-            make_signing_request(key),
-            Identity(name, MANAGER, "embedded"),
-            root=root,
-            root_key=key_to_pem(root_key),
-            now_ns=now_ns,
-            serial_bytes=secrets.token_bytes(16),
-        )
-        (directory / f"{name}.pem.json").write_text(json.dumps([certificate, key_to_pem(key), root]))
-
-
-def free_addresses() -> dict[str, str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in NAMES]
-    addresses = {name: "{}:{}".format(*listening.getsockname()) for name, listening in zip(NAMES, sockets, strict=True)}
-    for listening in sockets:
-        listening.close()
-    return addresses
-
-
 def show(found: dict[str, Any], settings: Settings) -> None:
     links = "TLS" if settings.tls else "plain"
     print(f"{settings.commands} commands of {settings.command_bytes} bytes behind, {links} links")
@@ -416,13 +258,14 @@ async def main(arguments: argparse.Namespace, settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="raftswarm-catch-up-") as made:
         directory = Path(made)
         if settings.tls:
-            write_credentials(directory)
-        passed_on = ["--directory", made, "--addresses", json.dumps(free_addresses())]
+            write_credentials(directory, NAMES)
+        passed_on = ["--directory", made, "--addresses", json.dumps(free_addresses(NAMES))]
         passed_on += ["--settings", json.dumps(attrs.asdict(settings))]
-        load_before = os.getloadavg()[0]
-        async with open_processes(passed_on) as processes:
+        load_before = load_average()
+        processes = [Process(name, [sys.executable, __file__, *passed_on, "--member", name]) for name in NAMES]
+        async with running(*processes):
             found = await measure(processes, settings)
-        found |= attrs.asdict(settings) | {"load_before": load_before, "load_after": os.getloadavg()[0]}
+        found |= attrs.asdict(settings) | {"load_before": load_before, "load_after": load_average()}
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:
@@ -468,6 +311,5 @@ if __name__ == "__main__":
         tls=given.tls,
         pause=given.pause,
     )
-    with (Path(tempfile.gettempdir()) / "raftswarm-benchmark.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # One benchmark at a time: they would measure each other.
+    with one_at_a_time():
         trio.run(main, given, chosen)

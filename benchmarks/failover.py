@@ -5,14 +5,14 @@ Three managers on this machine, writes through the Engine API of every manager t
 was accepted. Every acknowledged write is looked for at the end: `lost` must be 0.
 
     python benchmarks/failover.py [--rounds 20] [--pause]
+
+What the engine alone does then is a part of `commits.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import math
-import os
 import statistics
 import tempfile
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from benchmarks.harness.surroundings import load_average, one_at_a_time
 from raftswarm.client import ApiError, EngineClient
 from raftswarm.errors import RaftSwarmError
 from raftswarm.local import LocalNode, LocalSwarm
@@ -132,7 +133,7 @@ async def main(rounds: int, *, pause: bool) -> None:
     timeout = RaftSettings().election_seconds
     directory = Path(tempfile.mkdtemp(prefix="raftswarm-failover-"))
     swarm = LocalSwarm.create(directory, managers=3, workers=0, name_prefix="docker")
-    print(f"load before: {os.getloadavg()[0]:.2f}")
+    print(f"load before: {load_average():.2f}")
     try:
         await swarm.start(*swarm.nodes)
         await swarm.form()
@@ -140,7 +141,7 @@ async def main(rounds: int, *, pause: bool) -> None:
     finally:
         with trio.CancelScope(shield=True):
             await swarm.down()
-    print(f"load after: {os.getloadavg()[0]:.2f}")
+    print(f"load after: {load_average():.2f}")
     kind = "paused" if pause else "killed"
     print(
         f"failover leader={kind} rounds={rounds} election_timeout={timeout * 1000:.0f} ms "
@@ -154,6 +155,5 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--pause", action="store_true", help="pause the leader instead of killing it")
     arguments = parser.parse_args()
-    with (Path(tempfile.gettempdir()) / "raftswarm-benchmark.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # One benchmark at a time: they would measure each other.
+    with one_at_a_time():
         trio.run(lambda: main(arguments.rounds, pause=arguments.pause))

@@ -18,9 +18,11 @@ from tempfile import TemporaryDirectory
 import trio
 
 import raftswarm
+from benchmarks.harness.addresses import free_addresses
+from benchmarks.harness.surroundings import one_at_a_time
 from raftswarm.errors import NotLeader, Overloaded
 
-PORTS = (7641, 7642, 7643)
+HOSTS = ("a", "b", "c")
 IDLE_SECONDS = 5.0
 LOAD_SECONDS = 5.0
 WRITERS = 64
@@ -48,10 +50,8 @@ async def measure(group_count: int, directory: Path) -> None:
     with trio.CancelScope() as until:
         async with AsyncExitStack() as stack:
             hosts = [
-                await stack.enter_async_context(
-                    raftswarm.open_host(directory / f"h{port}", name=f"h{port}", address=f"127.0.0.1:{port}")
-                )
-                for port in PORTS
+                await stack.enter_async_context(raftswarm.open_host(directory / name, name=name, address=address))
+                for name, address in free_addresses(HOSTS).items()
             ]
             members = {host.name: host.address for host in hosts}
             memory_before = resident_kib()
@@ -66,7 +66,7 @@ async def measure(group_count: int, directory: Path) -> None:
                 await find_leader(group)
             await trio.sleep(2)
             memory = resident_kib() - memory_before
-            links = count_links()
+            links = count_links(members.values())
             busy_before = time.process_time()
             await trio.sleep(IDLE_SECONDS)
             idle_share = (time.process_time() - busy_before) / IDLE_SECONDS
@@ -94,10 +94,10 @@ def resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
 
 
-def count_links() -> int:
+def count_links(addresses: Iterable[str]) -> int:
     """Return how many TCP connections there are between the hosts; each has two ends in this process."""
     ends = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
-    ports = {f"{port:04X}" for port in PORTS}
+    ports = {f"{int(address.rpartition(':')[2]):04X}" for address in addresses}
     return sum(end[3] == "01" and end[1].rpartition(":")[2] in ports for end in ends)
 
 
@@ -125,7 +125,7 @@ async def write(groups: Sequence[Sequence[raftswarm.RaftMember]]) -> float:
 def main() -> None:
     """Measure for each number of groups."""
     for group_count in map(int, sys.argv[1:] or ("1", "10", "100")):
-        with TemporaryDirectory() as directory:
+        with one_at_a_time(), TemporaryDirectory() as directory:
             trio.run(measure, group_count, Path(directory))
 
 

@@ -1,0 +1,1 @@
+"""What the benchmarks share: processes to measure, what the kernel says of them, statistics, tables."""

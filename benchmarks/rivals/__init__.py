@@ -1,0 +1,1 @@
+"""The rivals, each set up as it is at its best."""

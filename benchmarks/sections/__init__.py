@@ -1,0 +1,1 @@
+"""One module per question that `commits.py` answers: each measures into plain values, and shows them."""
