@@ -28,9 +28,9 @@ LAST_RETRY_SECONDS: Final = 60.0
 class CompactionPolicy:
     """When to take a snapshot, what to keep behind it, and how fast to send it.
 
-    A snapshot is taken when any of the first three says so, but a large state not before the commands since the last
-    one have so many bytes as `snapshot_growth` says: so all snapshots together cost at most a part of what the log
-    costs, and a start applies at most that much of it. Behind it, the last `keep_entries` entries stay, so that a
+    A snapshot is taken when any of the first three says so; of a large state, for its commands' sake only when those
+    since the last one have as many bytes as `snapshot_growth` says, so that all snapshots together cost at most a part
+    of what the log costs. Behind it, the last `keep_entries` entries stay, so that a
     member that was away for a moment need not be sent the whole state. More of the log stays only for followers that
     answer: what one of them still lacks, or will lack once it has the snapshot that it is being sent, but no more than
     `keep_bytes_for_followers`. A follower that does not answer for an election timeout holds nothing back. Whoever
@@ -114,11 +114,11 @@ class SnapshotSaver:
             return self._began_at + self._patience
         if applied.index <= self._last.index:
             return inf
-        if self._last_bytes > SMALL_STATE_BYTES and self._bytes < self._policy.snapshot_growth * self._last_bytes:
-            return inf
         commands = applied.commands - self._last.commands
         if commands >= self._policy.snapshot_every_commands or self._bytes >= self._policy.snapshot_every_bytes:
-            return -inf
+            is_large = self._last_bytes > SMALL_STATE_BYTES
+            if not is_large or self._bytes >= self._policy.snapshot_growth * self._last_bytes:
+                return -inf
         return self._began_at + self._policy.snapshot_every_seconds
 
     def save(self, snapshot: SnapshotMeta, capture: Capture, now: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import SnapshotSaved, SnapshotSent
 from raftswarm.raft.log_entry import SnapshotMeta

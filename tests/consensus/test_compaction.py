@@ -184,3 +184,25 @@ def test_patience_stays_finite(failures: int) -> None:
         bench.save(100, 0.0)
 
     assert 0.0 < bench.saver.due_at(at(100)) <= LAST_RETRY_SECONDS
+
+
+def test_a_large_state_is_saved_when_the_log_has_grown_by_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftswarm.consensus.compaction.SMALL_STATE_BYTES", 500)
+    bench = Bench()
+    bench.saver.save(at(100), Captured(bytes(600)), 0.0)
+    bench.run_jobs()
+
+    bench.saver.applied(1199)
+    assert bench.saver.due_at(at(300)) == inf
+
+    bench.saver.applied(1)
+    assert bench.saver.due_at(at(300)) == -inf
+
+
+def test_a_large_state_is_saved_in_time_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftswarm.consensus.compaction.SMALL_STATE_BYTES", 500)
+    bench = Bench(CompactionPolicy(snapshot_every_commands=100, snapshot_every_seconds=60))
+    bench.saver.save(at(100), Captured(bytes(600)), 7.0)
+    bench.run_jobs()
+
+    assert bench.saver.due_at(at(300)) == 67.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import Protocol, TypeVar
 
@@ -145,11 +146,13 @@ class Bench:
         self.step(ProposeConfiguration(len(self.proposals) + 1, configuration, 0, transition))
         return self.proposals[-1]
 
-    def save_snapshot(self, *, keep_entries: int = 0, keep_bytes: int = 0) -> SnapshotMeta:
+    def save_snapshot(
+        self, *, keep_entries: int = 0, keep_entries_bytes: float = inf, keep_bytes: int = 0
+    ) -> SnapshotMeta:
         """Save the state that everything applied so far gives."""
         snapshot = self.member.describe_snapshot(self.member.applied_index)
         self.disk.snapshot = snapshot
-        self.step(SnapshotSaved(snapshot, keep_entries, keep_bytes=keep_bytes))
+        self.step(SnapshotSaved(snapshot, keep_entries, keep_entries_bytes, keep_bytes))
         return snapshot
 
     def take(self, kind: type[Kind]) -> list[Kind]:

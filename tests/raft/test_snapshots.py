@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from raftswarm.raft.events import SnapshotSent
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo, SnapshotMeta
+from raftswarm.raft.log_view import ENTRY_OVERHEAD_BYTES
 from raftswarm.raft.messages import AppendEntries, HeartbeatReply, InstallSnapshot, SnapshotReply
 from raftswarm.raft.progress import Stage
 
@@ -335,3 +336,16 @@ def test_a_restart_goes_on_from_snapshot_and_log(make_cluster: MakeCluster) -> N
     cluster.settle()
 
     assert cluster[ALICE].applied[-1].first_command == 11
+
+
+def test_of_the_entries_that_stay_only_so_many_bytes_do(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB)
+    for _ in range(5):
+        bench.propose(bytes(100))
+    bench.write()
+    bench.acknowledge(BOB)
+
+    bench.save_snapshot(keep_entries=10, keep_entries_bytes=2 * (100 + ENTRY_OVERHEAD_BYTES))
+
+    assert bench.member.first_index == bench.member.last_index - 1
