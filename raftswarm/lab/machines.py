@@ -267,7 +267,7 @@ class Machines:
             case Regressed():
                 raise Violation(f"member {member} is told that its disk was set back, which it was not") from error
             case _:
-                raise error
+                raise error.__cause__ if isinstance(error.__cause__, Violation) else error
         self.heap.after(0.0, bury, host, host.process)
 
     def _crash_failed(self, host: Host, process: MemberProcess | None) -> None:

@@ -342,7 +342,7 @@ def test_what_vanished_from_a_disk_is_found_at_the_end() -> None:
     world = CoreWorld(19)
     member = busy(world)
     disk = world.hosts[member].disk
-    disk.lose_name(list(disk.sizes("raft/log"))[0])
+    disk.lose_name(next(iter(disk.sizes("raft/log"))))
 
     with pytest.raises(StorageError):
         scan_durability(world)
