@@ -151,6 +151,8 @@ class Host:
         self.clock = HostClock(parts.heap)
         self.entropy = SeededEntropy(chance)
         self.process: MemberProcess | None = None
+        self.boot = 0
+        """Of its last process."""
         self.configuration = Configuration()
         """The newest that its process had in its log; kept when that is gone."""
         self.is_damaged = False
@@ -216,6 +218,7 @@ class Host:
             snapshot=recovered.snapshot,
             entries=recovered.entries,
         )
+        self.boot = start.boot
         self.process = MemberProcess(self, start, storage, machine)
         return self.process
 
@@ -226,9 +229,10 @@ class Host:
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
         invariants = self.parts.invariants
-        if invariants.may_recover(self.member_id, recovered):
+        knows_boot = recovered.boot > self.boot
+        if knows_boot and invariants.may_recover(self.member_id, recovered):
             return ""
-        if not self.lacks_files and not invariants.may_forget(self.member_id, recovered):
+        if not self.lacks_files and not (knows_boot and invariants.may_forget(self.member_id, recovered)):
             raise Violation(f"19: the disk of {self.member_id} is damaged, and its member does not notice")
         return "less: it remembers less than it had"
 

@@ -24,6 +24,7 @@ from raftswarm.raft.roles import Leader, Transfer
 
 QUESTION_TIMEOUTS = 2
 """For so many election timeouts clients ask who was deposed: it may lead on for one, by its own clock."""
+FIRST_LOOK_SECONDS = 0.001
 LOOK_EVERY_SECONDS = 0.0005
 """Less than it takes to be elected."""
 ANOTHER_PARTITION_SHARE = 0.3
@@ -152,25 +153,26 @@ class LinkPlans:
         if old is None or not others:
             return
         patience = QUESTION_TIMEOUTS * world.settings.election_seconds
-        until = world.now + patience
         yield Interrogate(old, patience)
         ways = [(other, old) for other in others]
         if chance.random() < 0.7:
             yield TransferLeadership(old)
-            while not self._is_heir_told(old):
+            yield FIRST_LOOK_SECONDS
+            while (transfer := self._transfer_of(old)) is not None and not transfer.is_told:
                 yield LOOK_EVERY_SECONDS
-                if world.now > until or world.hosts[old].process is None:
-                    return
+            if transfer is None:
+                return
         else:
             ways += [(old, other) for other in others]
         yield from self._cut(ways)
         yield draw_seconds(chance, self._mix.partition_seconds)
         yield from self._mend(ways)
 
-    def _is_heir_told(self, member: int) -> bool:
+    def _transfer_of(self, member: int) -> Transfer | None:
+        """How far it has come with handing over, if it is at that."""
         process = self._world.hosts[member].process
         match process and process.member.role:
-            case Leader(transfer=Transfer(is_told=True)):
-                return True
+            case Leader(transfer=transfer):
+                return transfer
             case _:
-                return False
+                return None

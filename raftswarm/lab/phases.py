@@ -152,8 +152,9 @@ def _serve(world: CoreWorld, core: list[int] | None, count: int) -> None:
 
 
 def _answer_all(world: CoreWorld, members: list[int]) -> None:
+    calls = [call for member in members for call in world.history.pending_at(member)]
     world.run_until(
-        lambda: not any(world.history.pending_at(member) for member in members),
+        lambda: all(call.ended_at is not None for call in calls),
         within_seconds=CONVERGE_WITHIN_SECONDS,
         what=f"an end of every call to {members}",
     )
