@@ -16,9 +16,10 @@ from raftswarm.errors import DiskFailed, OutcomeUnknown, Regressed, StorageError
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.history import History
-from raftswarm.lab.host import Host, MemberProcess, Parts
+from raftswarm.lab.host import Host, Parts
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
+from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.log_entry import Configuration, MemberInfo

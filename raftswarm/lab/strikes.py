@@ -51,7 +51,8 @@ from raftswarm.lab.fault_events import (
     TransferLeadership,
     Unclog,
 )
-from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, DeathInTurn, Host
+from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
+from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.wire.envelopes import encode_plain
