@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ import attrs
 import trio
 
 from raftswarm.consensus.replica import CompactionPolicy, Replica
-from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
+from raftswarm.consensus.waiting import Bell, ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
@@ -31,7 +32,7 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine, machine_errors
+from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
@@ -73,11 +74,7 @@ class Driver:
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
     ) -> None:
-        """`machine` is restored here from the newest snapshot; the log follows as it is committed anew."""
-        newest = storage.read_snapshot()
-        if newest is not None:
-            with machine_errors(f"while restoring the snapshot up to entry {newest[0].index}"):
-                machine.restore(newest[1])
+        """`machine` has been restored from the newest snapshot; the log follows as it is committed anew."""
         start = StartingState(
             member_id=recovered.member_id,
             cluster=recovered.cluster,
@@ -101,7 +98,14 @@ class Driver:
         self.settings = settings or RaftSettings()
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
-        self._wake = trio.Event()
+        self._bell = Bell()
+        self._comes_last = False
+        """Everybody who was just woken is to have a say before the next turn."""
+        self._deadline = inf
+        self._alarm = trio.CancelScope()
+        """Ends the sleep of whoever rings at the deadline …"""
+        self._alarm_at = inf
+        """… at this time."""
         self.failure: BaseException | None = None
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
@@ -136,8 +140,7 @@ class Driver:
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""
         waiter = ManyWaiter(len(commands))
-        for position, command in enumerate(commands):
-            self.replica.propose(command, waiter.part(position))
+        self.replica.propose_many(commands, waiter)
         return await waiter.wait()
 
     async def read_barrier(self) -> None:
@@ -173,7 +176,7 @@ class Driver:
     async def transfer_leadership(self, to: int = 0) -> None:
         """Hand leadership to that voter, or to the best if it is 0 (3.10); return when it is seen to lead.
 
-        New commands are refused meanwhile, for one election timeout at most. This member may be needed to elect the
+        New commands wait meanwhile, for an election timeout or two at most. This member may be needed to elect the
         other one, so do not stop it earlier.
 
         Raises:
@@ -192,7 +195,7 @@ class Driver:
                 logger.info("member %d stops without handing over: %s", self.member_id, error)
 
     async def wait_gained(self) -> None:
-        """Return when this member leads and has applied all that came before."""
+        """Return when this member leads and has applied all that came before; NotLeader if it has stopped."""
         await self.leadership.wait_until(lambda now: now.is_leader)
 
     async def wait_lost(self) -> None:
@@ -212,31 +215,48 @@ class Driver:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the disk's or the state machine's failure: then nothing more is written."""
-        async with open_helpers() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self.links.run)
-            try:
-                await self._turns()
-            finally:
-                self.replica.shut_down()
-                self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
+        try:
+            async with open_helpers() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.links.run)
+                nursery.start_soon(self._ring_at_deadlines)
+                try:
+                    await self._turns()
+                finally:
+                    self.replica.shut_down()
+                    self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
+        finally:
+            for watched in (self.leadership, self.configuration, self.applied):
+                watched.end("this member has stopped")
 
     async def _turns(self) -> None:
         while True:
-            deadline = self.replica.turn(trio.current_time())
+            self._deadline = self.replica.turn(trio.current_time())
+            if self._deadline < self._alarm_at:
+                self._alarm.deadline = self._alarm_at = self._deadline
             if self.failure is not None:
                 raise self.failure
             if self.replica.applied.commands != self.applied.value:
                 self.applied.set(self.replica.applied.commands)
             if self.replica.member.is_regressed and not self.regressed.value:
                 self.regressed.set(value=True)
-            with trio.CancelScope(deadline=deadline) as late:
-                await self._wake.wait()
-            if late.cancelled_caught:
+            await self._bell.wait()
+            if self._comes_last:
+                self._comes_last = False
+                await trio.lowlevel.checkpoint()
+
+    async def _ring_at_deadlines(self) -> None:
+        """Nearly every turn puts the deadline off, so it is looked at when the time has come, not when it changes."""
+        while True:
+            self._alarm_at = self._deadline
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
+                await trio.sleep_forever()
+            if trio.current_time() >= self._deadline:
                 # What waited in the sockets while we were held up counts as heard before the timer.
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
-            self._wake = trio.Event()
+                self._deadline = inf
+                self._bell.ring()
 
     # What the replica asks for.
 
@@ -287,14 +307,23 @@ class Driver:
         """Log what the core has to say."""
         logger.info("member %d: %s", self.member_id, sentence)
 
+    def flush(self) -> None:
+        """Let what was posted leave."""
+        self.links.flush()
+
     def wake(self) -> None:
         """Take the next turn."""
-        self._wake.set()
+        self._bell.ring()
+
+    def wake_last(self) -> None:
+        """Take the next turn when everybody who was just answered has had a say."""
+        self._comes_last = True
+        self._bell.ring()
 
     def failed(self, error: BaseException) -> None:
         """End `run` with this error."""
         self.failure = error
-        self._wake.set()
+        self._bell.ring()
 
     # What the links tell.
 

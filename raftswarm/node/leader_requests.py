@@ -5,6 +5,7 @@ The words are Docker's (SWARM 12.8, 15). A write whose answer was lost is never 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
@@ -24,12 +25,13 @@ from raftswarm.manager.control.requests import (
     ListServices,
     ListTasks,
     decode_answer,
-    encode,
+    encode_request,
 )
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.ready import Leadership
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.wire.requests import AnyAnswer, AnyRequest, Control, Controlled
+from raftswarm.world.slices import run_sliced
 
 T = TypeVar("T")
 
@@ -91,9 +93,9 @@ class LeaderRequests:
             return await self.answer_here(request)
 
         async def there(address: str) -> AnyControlAnswer:
-            answer = await self._calls.call(address, Control(body=encode(request)))
+            answer = await self._calls.call(address, Control(body=encode_request(request)))
             assert isinstance(answer, Controlled), "the codec pairs answers with requests"
-            return decode_answer(answer.body)
+            return await run_sliced(decode_answer(answer.body))
 
         return await self._by_leader(here, there, may_repeat=may_repeat)
 
@@ -156,8 +158,9 @@ class LeaderRequests:
         raise LinkClosed("another manager leads now")
 
     async def _give_up_when_superseded(self, seen: Leadership, patience: trio.CancelScope) -> None:
-        await self._member.leadership.wait_until(lambda now: now.leader not in (0, seen.leader))
-        patience.cancel()
+        with contextlib.suppress(NotLeader):  # Our own member has stopped; the leader's answer may still come.
+            await self._member.leadership.wait_until(lambda now: now.leader not in (0, seen.leader))
+            patience.cancel()
 
     async def _wait_for_another_leader_than(self, seen: Leadership) -> None:
         """Wait a moment for a leader that is known to be ready or gone; longer while there is none."""

@@ -6,7 +6,7 @@ stopped, voters campaign in the order that the leader itself last published, wit
 
 from __future__ import annotations
 
-from raftswarm.raft import leases, replication
+from raftswarm.raft import leases, replication, succession
 from raftswarm.raft.core import Core, LeaderHint
 from raftswarm.raft.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
 from raftswarm.raft.quorum import VoteResult
@@ -35,7 +35,7 @@ def ask_for_pre_votes(core: Core) -> None:
         case _:
             lost_leader = 0
     hint = core.fresh_hint
-    deadline = core.draw_hint_retry() if hint else core.draw_election_timeout()
+    deadline = core.draw_retry() if hint else core.draw_election_timeout()
     role = PreCandidate(deadline=deadline, lost_leader=lost_leader, votes={core.id: True})
     core.become(role)
     for voter in core.other_voters:
@@ -69,8 +69,9 @@ def campaign(core: Core, *, transfer: bool = False) -> None:
     """Begin a term and ask for votes in it (5.2). The own vote counts when it is durable, like all others."""
     assert core.may_vote
     assert transfer or not leases.is_promised(core), "timers are longer than promises"
+    lost_leader = core.role.lost_leader if isinstance(core.role, PreCandidate) else 0
     core.set_hard_state(core.term + 1, voted_for=core.id)
-    core.become(Candidate(deadline=core.draw_election_timeout(), votes={}))
+    core.become(Candidate(deadline=core.draw_election_timeout(), lost_leader=lost_leader, votes={}))
     core.note(f"asks for votes in term {core.term}")
     core.send_when_written(VoteReply(sender=core.id, to=core.id, term=core.term, boot=core.boot, granted=True))
     for voter in core.other_voters:
@@ -92,16 +93,16 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
     """A voter answered, or our own vote is on disk."""
     role.votes[reply.sender] = reply.granted
     votes = dict(role.votes)
-    if core.fresh_hint:
-        votes.setdefault(core.fresh_hint, False)  # Whoever has stopped will not vote: do not wait for it.
+    gone = core.fresh_hint or role.lost_leader
+    if gone:
+        votes.setdefault(gone, False)  # Whoever has stopped, or is silent, will not vote: do not wait for it.
     match core.quorum.vote_result(votes):
         case VoteResult.WON:
             core.note(f"leads term {core.term} with the votes of {sorted(v for v, yes in votes.items() if yes)}")
             core.hint = None
             replication.lead(core)
         case VoteResult.LOST:
-            deadline = core.draw_hint_retry() if core.fresh_hint else role.deadline
-            core.become(Follower(deadline=deadline))
+            core.become(Follower(deadline=core.draw_retry() if gone else role.deadline))
         case VoteResult.PENDING:
             pass
 
@@ -122,8 +123,7 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
         request.term == core.term and core.leader == 0 and core.voted_for in {0, request.sender}
     )
     granted = is_free and not is_sticky(core, request) and _deserves_vote(core, request)
-    if granted and core.fresh_hint and isinstance(core.role, Follower):
-        core.role.deadline = max(core.role.deadline, core.draw_hint_retry())  # Leave it the time to win.
+    _order_campaigns(core, request, granted=granted)
     core.send(
         PreVoteReply(
             sender=core.id,
@@ -133,6 +133,26 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
             granted=granted,
         )
     )
+
+
+def _order_campaigns(core: Core, request: PreVote, *, granted: bool) -> None:
+    """Of two who want to lead let one campaign: the one with the better log, of equal ones who has the lower id.
+
+    Otherwise each might vote for itself.
+    """
+    is_up_to_date = core.log.is_up_to_date(request.last_term, request.last_index)
+    is_better = is_up_to_date and (request.last_term, request.last_index) != (core.log.last_term, core.log.last_index)
+    match core.role:
+        case PreCandidate() if granted and (is_better or request.sender < core.id):
+            core.become(Follower(deadline=core.draw_retry()))
+        case Follower(leader=leader) as role if 0 != leader == request.leader_hint != core.fresh_hint:
+            role.asked = request
+        case Follower() as role if granted and core.fresh_hint:
+            role.deadline = max(role.deadline, core.draw_retry())  # Leave it the time to win.
+        case Follower() as role if not is_up_to_date and not is_sticky(core, request) and _may_campaign(core):
+            role.deadline = min(role.deadline, core.now + core.draw_hint_spread())  # It cannot win without us.
+        case _:
+            pass
 
 
 def answer_vote(core: Core, request: RequestVote) -> None:
@@ -161,8 +181,7 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
         return False
     if leases.is_promised(core):
         return True
-    shares_hint = request.leader_hint != 0 and request.leader_hint == core.fresh_hint
-    if shares_hint or not core.settings.check_quorum:
+    if _shares_hint(core, request) or not core.settings.check_quorum:
         return False
     match core.role:
         case Leader():
@@ -171,6 +190,10 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
             return leader != 0 and core.now - core.heard_leader_at < core.settings.election_seconds
         case _:
             return False
+
+
+def _shares_hint(core: Core, request: PreVote | RequestVote) -> bool:
+    return request.leader_hint != 0 and request.leader_hint == core.fresh_hint
 
 
 def _deserves_vote(core: Core, request: PreVote | RequestVote) -> bool:
@@ -182,15 +205,21 @@ def hear_stopped(core: Core, peer: int) -> None:
     if core.settings.lease_reads:
         return
     match core.role:
-        case Follower(leader=leader, successors=successors) if leader == peer != 0:
-            order = [successor for successor in successors if successor != peer]
+        case Follower(leader=leader, successors=successors, asked=asked) if leader == peer != 0:
+            pass
         case PreCandidate(lost_leader=leader) if leader == peer != 0:
-            order = []
+            successors, asked = (), None
         case _:
             return
     core.hint = LeaderHint(peer, core.now + core.settings.election_seconds)
-    if core.may_lead and not core.is_regressed:
-        rank = order.index(core.id) if core.id in order else len(order)
-        spread = core.chance.random() * core.settings.hint_spread_seconds
-        wait = rank * core.settings.hint_rank_seconds + spread
+    if _may_campaign(core):
+        place = succession.place_after(core, peer, successors)
+        # Whoever is first waits for nobody; a spread keeps the others apart, should their links be of unequal speed.
+        wait = place * core.settings.hint_rank_seconds + core.draw_hint_spread() if place else 0.0
         core.role.deadline = min(core.role.deadline, core.now + wait)
+    if asked is not None:
+        answer_pre_vote(core, asked)  # Its sender knew before us, and would ask again only after a while.
+
+
+def _may_campaign(core: Core) -> bool:
+    return core.may_lead and not core.is_regressed

@@ -23,14 +23,14 @@ def lead(core: Core) -> None:
     """Begin to lead, with a blank entry: only behind one of its own term may a leader count earlier ones (5.4.2, 8)."""
     assert isinstance(core.role, Candidate)
     log = core.log
-    tail = log.entries(core.commit_index + 1, log.last_index)
     role = Leader(
         deadline=core.now + core.settings.heartbeat_seconds,
         began_at=core.now,
         first_index=log.last_index + 1,
         progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
-        uncommitted_bytes=sum(map(weigh, tail)),
+        uncommitted_bytes=log.weigh_between(core.commit_index + 1, log.last_index),
+        commit_before=core.commit_index,
     )
     core.become(role)
     append(core, role, EntryKind.BLANK)
@@ -55,9 +55,14 @@ def propose(core: Core, event: Propose) -> None:
 
 
 def proposal_room(core: Core) -> float:
-    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way."""
+    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way.
+
+    None fit while it is decided who leads next: what waits is taken then, or told whom to ask.
+    """
+    if transfer.is_under_way(core):
+        return 0
     match core.role:
-        case Leader(uncommitted_bytes=waiting, transfer=None) if waiting:
+        case Leader(uncommitted_bytes=waiting) if waiting:
             return core.settings.uncommitted_bytes - waiting
         case _:
             return inf
@@ -118,8 +123,14 @@ def follow_configuration(core: Core, role: Leader) -> None:
 # What a leader sends.
 
 
-def send_entries(core: Core, role: Leader) -> None:
-    """Send every follower what it lacks and may have, and news of the commit index."""
+def send_entries(core: Core, role: Leader, *, at_once: bool = False) -> None:
+    """Send every follower what it lacks and may have, and news of the commit index.
+
+    The newest news wait for the next turn, unless they are to go at once: whoever proposed what is committed now may
+    have more to propose, and then they go with that.
+    """
+    told_at_once = core.commit_index if at_once else role.commit_before
+    role.has_news = False
     for peer, progress in role.progress.items():
         match progress.stage:
             case Stage.PROBE if not progress.paused:
@@ -127,8 +138,14 @@ def send_entries(core: Core, role: Leader) -> None:
                     progress.probe_sent(core.now)
             case Stage.REPLICATE:
                 _fill_window(core, role, peer, progress)
+                if progress.next_index > core.log.last_index and progress.commit_sent < core.commit_index:
+                    if progress.commit_sent < told_at_once:
+                        _send_append(core, role, peer, progress, 0)
+                    else:
+                        role.has_news = True
             case _:
                 pass
+    role.commit_before = core.commit_index
 
 
 def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> None:
@@ -141,8 +158,6 @@ def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> Non
             return
         if not _send_append(core, role, peer, progress, min(room, settings.append_message_bytes)):
             return
-    if progress.commit_sent < core.commit_index:
-        _send_append(core, role, peer, progress, 0)
 
 
 def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_bytes: int) -> bool:
@@ -182,7 +197,7 @@ def pass_time(core: Core, role: Leader) -> None:
     reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
-    role.deadline = core.now + core.settings.heartbeat_seconds
+    role.deadline = core.next_heartbeat()
     send_heartbeats(core, role)
 
 
@@ -244,7 +259,8 @@ def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int
     if progress.snapshot is not None and match_index >= min(progress.snapshot.index, core.log.first_index - 1):
         progress.probe()  # It has the snapshot, or needs none any more.
     progress.acknowledge(match_index, core.now)
-    advance_commit(core, role)
+    if match_index > core.commit_index:
+        advance_commit(core, role)
 
 
 def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
@@ -291,6 +307,8 @@ def may_commit_by_counting(log: LogView, index: int, *, commit_index: int, term:
 
 def advance_commit(core: Core, role: Leader) -> None:
     """Commit what a quorum has durably."""
+    if core.commit_index == core.log.last_index:
+        return
 
     def durable_at(member: int) -> int:
         if member == core.id:
@@ -302,7 +320,7 @@ def advance_commit(core: Core, role: Leader) -> None:
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
         return
     decides_change = core.commit_index < core.log.configuration_index <= index
-    role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
+    role.uncommitted_bytes -= core.log.weigh_between(core.commit_index + 1, index)
     core.commit_to(index)
     if decides_change:
         _conclude_change(core, role)
@@ -312,7 +330,7 @@ def _conclude_change(core: Core, role: Leader) -> None:
     """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
     if core.is_voter and role.progress.keys() == {*core.peers}:
         return  # Nobody goes.
-    send_entries(core, role)
+    send_entries(core, role, at_once=True)
     if core.is_voter:
         follow_configuration(core, role)
     else:

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from raftswarm.raft.messages import PreVote
 from raftswarm.raft.progress import Progress
 from raftswarm.raft.read_queue import ReadQueue
 
@@ -21,6 +22,8 @@ class Follower:
     """0 when unknown."""
     successors: tuple[int, ...] = ()
     """In which order the leader wants voters to campaign when it has stopped."""
+    asked: PreVote | None = None
+    """Somebody holds that the leader has stopped: to be answered again if we come to know it too."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -40,6 +43,8 @@ class Candidate:
 
     deadline: float
     """When to give this election up."""
+    lost_leader: int
+    """As the pre-candidate had it."""
     votes: dict[int, bool]
     """Its own vote is among them once it is durable."""
 
@@ -68,6 +73,10 @@ class Leader:
     successors: tuple[int, ...]
     """Other voters, best log first."""
     uncommitted_bytes: int
+    commit_before: int
+    """What was committed when a turn last ended."""
+    has_news: bool = False
+    """Somebody has yet to be told what is committed now."""
     reads: ReadQueue = attrs.field(factory=ReadQueue)
     lease_from: float = -inf
     """When the newest heartbeats left that a quorum has answered."""

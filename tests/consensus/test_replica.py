@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftswarm.consensus import replica
+from raftswarm.consensus import proposals, replica
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
@@ -55,8 +55,8 @@ def test_a_command_longer_than_the_tail_may_be_goes_alone() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(10, 10_000), (10_000, 50)], ids=["commands", "bytes"])
 def test_only_a_full_queue_refuses(monkeypatch: pytest.MonkeyPatch, count: int, size: int) -> None:
-    monkeypatch.setattr(replica, "MAX_WAITING_COMMANDS", count)
-    monkeypatch.setattr(replica, "MAX_WAITING_BYTES", size)
+    monkeypatch.setattr(proposals, "MAX_WAITING_COMMANDS", count)
+    monkeypatch.setattr(proposals, "MAX_WAITING_BYTES", size)
     world = CoreWorld(3)
     leader = lead(world)
 
@@ -129,6 +129,36 @@ def test_who_asks_for_a_transfer_learns_who_leads() -> None:
     finish(world, wish)
 
     assert (wish.error, wish.result) == (None, heir)
+
+
+def test_commands_wait_for_the_end_of_a_transfer_and_are_told_who_leads() -> None:
+    world = CoreWorld(8)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+
+    wish = world.transfer_leadership(heir)
+    command = world.propose(b"late", member=leader)
+    finish(world, wish, command)
+
+    assert wish.error is None
+    assert isinstance(command.error, NotLeader)
+    assert command.error.leader == heir
+
+
+def test_commands_wait_for_a_transfer_that_fails_and_take_effect() -> None:
+    world = CoreWorld(9)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+    world.crash(heir, power_lost=True)
+
+    wish = world.transfer_leadership(heir)
+    command = world.propose(b"late", member=leader)
+    finish(world, wish, command)
+
+    assert isinstance(wish.error, TransferFailed)
+    assert command.error is None
+    assert command.ended_at is not None
+    assert command.ended_at - command.invoked_at < 1.2 * T
 
 
 def test_a_transfer_to_who_is_away_fails_in_time() -> None:
@@ -313,7 +343,7 @@ def test_a_snapshot_of_what_is_committed_needs_no_data_and_is_answered() -> None
 def test_who_waits_for_what_a_snapshot_stands_for_learns_that_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deposed leader is slow to apply what it committed, and gets the state of all that from its successor."""
     monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
-    monkeypatch.setattr(replica, "MAX_BATCH_COMMANDS", 1)
+    monkeypatch.setattr(proposals, "MAX_BATCH_COMMANDS", 1)
     compaction = CompactionPolicy(snapshot_every_commands=1, keep_entries=0, keep_bytes_for_followers=0)
     world = CoreWorld(15, compaction=compaction)
     old = lead(world)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from raftswarm.raft.events import PeerConnected, PeerUnreachable, Propose, Receive
+from raftswarm.raft.events import PeerConnected, PeerUnreachable, Propose, Receive, TimePassed
 from raftswarm.raft.log_entry import Batch, Entry, EntryKind, HardState
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply, PreVoteReply, VoteReply
 from raftswarm.raft.progress import Stage
@@ -161,7 +162,7 @@ def test_an_earlier_terms_entry_is_not_committed_by_counting(make_bench: MakeBen
     assert bench.member.commit_index == 3
 
 
-def test_followers_learn_of_a_commit_at_once(make_bench: MakeBench) -> None:
+def test_followers_learn_of_a_commit_in_the_next_turn(make_bench: MakeBench) -> None:
     bench = make_bench()
     bench.lead(BOB, CAROL)
     bench.propose(b"x")
@@ -169,9 +170,27 @@ def test_followers_learn_of_a_commit_at_once(make_bench: MakeBench) -> None:
     bench.sent.clear()
 
     bench.acknowledge(BOB)
+    assert bench.take(AppendEntries) == [], "whoever proposed it may have more, and that takes the news along"
+    assert bench.member.has_news
+    bench.step(TimePassed())
 
     news = bench.take(AppendEntries)
     assert [(message.to, message.commit, message.entries) for message in news] == [(BOB, 2, ()), (CAROL, 2, ())]
+    assert not bench.member.has_news
+
+
+def test_news_of_a_commit_that_waited_travel_with_entries(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB, CAROL)
+    bench.propose(b"x")
+    bench.write()
+    bench.acknowledge(BOB)
+    bench.sent.clear()
+
+    bench.propose(b"y")
+
+    assert [(m.to, m.commit, len(m.entries)) for m in bench.take(AppendEntries)] == [(BOB, 2, 1), (CAROL, 2, 1)]
+    assert not bench.member.has_news
 
 
 def test_news_of_a_commit_travel_with_entries_when_there_are_some(make_bench: MakeBench) -> None:
@@ -270,6 +289,43 @@ def test_an_unreachable_follower_gets_nothing_until_it_is_heard_from(make_bench:
     assert indexes(bench.take(AppendEntries), BOB) == [[2]]
 
 
+def beats(bench: Bench, count: int) -> list[float]:
+    """When a leader that Bob follows sends so many rounds of heartbeats."""
+    moments: list[float] = []
+    while len(moments) < count:
+        bench.time_out()
+        if bench.take(Heartbeat):
+            moments.append(bench.now)
+        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=bench.member.term))
+    return moments
+
+
+def test_leaders_of_many_groups_send_their_heartbeats_at_the_same_moments(make_bench: MakeBench) -> None:
+    leaders = [make_bench(seed=seed) for seed in range(5)]
+    for bench in leaders:
+        bench.lead(BOB)
+    latest = max(bench.now for bench in leaders) + 0.2
+
+    later = [[moment for moment in beats(bench, 30) if moment >= latest][:10] for bench in leaders]
+
+    assert later == [later[0]] * 5
+
+
+def test_heartbeats_are_never_much_further_apart_than_their_interval(make_bench: MakeBench) -> None:
+    for interval in (0.1, 0.05, 1 / 3, 0.07):
+        bench = make_bench(settings=RaftSettings(heartbeat_seconds=interval))
+        bench.lead(BOB)
+
+        first, second, *others = beats(bench, 200)
+
+        assert 0 < second - first <= 1.01 * interval
+        assert all(0.9 * interval <= gap <= 1.01 * interval for gap in gaps([second, *others]))
+
+
+def gaps(moments: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(moments)]
+
+
 def test_a_new_link_begins_with_a_probe(make_bench: MakeBench) -> None:
     bench = make_bench()
     bench.lead(BOB)
@@ -322,6 +378,7 @@ def test_a_late_refusal_changes_nothing(make_bench: MakeBench) -> None:
         bench.propose(b"x")
     bench.write()
     bench.acknowledge(BOB)
+    bench.step(TimePassed())
     bench.sent.clear()
 
     bench.receive(AppendReply(sender=BOB, to=ALICE, term=1, success=False, match_index=2, conflict_index=1))
