@@ -137,7 +137,7 @@ class FlipBit(AnyFault, frozen=True):
 
     member: int
     place: float
-    """Where, as a share of all that is written there."""
+    """Where, as a share of all its files and of what is written in the one that is hit."""
 
 
 class Misdirect(AnyFault, frozen=True):

@@ -99,7 +99,9 @@ class Host:
         self.lacks_files = False
         """It lost a file: without the newest, no other can tell that there was one."""
         self.is_set_back = False
-        """It runs on an old copy of its disk."""
+        """It runs on an old copy of its disk …"""
+        self.is_noticed = False
+        """… and was told so."""
         self.is_lost = False
         """It is gone for good."""
         self.copy: tuple[int, Configuration, SimulatedDisk] | None = None

@@ -213,6 +213,7 @@ class Machines:
         self.invariants.lost(member)
         if self.suspect == member:
             self.suspect = None
+            self.outcomes["regressed" if host.is_noticed else "set back, and not noticed yet"] += 1
 
     def may_lose(self, member: int) -> bool:
         """Tell whether, without it, every configuration in force or on its way keeps a whole majority of its voters."""
@@ -260,7 +261,7 @@ class Machines:
             case DiskFailed() | PowerLost():
                 bury = self._crash_failed
             case Regressed() if host.is_set_back:
-                self.outcomes["regressed"] += 1
+                host.is_noticed = True
                 bury = self._lose_failed
             case StorageError() if host.is_damaged:
                 self.outcomes["refused while running"] += 1

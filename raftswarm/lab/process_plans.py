@@ -26,6 +26,11 @@ MAX_MESSAGES_OF_A_TURN = 5
 STORM_CRASHES = 8
 
 
+def _draw_calls(chance: Random) -> int:
+    """Draw how far a disk job gets: most have few calls, and between a write and its sync is the best place to die."""
+    return int(MAX_CALLS_OF_A_JOB * chance.random() ** 2)
+
+
 class ProcessPlans:
     """Draws from a mix."""
 
@@ -55,13 +60,13 @@ class ProcessPlans:
         if chance.random() < self._mix.turn_crash_share:
             yield CrashInTurn(member, chance.randint(1, MAX_MESSAGES_OF_A_TURN), tearing)
         else:
-            yield Crash(member, chance.randrange(MAX_CALLS_OF_A_JOB), tearing)
+            yield Crash(member, _draw_calls(chance), tearing)
         yield draw_seconds(chance, self._mix.down_seconds)
         yield from self._start(chance, member)
 
     def _crash_all(self, chance: Random) -> Plan:
         for member in self._world.running:
-            yield Crash(member, chance.randrange(MAX_CALLS_OF_A_JOB), draw_tearing(chance, self._mix.power_share))
+            yield Crash(member, _draw_calls(chance), draw_tearing(chance, self._mix.power_share))
         yield draw_seconds(chance, self._mix.down_seconds)
         for member in list(self._world.hosts):
             yield from self._start(chance, member)
@@ -71,7 +76,7 @@ class ProcessPlans:
         member = pick(self._world, chance)
         for _ in range(chance.randint(2, STORM_CRASHES) if member is not None else 0):
             assert member is not None
-            yield Crash(member, chance.randrange(MAX_CALLS_OF_A_JOB), draw_tearing(chance, self._mix.power_share))
+            yield Crash(member, _draw_calls(chance), draw_tearing(chance, self._mix.power_share))
             yield chance.random() * 0.1
             yield from self._start(chance, member)
             yield chance.random() * 0.2

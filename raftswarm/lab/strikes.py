@@ -215,13 +215,12 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
 
 
 def _flip_bit(host: Host, place: float) -> None:
-    sizes = host.disk.sizes(RAFT_DIRECTORY)
-    offset = int(place * 8 * sum(sizes.values()))
-    for path, size in sizes.items():
-        if offset < 8 * size:
-            host.disk.flip_bit(path, offset // 8, offset % 8)
-            return
-        offset -= 8 * size
+    """Every file is as likely: the newest of the log is short, and the one where damage looks like a torn end."""
+    sizes = [(path, size) for path, size in host.disk.sizes(RAFT_DIRECTORY).items() if size]
+    where = place * len(sizes)
+    path, size = sizes[int(where)]
+    bit = int((where - int(where)) * 8 * size)
+    host.disk.flip_bit(path, bit // 8, bit % 8)
 
 
 def _put_back(world: CoreWorld, host: Host) -> bool:
