@@ -129,9 +129,18 @@ class History:
             self.last_acknowledged_command = max(self.last_acknowledged_command, applied.command_number)
 
     @property
+    def acknowledged_index(self) -> int:
+        """How far the log is known to clients."""
+        return self._acknowledged_index
+
+    @property
     def pending(self) -> int:
         """How many calls have no answer yet."""
         return len(self._pending)
+
+    def has_pending(self, kind: CallKind) -> bool:
+        """Tell whether a call of that kind has no answer yet."""
+        return any(call.kind == kind for call in self._pending.values())
 
     def pending_at(self, member: int) -> list[Call]:
         """Calls to that member that have no answer yet."""

@@ -41,15 +41,14 @@ class Violation(AssertionError):
     """An invariant does not hold: a bug in the engine, or in the world."""
 
 
-@attrs.frozen
-class MemberView:
+class MemberView(msgspec.Struct, frozen=True):
     """What a member says of itself after a turn."""
 
     term: int
     commit_index: int
     last_index: int
     configuration: Configuration
-    progress: Mapping[int, Progress] = attrs.Factory(dict)
+    progress: Mapping[int, Progress] = msgspec.field(default_factory=dict)
     """Of its followers, if it leads."""
 
 
@@ -71,6 +70,12 @@ class _Watched:
     configuration: Configuration = Configuration()
     configuration_indexes: list[int] = attrs.Factory(list)
     """Where the configurations of its log are."""
+    covered: tuple[int, int] = (0, 0)
+    """Term and last index that something behind them on disk vouches for: all but the last write, or all of it."""
+    is_lost: bool = False
+    """Its disk no longer holds what it acknowledged."""
+    once_held: LogImage = attrs.Factory(LogImage)
+    """What it acknowledged before its disk was set back: that may have been counted since."""
 
 
 class Invariants:
@@ -108,10 +113,7 @@ class Invariants:
     def started(self, member: int, recovered: Recovered) -> None:
         """A member came back: its disk holds what was durable, and at most the job under way besides (8)."""
         watched = self._members[member]
-        candidates = [watched.durable]
-        for step in watched.unfinished:
-            candidates.append(candidates[-1].copy())
-            step(candidates[-1])
+        candidates = self._candidates(watched)
         for image in candidates:
             if image.is_same_as(recovered):
                 break
@@ -122,6 +124,7 @@ class Invariants:
             )
         watched.durable = image
         watched.unfinished.clear()
+        self.disk_marked(member)  # The segment that a start begins names the last record before it.
         watched.memory = LogImage.of(recovered.snapshot, recovered.entries)
         watched.leads = 0
         configurations = [entry.index for entry in recovered.entries if entry.kind is EntryKind.CONFIGURATION]
@@ -130,6 +133,37 @@ class Invariants:
         watched.commit_index = watched.handed_out = watched.applied_index = recovered.snapshot.index
         for entry, previous in zip(recovered.entries[1:], recovered.entries, strict=False):
             self._check_matching(member, entry, previous.term)
+
+    @staticmethod
+    def _candidates(watched: _Watched) -> list[DurableImage]:
+        candidates = [watched.durable]
+        for step in watched.unfinished:
+            candidates.append(candidates[-1].copy())
+            step(candidates[-1])
+        return candidates
+
+    def may_recover(self, member: int, recovered: Recovered) -> bool:
+        """Tell whether a start may find this."""
+        return any(image.is_same_as(recovered) for image in self._candidates(self._members[member]))
+
+    def may_forget(self, member: int, recovered: Recovered) -> bool:
+        """Tell whether a damaged disk may say this: it lacks no more than a last write for which nothing vouches."""
+        term, index = self._members[member].covered
+        log = LogImage.of(recovered.snapshot, recovered.entries)
+        return recovered.hard_state.term >= term and log.last_index >= index
+
+    def set_back(self, member: int, recovered: Recovered) -> None:
+        """Its disk was set back to this, and the cluster has to find that out."""
+        log = LogImage.of(recovered.snapshot, recovered.entries)
+        watched = self._members[member]
+        watched.once_held = watched.durable.log
+        watched.durable = DurableImage(recovered.hard_state, log, recovered.snapshot)
+        watched.unfinished.clear()
+        watched.is_lost = True
+
+    def lost(self, member: int) -> None:
+        """It is gone for good; what it held while it was there may still have been counted on."""
+        self._members[member].is_lost = True
 
     # The disk.
 
@@ -144,13 +178,21 @@ class Invariants:
     def disk_step_ends(self, member: int) -> None:
         """All steps that began are durable."""
         watched = self._members[member]
-        before = watched.durable.snapshot.index
+        durable = watched.durable
+        before = durable.snapshot.index
+        term, last_index = durable.hard_state.term, durable.log.last_index
         for step in watched.unfinished:
-            step(watched.durable)
+            step(durable)
         watched.unfinished.clear()
-        after = watched.durable.snapshot.index
+        after = durable.snapshot.index
+        watched.covered = (term, min(last_index, durable.log.last_index))
         if after < before:
             raise Violation(f"8: the snapshot of member {member} went back from {before} to {after}")
+
+    def disk_marked(self, member: int) -> None:
+        """Something on disk now vouches for all that is there."""
+        durable = self._members[member].durable
+        self._members[member].covered = (durable.hard_state.term, durable.log.last_index)
 
     # Turns.
 
@@ -200,9 +242,10 @@ class Invariants:
         """What a follower acknowledged it keeps while it is in that leader's term."""
         if progress.next_index <= progress.match_index:
             raise Violation(f"11: {member} is to send {peer} entry {progress.next_index}, which it has: {progress}")
-        durable = self._members[peer].durable if peer in self._members else None
-        if durable is None or durable.hard_state.term != term:
+        watched = self._members.get(peer)
+        if watched is None or watched.is_lost or watched.durable.hard_state.term != term:
             return
+        durable = watched.durable
         if progress.match_index > durable.log.last_index:
             raise Violation(f"11: {member} counts on {progress.match_index} at {peer}, {_describe_image(durable)}")
 
@@ -245,7 +288,9 @@ class Invariants:
 
     def _has_durably(self, member: int, entry: Entry) -> bool:
         watched = self._members.get(member)
-        return watched is not None and watched.durable.log.holds(entry.index, entry.term)
+        if watched is None:
+            return False
+        return watched.durable.log.holds(entry.index, entry.term) or watched.once_held.holds(entry.index, entry.term)
 
     def _check_write(self, member: int, watched: _Watched, ready: Ready, write: Write) -> None:
         memory = watched.memory

@@ -50,6 +50,11 @@ class WitnessedMember(Member):
         self._invariants.handed_out(self.id, ready, view)
         return ready
 
+    def known_boot(self, peer: int) -> int:
+        """Return the newest start of a peer that this one remembers, or 0."""
+        known = self._core.acquaintances.get(peer)
+        return 0 if known is None else known.boot
+
 
 class WitnessedStorage(MemberStorage):
     """Storage whose every completed call is on record; what a crash cuts short may be there or not."""
@@ -110,6 +115,7 @@ class WitnessedStorage(MemberStorage):
     def mark(self) -> None:
         """Cover the log's end."""
         self._storage.mark()
+        self._invariants.disk_marked(self._member)
 
     def compact(self, first_index: int) -> None:
         """Drop what lies before."""
@@ -118,6 +124,7 @@ class WitnessedStorage(MemberStorage):
     def close(self) -> None:
         """Mark and close."""
         self._storage.close()
+        self._invariants.disk_marked(self._member)
 
 
 def _wrote(write: Write, image: DurableImage) -> None:
