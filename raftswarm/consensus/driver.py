@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ import attrs
 import trio
 
 from raftswarm.consensus.replica import CompactionPolicy, Replica
-from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
+from raftswarm.consensus.waiting import Bell, ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
 from raftswarm.raft.events import (
@@ -101,7 +102,12 @@ class Driver:
         self.settings = settings or RaftSettings()
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
-        self._wake = trio.Event()
+        self._bell = Bell()
+        self._comes_last = False
+        """Everybody who was just woken is to have a say before the next turn."""
+        self._deadline = inf
+        self._alarm = trio.CancelScope(deadline=inf)
+        """Ends the sleep of whoever rings at the deadline."""
         self.failure: BaseException | None = None
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
@@ -136,8 +142,7 @@ class Driver:
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""
         waiter = ManyWaiter(len(commands))
-        for position, command in enumerate(commands):
-            self.replica.propose(command, waiter.part(position))
+        self.replica.propose_many(commands, waiter)
         return await waiter.wait()
 
     async def read_barrier(self) -> None:
@@ -215,6 +220,7 @@ class Driver:
         async with open_helpers() as nursery:
             self._nursery = nursery
             nursery.start_soon(self.links.run)
+            nursery.start_soon(self._ring_at_deadlines)
             try:
                 await self._turns()
             finally:
@@ -223,20 +229,30 @@ class Driver:
 
     async def _turns(self) -> None:
         while True:
-            deadline = self.replica.turn(trio.current_time())
+            self._deadline = self.replica.turn(trio.current_time())
+            self._alarm.deadline = min(self._alarm.deadline, self._deadline)
             if self.failure is not None:
                 raise self.failure
             if self.replica.applied.commands != self.applied.value:
                 self.applied.set(self.replica.applied.commands)
             if self.replica.member.is_regressed and not self.regressed.value:
                 self.regressed.set(value=True)
-            with trio.CancelScope(deadline=deadline) as late:
-                await self._wake.wait()
-            if late.cancelled_caught:
+            await self._bell.wait()
+            if self._comes_last:
+                self._comes_last = False
+                await trio.lowlevel.checkpoint()
+
+    async def _ring_at_deadlines(self) -> None:
+        """Nearly every turn puts the deadline off, so it is looked at when the time has come, not when it changes."""
+        while True:
+            with trio.CancelScope(deadline=self._deadline) as self._alarm:
+                await trio.sleep_forever()
+            if trio.current_time() >= self._deadline:
                 # What waited in the sockets while we were held up counts as heard before the timer.
                 await trio.lowlevel.checkpoint()
                 await trio.lowlevel.checkpoint()
-            self._wake = trio.Event()
+                self._deadline = inf
+                self._bell.ring()
 
     # What the replica asks for.
 
@@ -287,14 +303,23 @@ class Driver:
         """Log what the core has to say."""
         logger.info("member %d: %s", self.member_id, sentence)
 
+    def flush(self) -> None:
+        """Let what was posted leave."""
+        self.links.flush()
+
     def wake(self) -> None:
         """Take the next turn."""
-        self._wake.set()
+        self._bell.ring()
+
+    def wake_last(self) -> None:
+        """Take the next turn when everybody who was just answered has had a say."""
+        self._comes_last = True
+        self._bell.ring()
 
     def failed(self, error: BaseException) -> None:
         """End `run` with this error."""
         self.failure = error
-        self._wake.set()
+        self._bell.ring()
 
     # What the links tell.
 

@@ -9,26 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 import attrs
 
+from raftswarm.consensus.proposals import Part, Proposals, SingleCallers, Waiter
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, TransferFailed
 from raftswarm.raft.log_entry import Entry
 from raftswarm.raft.member import Member
 from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, TransferOutcome
-
-
-class Waiter(Protocol):
-    """Whoever waits for an outcome; told exactly once."""
-
-    def complete(self, result: object) -> None:
-        """Succeed with the state machine's result, the configuration's or the read's index, or the new leader."""
-        ...
-
-    def fail(self, error: RaftSwarmError) -> None:
-        """Fail: nothing happened, or the outcome is unknown, as the error's type says."""
-        ...
 
 
 def fail_all(waiters: Sequence[Waiter], error: RaftSwarmError) -> None:
@@ -52,7 +40,10 @@ class _Appended:
 
     index: int
     term: int
-    waiters: Sequence[Waiter]
+    proposals: Proposals
+
+
+NO_PROPOSALS = Proposals()
 
 
 class PendingCalls:
@@ -63,7 +54,9 @@ class PendingCalls:
         self._member = member
         self._next_token = 1
         self._asked: dict[int, _Asked] = {}
-        """Of proposals, reads and transfers, by token."""
+        """Changes of the members, reads and transfers, by token."""
+        self._proposed: dict[int, Proposals] = {}
+        """Batches of commands, by token."""
         self._appended: deque[_Appended] = deque()
         self._reads: deque[tuple[int, Waiter]] = deque()
         """Reads that wait for their index to be applied; all of it is committed here."""
@@ -72,7 +65,8 @@ class PendingCalls:
     def count(self) -> int:
         """How many waiters have no answer yet."""
         asked = sum(len(asked.waiters) for asked in self._asked.values())
-        return asked + sum(len(entry.waiters) for entry in self._appended) + len(self._reads)
+        proposed = sum(proposals.count for proposals in self._proposed.values())
+        return asked + proposed + sum(entry.proposals.count for entry in self._appended) + len(self._reads)
 
     def expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError] = OutcomeUnknown) -> int:
         """Return a token for the member to answer by."""
@@ -81,15 +75,25 @@ class PendingCalls:
         self._asked[token] = _Asked(waiters, if_lost)
         return token
 
+    def expect_proposals(self, proposals: Proposals) -> int:
+        """Return a token for the member to answer by; if it never does, their outcome is unknown."""
+        token = self._next_token
+        self._next_token += 1
+        self._proposed[token] = proposals
+        return token
+
     # What the member answers.
 
     def answer_proposal(self, outcome: ProposalOutcome) -> None:
         """It is in the log, or refused."""
-        waiters = self._asked.pop(outcome.token).waiters
+        proposals = self._proposed.pop(outcome.token, None)
+        if proposals is None:  # A change of the members: its waiters are single callers as well.
+            waiters = self._asked.pop(outcome.token).waiters
+            proposals = Proposals((Part(SingleCallers([*waiters]), 0, len(waiters)),))
         if outcome.refused:
-            fail_all(waiters, self._refusal(outcome))
+            proposals.fail_from(0, self._refusal(outcome))
         else:
-            self._appended.append(_Appended(outcome.index, outcome.term, waiters))
+            self._appended.append(_Appended(outcome.index, outcome.term, proposals))
 
     def answer_read(self, outcome: ReadOutcome) -> None:
         """Its index is known, or nobody could tell it."""
@@ -123,14 +127,14 @@ class PendingCalls:
 
     # What is applied.
 
-    def take_proposers(self, entry: Entry) -> Sequence[Waiter]:
+    def take_proposals(self, entry: Entry) -> Proposals:
         """Return who proposed this entry here; those of entries that were replaced at their index learn that."""
         while self._appended and self._appended[0].index <= entry.index:
             appended = self._appended.popleft()
             if (appended.index, appended.term) == (entry.index, entry.term):
-                return appended.waiters
-            fail_all(appended.waiters, OutcomeUnknown("another leader's entry took its place"))
-        return ()
+                return appended.proposals
+            appended.proposals.fail_from(0, OutcomeUnknown("another leader's entry took its place"))
+        return NO_PROPOSALS
 
     def complete_reads(self, applied_index: int) -> None:
         """The state machine has come that far."""
@@ -143,7 +147,7 @@ class PendingCalls:
     def lose_through(self, index: int, error: RaftSwarmError) -> None:
         """Nobody will know what became of the proposals up to there."""
         while self._appended and self._appended[0].index <= index:
-            fail_all(self._appended.popleft().waiters, error)
+            self._appended.popleft().proposals.fail_from(0, error)
 
     def lose_earlier_terms(self, leadership: Leadership) -> None:
         """Answer proposals of a leadership that has ended: they may still be committed by the next leader.
@@ -152,18 +156,21 @@ class PendingCalls:
         """
         committed = self._member.commit_index
         appended, self._appended = self._appended, deque()
-        for proposals in appended:
-            if proposals.index <= committed or (leadership.is_leader and proposals.term == leadership.term):
-                self._appended.append(proposals)
+        for entry in appended:
+            if entry.index <= committed or (leadership.is_leader and entry.term == leadership.term):
+                self._appended.append(entry)
             else:
-                fail_all(proposals.waiters, OutcomeUnknown("leadership was lost while it was being committed"))
+                entry.proposals.fail_from(0, OutcomeUnknown("leadership was lost while it was being committed"))
 
     def lose_all(self, reason: str) -> None:
         """The member answers nothing more, and nothing more is applied."""
         for asked in self._asked.values():
             fail_all(asked.waiters, asked.if_lost(reason))
         self._asked.clear()
+        for proposals in self._proposed.values():
+            proposals.fail_from(0, OutcomeUnknown(reason))
+        self._proposed.clear()
         while self._appended:
-            fail_all(self._appended.popleft().waiters, OutcomeUnknown(reason))
+            self._appended.popleft().proposals.fail_from(0, OutcomeUnknown(reason))
         while self._reads:
             self._reads.popleft()[1].fail(NotLeader(reason))

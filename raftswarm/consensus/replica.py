@@ -14,14 +14,14 @@ import attrs
 import msgspec
 
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
-from raftswarm.consensus.pending_calls import PendingCalls, Waiter, fail_all
+from raftswarm.consensus.pending_calls import NO_PROPOSALS, PendingCalls, fail_all
+from raftswarm.consensus.proposals import NOBODY_FAILED, ProposalQueue, Proposals, Proposers, Waiter
 from raftswarm.errors import (
     InvalidSpec,
     MachineFailed,
     NotLeader,
     OutcomeUnknown,
     Overloaded,
-    PayloadTooLarge,
     RaftSwarmError,
     Rejected,
     ResultLost,
@@ -54,31 +54,26 @@ from raftswarm.raft.ready import (
 from raftswarm.raft.state_machine import Context, StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
-from raftswarm.wire.batch import (
-    LENGTH_BYTES,
-    MAX_BATCH_BYTES,
-    MAX_BATCH_COMMANDS,
-    MAX_COMMAND_BYTES,
-    decode_batch,
-    encode_batch,
-)
+from raftswarm.wire.batch import decode_batch, encode_batch
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 
 __all__ = ["CompactionPolicy", "Replica", "Surroundings"]
 
 MAX_WRITES_IN_FLIGHT = 2
-MAX_WAITING_COMMANDS = 65_536
-MAX_WAITING_BYTES = 64 * 1024 * 1024
 MAX_WAITING_EVENTS = 65_536
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
 """Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
 ENTRIES_APPLIED_AT_ONCE = 64
+BATCHES_AT_ONCE = 8
+"""Entries that one turn makes of commands that wait."""
 MAX_ENTRIES_TO_APPLY = 64
 """No new proposals are taken to the log while so many entries wait to be applied here."""
 
+
+_TIME_PASSED = TimePassed()
 
 _Job = Callable[[], object]
 _Then = Callable[[], object]
@@ -103,12 +98,20 @@ class Surroundings(Protocol):
         """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""
         ...
 
+    def flush(self) -> None:
+        """Let what was posted leave."""
+        ...
+
     def note(self, sentence: str) -> None:
         """Log what the core has to say."""
         ...
 
     def wake(self) -> None:
         """Call `turn` soon: something waits."""
+        ...
+
+    def wake_last(self) -> None:
+        """Call `turn` when everybody who was just answered has had a say."""
         ...
 
     def failed(self, error: BaseException) -> None:
@@ -122,11 +125,11 @@ class _Applying:
 
     entry: Entry
     commands: Sequence[bytes]
-    waiters: Sequence[Waiter]
+    proposals: Proposals
     position: int = 0
 
     def fail_rest(self, error: RaftSwarmError) -> None:
-        fail_all(self.waiters[self.position :], error)
+        self.proposals.fail_from(self.position, error)
 
 
 class Replica:
@@ -154,9 +157,9 @@ class Replica:
         self._compaction = compaction
 
         self._events: deque[Event] = deque()
-        self._commands: deque[tuple[bytes, Waiter]] = deque()
-        """Commands that wait for a turn, or for room in the leader's uncommitted tail."""
-        self._waiting_bytes = 0
+        self._queue = ProposalQueue()
+        self._waiting_reads: list[Waiter] = []
+        """Reads since the last turn: one question serves them all."""
         self._pending = PendingCalls(member)
 
         self._applied = snapshot
@@ -196,7 +199,7 @@ class Replica:
     @property
     def waiting(self) -> int:
         """How many waiters have no answer yet."""
-        return len(self._commands) + self._pending.count
+        return len(self._queue) + len(self._waiting_reads) + self._pending.count
 
     # Things to come in. None of these works at once: `turn` does.
 
@@ -223,17 +226,18 @@ class Replica:
 
         While too much is uncommitted the queue fills up, and whoever proposes waits; only a full queue refuses.
         """
-        waiting = self._waiting_bytes
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
-        elif len(command) > MAX_COMMAND_BYTES:
-            waiter.fail(PayloadTooLarge(f"a command of {len(command)} bytes; the most is {MAX_COMMAND_BYTES}"))
-        elif len(self._commands) >= MAX_WAITING_COMMANDS or (waiting and waiting + len(command) > MAX_WAITING_BYTES):
-            count = len(self._commands)
-            waiter.fail(Overloaded(f"{count} commands of {waiting} bytes wait already; retry when some are answered"))
         else:
-            self._commands.append((command, waiter))
-            self._waiting_bytes += len(command)
+            self._queue.add(command, waiter)
+            self._surroundings.wake()
+
+    def propose_many(self, commands: Sequence[bytes], proposers: Proposers) -> None:
+        """Queue commands, in order, for one caller that takes their results together; otherwise as `propose`."""
+        if self._stopped:
+            proposers.fail(0, len(commands), NotLeader("this member has stopped"))
+        else:
+            self._queue.add_run(commands, proposers)
             self._surroundings.wake()
 
     def change_configuration(
@@ -248,7 +252,13 @@ class Replica:
 
     def read_barrier(self, waiter: Waiter) -> None:
         """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""
-        self._ask(waiter, ReadBarrier, if_lost=NotLeader)
+        if self._stopped:
+            waiter.fail(NotLeader("this member has stopped"))
+        elif len(self._waiting_reads) >= MAX_WAITING_EVENTS:
+            waiter.fail(Overloaded(f"{MAX_WAITING_EVENTS} reads wait already; retry when some are answered"))
+        else:
+            self._waiting_reads.append(waiter)
+            self._surroundings.wake()
 
     def transfer_leadership(self, to: int, waiter: Waiter) -> None:
         """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
@@ -297,10 +307,10 @@ class Replica:
         if self._stopped:
             return
         self._stopped = True
-        for _, waiter in self._commands:
-            waiter.fail(NotLeader("this member is stopping"))
-        self._commands.clear()
-        self._waiting_bytes = 0
+        stopping = NotLeader("this member is stopping")
+        self._queue.fail_all(stopping)
+        reads, self._waiting_reads = self._waiting_reads, []
+        fail_all(reads, stopping)
         if self._applying is not None:
             self._applying.fail_rest(OutcomeUnknown("this member is stopping"))
             self._applying = None
@@ -314,12 +324,16 @@ class Replica:
         if self._stopped:
             return float("inf")
         self._take_in_events(now)
-        if self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY:
-            self._propose_what_waits(now)
-        self._member.step(TimePassed(), now)
+        if self._waiting_reads:
+            reads, self._waiting_reads = self._waiting_reads, []
+            self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
+        is_backed_up = self._may_propose and self._propose_what_waits(now)
+        self._member.step(_TIME_PASSED, now)
         self._carry_out(self._member.take_ready(), now)
-        if self._is_behind:
+        if self._is_behind or is_backed_up:
             self._surroundings.wake()
+        elif self._member.has_news:
+            self._surroundings.wake_last()
         deadline = self._member.next_deadline
         if self._may_save:
             deadline = min(deadline, self._saver.due_at(self._applied))
@@ -329,6 +343,10 @@ class Replica:
             self._mark_due = float("inf")
             self._submit(self._storage.mark)
         return min(deadline, self._mark_due)
+
+    @property
+    def _may_propose(self) -> bool:
+        return self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY
 
     def _take_in_events(self, now: float) -> None:
         was_saved = False
@@ -340,33 +358,23 @@ class Replica:
             first_index = self._member.first_index
             self._submit(lambda: self._storage.compact(first_index))
 
-    def _propose_what_waits(self, now: float) -> None:
-        while self._commands:
-            commands: list[bytes] = []
-            waiters: list[Waiter] = []
-            size = 0
-            room = self._member.proposal_room
-            while self._commands and len(commands) < MAX_BATCH_COMMANDS:
-                command, waiter = self._commands[0]
-                if size + len(command) + LENGTH_BYTES * (len(commands) + 1) > room:
-                    break
-                if commands and size + len(command) > MAX_BATCH_BYTES:
-                    break
-                size += len(command)
-                commands.append(command)
-                waiters.append(waiter)
-                self._commands.popleft()
+    def _propose_what_waits(self, now: float) -> bool:
+        """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
+        for _ in range(BATCHES_AT_ONCE):
+            commands, proposals = self._queue.take_batch(self._member.proposal_room)
             if not commands:
-                return  # The tail is full: what is committed makes room.
-            self._waiting_bytes -= size
-            token = self._pending.expect(waiters)
+                return False  # Nothing waits, or the tail is full: what is committed makes room.
+            token = self._pending.expect_proposals(proposals)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
+        return True
 
     def _carry_out(self, ready: Ready, now: float) -> None:
         for sentence in ready.notes:
             self._surroundings.note(sentence)
-        for message in ready.messages:
-            self._surroundings.post(message)
+        if ready.messages:
+            for message in ready.messages:
+                self._surroundings.post(message)
+            self._surroundings.flush()
         if ready.install is not None:
             assert ready.write is not None, "an installed snapshot has its place among the writes"
             self._install(ready.install, ready.write)
@@ -504,39 +512,46 @@ class Replica:
         self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
-        waiters = self._pending.take_proposers(entry)
+        proposals = self._pending.take_proposals(entry)
         if entry.kind is EntryKind.COMMANDS:
-            return _Applying(entry, tuple(decode_batch(entry.command_count, entry.data)), waiters)
-        for waiter in waiters:
-            waiter.complete(entry.index)
-        return _Applying(entry, (), ())
+            return _Applying(entry, decode_batch(entry.command_count, entry.data), proposals)
+        proposals.settle(0, [entry.index] * proposals.count, NOBODY_FAILED)
+        return _Applying(entry, (), NO_PROPOSALS)
 
     def _apply_commands(self, applying: _Applying, room: int) -> int:
         """Apply up to so many commands of an entry; return how many."""
-        entry, waiters = applying.entry, applying.waiters
+        entry, apply = applying.entry, self._machine.apply
+        time_ns, index, term = entry.time_ns, entry.index, entry.term
         begin = applying.position
-        for position in range(begin, min(begin + room, len(applying.commands))):
-            applying.position = position
-            number = entry.first_command + position
-            context = Context(command_number=number, time_ns=entry.time_ns, index=entry.index, term=entry.term)
+        number = entry.first_command + begin
+        results: list[object] = []
+        failed: dict[int, RaftSwarmError] = {}
+        for command in applying.commands[begin : begin + room]:
             try:
-                result = self._machine.apply(applying.commands[position], context)
-            except (Rejected, ResultLost) as outcome:
-                if waiters:
-                    waiters[position].fail(outcome)
+                results.append(apply(command, Context(number, time_ns, index, term)))
+            except (Rejected, ResultLost) as refused:
+                failed[len(results)] = refused
+                results.append(None)
             except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
-                when = f"at command {number} (entry {entry.index}, term {entry.term})"
-                failure = MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}")
-                failure.__cause__ = error
-                applying.fail_rest(OutcomeUnknown(failure.message))
-                self._applying = None
-                self.fail(failure)
+                self._settle(applying, results, failed)
+                self._machine_failed(applying, number, error)
                 return room
-            else:
-                if waiters:
-                    waiters[position].complete(result)
-            applying.position = position + 1
-        return applying.position - begin
+            number += 1
+        self._settle(applying, results, failed)
+        return len(results)
+
+    def _settle(self, applying: _Applying, results: list[object], failed: dict[int, RaftSwarmError]) -> None:
+        applying.proposals.settle(applying.position, results, failed)
+        applying.position += len(results)
+
+    def _machine_failed(self, applying: _Applying, number: int, error: Exception) -> None:
+        entry = applying.entry
+        when = f"at command {number} (entry {entry.index}, term {entry.term})"
+        failure = MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        applying.fail_rest(OutcomeUnknown(failure.message))
+        self._applying = None
+        self.fail(failure)
 
     def _advance(self, entry: Entry) -> None:
         configuration = self._applied.configuration
@@ -571,12 +586,14 @@ class Replica:
     def _announce(self) -> None:
         """Tell of a new leader; of our own leadership only when everything before this term is applied here."""
         leadership = self._leadership
-        if leadership.is_leader and self._applied.term < leadership.term:
-            leadership = attrs.evolve(leadership, is_leader=False)
-        if leadership != self._announced:
-            self._announced = leadership
-            self._surroundings.leadership_changed(leadership)
-        configurations = self._member.configuration, self._member.committed_configuration
-        if any(now is not before for now, before in zip(configurations, self._configurations, strict=True)):
-            self._configurations = configurations
-            self._surroundings.configuration_changed(*configurations)
+        if leadership is not self._announced:
+            if leadership.is_leader and self._applied.term < leadership.term:
+                leadership = attrs.evolve(leadership, is_leader=False)
+            if leadership != self._announced:
+                self._announced = leadership
+                self._surroundings.leadership_changed(leadership)
+        configuration, committed = self._member.configuration, self._member.committed_configuration
+        before = self._configurations
+        if configuration is not before[0] or committed is not before[1]:
+            self._configurations = configuration, committed
+            self._surroundings.configuration_changed(configuration, committed)

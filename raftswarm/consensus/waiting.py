@@ -5,6 +5,8 @@ Ctrl-C comes before or after each step here, never within: it would leave a task
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import outcome
 import trio
 
@@ -20,22 +22,21 @@ class TaskWaiter:
         self._task: trio.lowlevel.Task | None = None
         self._answer: outcome.Maybe[object] | None = None
 
+    @trio.lowlevel.enable_ki_protection
     def complete(self, result: object) -> None:
         """Wake the task with a result."""
-        self._settle(outcome.Value(result))
-
-    def fail(self, error: RaftSwarmError) -> None:
-        """Wake the task with an error."""
-        self._settle(outcome.Error(error))
+        if self._answer is None:  # Otherwise its task was cancelled.
+            self._answer = outcome.Value(result)
+            if self._task is not None:
+                trio.lowlevel.reschedule(self._task, self._answer)
 
     @trio.lowlevel.enable_ki_protection
-    def _settle(self, answer: outcome.Maybe[object]) -> None:
-        if self._answer is not None:
-            return  # Its task was cancelled.
-        self._answer = answer
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task, answer)
-            self._task = None
+    def fail(self, error: RaftSwarmError) -> None:
+        """Wake the task with an error."""
+        if self._answer is None:
+            self._answer = outcome.Error(error)
+            if self._task is not None:
+                trio.lowlevel.reschedule(self._task, self._answer)
 
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> object:
@@ -44,17 +45,19 @@ class TaskWaiter:
             await trio.lowlevel.checkpoint()
             return self._answer.unwrap()
         self._task = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
-            self._answer = outcome.Error(OutcomeUnknown("the caller was cancelled"))
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        return await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        self._answer = outcome.Error(OutcomeUnknown("the caller was cancelled"))
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class ManyWaiter:
-    """One task waits for many answers, and is woken once, by the last. Cancelled while it waits, it is forgotten."""
+    """One task waits for the results of a run of commands (`proposals.Proposers`), and is woken once, by the last.
+
+    Cancelled while it waits, it is forgotten.
+    """
 
     __slots__ = ("_answers", "_missing", "_task")
 
@@ -63,15 +66,23 @@ class ManyWaiter:
         self._missing = count
         self._task: trio.lowlevel.Task | None = None
 
-    def part(self, position: int) -> _Part:
-        """Return who waits for the answer that goes to that place."""
-        return _Part(self, position)
+    @trio.lowlevel.enable_ki_protection
+    def settle(self, first: int, results: Sequence[object], failed: Mapping[int, RaftSwarmError]) -> None:
+        """Take in the results of neighbouring commands; the last wakes the task."""
+        count = len(results)
+        self._answers[first : first + count] = results
+        for place, error in failed.items():
+            self._answers[first + place] = error
+        self._settled(count)
 
     @trio.lowlevel.enable_ki_protection
-    def settle(self, position: int, answer: object) -> None:
-        """Take in one answer; the last wakes the task."""
-        self._answers[position] = answer
-        self._missing -= 1
+    def fail(self, first: int, count: int, error: RaftSwarmError) -> None:
+        """The same error for each of them."""
+        self._answers[first : first + count] = [error] * count
+        self._settled(count)
+
+    def _settled(self, count: int) -> None:
+        self._missing -= count
         if not self._missing and self._task is not None:
             trio.lowlevel.reschedule(self._task, outcome.Value(None))
             self._task = None
@@ -83,26 +94,43 @@ class ManyWaiter:
             await trio.lowlevel.checkpoint()
             return self._answers
         self._task = trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
         return self._answers
 
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
-class _Part:
-    """One of the answers that a `ManyWaiter` waits for."""
 
-    __slots__ = ("_position", "_whole")
+class Bell:
+    """One task sleeps until somebody rings; a ring while it is awake counts for the next time."""
 
-    def __init__(self, whole: ManyWaiter, position: int) -> None:
-        self._whole = whole
-        self._position = position
+    __slots__ = ("_has_rung", "_task")
 
-    def complete(self, result: object) -> None:
-        self._whole.settle(self._position, result)
+    def __init__(self) -> None:
+        self._has_rung = False
+        self._task: trio.lowlevel.Task | None = None
 
-    def fail(self, error: RaftSwarmError) -> None:
-        self._whole.settle(self._position, error)
+    @trio.lowlevel.enable_ki_protection
+    def ring(self) -> None:
+        """Wake the task."""
+        if self._task is not None:
+            trio.lowlevel.reschedule(self._task)
+            self._task = None
+        else:
+            self._has_rung = True
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait(self) -> None:
+        """Return when it has rung since the last time."""
+        if self._has_rung:
+            self._has_rung = False
+            await trio.lowlevel.checkpoint()
+            return
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._has_rung = False
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED

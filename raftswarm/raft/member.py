@@ -140,20 +140,26 @@ class Member:
         work, core.work = core.work, Work()
         first, core.applied_index = core.applied_index + 1, core.commit_index
         ready = Ready(
-            messages=tuple(work.messages),
+            messages=work.messages,
             install=work.install,
             write=write,
-            committed=core.log.entries(first, core.commit_index),
-            proposals=tuple(work.proposals),
-            reads=tuple(work.reads),
-            transfers=tuple(work.transfers),
-            snapshots_to_send=tuple(work.snapshots_to_send),
+            committed=core.log.entries(first, core.commit_index) if first <= core.commit_index else (),
+            proposals=work.proposals,
+            reads=work.reads,
+            transfers=work.transfers,
+            snapshots_to_send=work.snapshots_to_send,
             leadership=self._take_leadership(),
-            notes=tuple(work.notes),
+            notes=work.notes,
         )
         if core.trace is not None and ready:
             core.trace(picture(core, "Ready"))
         return ready
+
+    @property
+    def has_news(self) -> bool:
+        """Tell whether `take_ready`, called again, has news of the commit index even if nothing happens till then."""
+        role = self._core.role
+        return isinstance(role, Leader) and role.has_news
 
     @property
     def next_deadline(self) -> float:
@@ -311,11 +317,13 @@ class Member:
         )
 
     def _take_leadership(self) -> Leadership | None:
-        leadership = Leadership(term=self.term, leader=self.leader, is_leader=self.is_leader)
-        if leadership == self._announced:
+        core, known = self._core, self._announced
+        leader = core.leader
+        is_leader = leader == core.id
+        if (known.term, known.leader, known.is_leader) == (core.term, leader, is_leader):
             return None
-        self._announced = leadership
-        return leadership
+        self._announced = Leadership(term=core.term, leader=leader, is_leader=is_leader)
+        return self._announced
 
     # To look at.
 

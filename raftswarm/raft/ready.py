@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import msgspec
 
@@ -76,11 +78,10 @@ class SnapshotTransfer:
     snapshot: SnapshotMeta
 
 
-@attrs.frozen
-class Ready:
+class Ready(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One turn's work."""
 
-    messages: tuple[AnyMessage, ...] = ()
+    messages: Sequence[AnyMessage] = ()
     """May leave at once. What claims durability (votes, acknowledgements) comes in the `Ready` after its `Written`."""
     install: SnapshotMeta | None = None
     """Replace the machine's state by this received snapshot, and the log by what follows it: before `write`, which is
@@ -88,13 +89,13 @@ class Ready:
     write: Write | None = None
     committed: tuple[Entry, ...] = ()
     """Apply these, in order; may run before `write` is durable here (a quorum has them)."""
-    proposals: tuple[ProposalOutcome, ...] = ()
-    reads: tuple[ReadOutcome, ...] = ()
-    transfers: tuple[TransferOutcome, ...] = ()
-    snapshots_to_send: tuple[SnapshotTransfer, ...] = ()
+    proposals: Sequence[ProposalOutcome] = ()
+    reads: Sequence[ReadOutcome] = ()
+    transfers: Sequence[TransferOutcome] = ()
+    snapshots_to_send: Sequence[SnapshotTransfer] = ()
     leadership: Leadership | None = None
     """Set when it changed."""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
     """Sentences for the log: elections won and lost, messages dropped and why."""
 
     def __bool__(self) -> bool:

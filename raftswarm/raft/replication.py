@@ -32,6 +32,7 @@ def lead(core: Core) -> None:
         progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
         uncommitted_bytes=sum(map(weigh, tail)),
+        commit_before=core.commit_index,
     )
     core.become(role)
     append(core, role, EntryKind.BLANK)
@@ -119,8 +120,14 @@ def follow_configuration(core: Core, role: Leader) -> None:
 # What a leader sends.
 
 
-def send_entries(core: Core, role: Leader) -> None:
-    """Send every follower what it lacks and may have, and news of the commit index."""
+def send_entries(core: Core, role: Leader, *, at_once: bool = False) -> None:
+    """Send every follower what it lacks and may have, and news of the commit index.
+
+    The newest news wait for the next turn, unless they are to go at once: whoever proposed what is committed now may
+    have more to propose, and then they go with that.
+    """
+    told_at_once = core.commit_index if at_once else role.commit_before
+    role.has_news = False
     for peer, progress in role.progress.items():
         match progress.stage:
             case Stage.PROBE if not progress.paused:
@@ -128,8 +135,14 @@ def send_entries(core: Core, role: Leader) -> None:
                     progress.probe_sent(core.now)
             case Stage.REPLICATE:
                 _fill_window(core, role, peer, progress)
+                if progress.next_index > core.log.last_index and progress.commit_sent < core.commit_index:
+                    if progress.commit_sent < told_at_once:
+                        _send_append(core, role, peer, progress, 0)
+                    else:
+                        role.has_news = True
             case _:
                 pass
+    role.commit_before = core.commit_index
 
 
 def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> None:
@@ -142,8 +155,6 @@ def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> Non
             return
         if not _send_append(core, role, peer, progress, min(room, settings.append_message_bytes)):
             return
-    if progress.commit_sent < core.commit_index:
-        _send_append(core, role, peer, progress, 0)
 
 
 def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_bytes: int) -> bool:
@@ -316,7 +327,7 @@ def _conclude_change(core: Core, role: Leader) -> None:
     """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
     if core.is_voter and role.progress.keys() == {*core.peers}:
         return  # Nobody goes.
-    send_entries(core, role)
+    send_entries(core, role, at_once=True)
     if core.is_voter:
         follow_configuration(core, role)
     else:

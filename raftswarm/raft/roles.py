@@ -68,6 +68,10 @@ class Leader:
     successors: tuple[int, ...]
     """Other voters, best log first."""
     uncommitted_bytes: int
+    commit_before: int
+    """What was committed when a turn last ended."""
+    has_news: bool = False
+    """Somebody has yet to be told what is committed now."""
     reads: ReadQueue = attrs.field(factory=ReadQueue)
     lease_from: float = -inf
     """When the newest heartbeats left that a quorum has answered."""

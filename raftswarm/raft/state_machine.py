@@ -9,14 +9,14 @@ from inspect import iscoroutinefunction
 from typing import Final, Protocol, runtime_checkable
 
 import attrs
+import msgspec
 
 from raftswarm.errors import MachineFailed, StorageError
 
 CHUNK_BYTES: Final = 256 * 1024
 
 
-@attrs.frozen
-class Context:
+class Context(msgspec.Struct, frozen=True, gc=False):
     """Where in the log a command stands; the same on every member."""
 
     command_number: int

@@ -102,11 +102,11 @@ class Channel:
         self.introduced = self.link.post(prefix_frame(self.number, encode_introduction(self.introduction)))
         return self.introduced
 
-    def post(self, message: AnyMessage) -> bool:
-        """Queue a message; False when it is lost."""
+    def hold(self, message: AnyMessage) -> bool:
+        """Queue a message until the link is flushed; False when it is lost."""
         if not self.introduced and not self.introduce():
             return False
-        return self.link.post(prefix_frame(self.number, encode_message(message)))
+        return self.link.hold(prefix_frame(self.number, encode_message(message)))
 
     def deliver(self, body: memoryview) -> None:
         """Pass a message on; one that nobody may hear is dropped."""
@@ -360,7 +360,8 @@ class HostLinks:
             if len(neighbour.lines) == len(MESSAGE_LANES):
                 neighbour.note("connected")
             while True:
-                line.take(await link.receive())
+                for frame in await link.receive_many():
+                    line.take(frame)
         except LinkClosed as error:
             neighbour.note(str(error))
         except LinkError as error:
@@ -387,12 +388,13 @@ class HostLinks:
         except LinkError as error:
             logger.warning("%s from %s: %s", lane.name, link.remote_address, error)
 
-    async def _use_called(self, link: Link, lane: Lane, frame: bytes) -> None:
+    async def _use_called(self, link: Link, lane: Lane, first: bytes) -> None:
         line = _CalledLine(link, lane, self)
         try:
+            line.take(first)
             while True:
-                line.take(frame)
-                frame = await link.receive()
+                for frame in await link.receive_many():
+                    line.take(frame)
         finally:
             line.close()
             await link.aclose()

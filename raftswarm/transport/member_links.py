@@ -11,7 +11,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -95,6 +95,8 @@ class MemberLinks:
         self._events = events
         self._peers: dict[int, _Peer] = {}
         self._running = False
+        self._held: list[Link] = []
+        """Links with messages that wait for `flush`."""
         self._incoming_snapshot = trio.CancelScope()
 
     async def run(self) -> None:
@@ -130,16 +132,23 @@ class MemberLinks:
                     peer.dial()
 
     def post(self, message: AnyMessage) -> bool:
-        """Queue on the lane that fits; False when it is lost."""
+        """Queue on the lane that fits, until `flush`; False when it is lost."""
         peer = self._peers.get(message.to)
         channel = peer.channel(_lane_of(message)) if peer is not None else None
         if peer is None or channel is None:
             return False
-        if channel.post(message):
+        if channel.hold(message):
+            self._held.append(channel.link)
             peer.loss_told = False
             return True
         peer.tell_loss()
         return False
+
+    def flush(self) -> None:
+        """Let what was posted leave, in one piece per link."""
+        for link in self._held:
+            link.flush()
+        self._held.clear()
 
     async def send_snapshot(self, peer: int, stream: Callable[[Link], Awaitable[None]]) -> None:
         """Let `stream` speak on a bulk link to the peer; what ends it too early is logged."""
@@ -302,9 +311,8 @@ def _all_members(configuration: Configuration) -> Iterator[MemberInfo]:
     yield from configuration.voters
 
 
+_APPEND_LANE: Final = frozenset({AppendEntries, AppendReply, InstallSnapshot, SnapshotReply})
+
+
 def _lane_of(message: AnyMessage) -> Lane:
-    match message:
-        case AppendEntries() | AppendReply() | InstallSnapshot() | SnapshotReply():
-            return Lane.APPEND
-        case _:
-            return Lane.CONTROL
+    return Lane.APPEND if type(message) in _APPEND_LANE else Lane.CONTROL

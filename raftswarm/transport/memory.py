@@ -251,6 +251,13 @@ class MemoryLink:
         pipe.changed.unpark_all()
         return True
 
+    def hold(self, frame: bytes) -> bool:
+        """Post it: nothing is saved by waiting."""
+        return self.post(frame)
+
+    def flush(self) -> None:
+        """Everything has left."""
+
     async def wait_room(self) -> None:
         """Return when the queue is at most half full; LinkClosed when it never will be."""
         await trio.lowlevel.checkpoint()
@@ -270,6 +277,10 @@ class MemoryLink:
         self._incoming.waiting_bytes -= len(frame) + LENGTH_BYTES
         self._incoming.changed.unpark_all()
         return frame
+
+    async def receive_many(self) -> list[bytes]:
+        """Return the next frame, alone: so simulated worlds can let something happen between any two."""
+        return [await self.receive()]
 
     async def aclose(self) -> None:
         """Close; what the other end has not received yet stays for it. Idempotent."""

@@ -2,8 +2,9 @@
 
 A small frame posted on an idle link is sent at once. It wakes the writer, which runs when everybody else in this turn
 has had their say, so that whatever else was posted meanwhile leaves in one piece; large frames always wait for it, so
-that sealing them does not hold up whoever posts. Reading happens in the task that asks, so a slow reader slows the
-other side down.
+that sealing them does not hold up whoever posts. Who knows the end of its own turn holds its frames and flushes: then
+they leave in one piece without the writer, which only comes in when the kernel does not take them all. Reading happens
+in the task that asks, so a slow reader slows the other side down.
 """
 
 from __future__ import annotations
@@ -82,18 +83,34 @@ class SocketLink:
 
     def post(self, frame: bytes) -> bool:
         """Queue a frame; False, and nothing queued, when the queue is full or the link is closed."""
+        if not self.hold(frame):
+            return False
+        if self._writer_waits:
+            self._wake_writer()
+            if self._queued_bytes <= AT_ONCE_BYTES:
+                self._send_at_once()
+        return not self._closed
+
+    def hold(self, frame: bytes) -> bool:
+        """Queue a frame as `post` does, for whoever calls `flush` before this turn of the loop ends."""
         assert len(frame) <= MAX_FRAME_BYTES, "whoever makes frames keeps to their limit"
         size = len(frame) + LENGTH_BYTES
         if self._closed or (self._queued_bytes and self._queued_bytes + size > self._queue_bytes):
             return False
         self._queue.append(frame)
         self._queued_bytes += size
-        if self._writer_waits:
-            self._writer_waits = False
-            self._to_write.unpark()
-            if size <= AT_ONCE_BYTES:
-                self._send_at_once()
-        return not self._closed
+        return True
+
+    def flush(self) -> None:
+        """Let what is queued leave now, as far as the kernel takes it; the writer sends the rest."""
+        while self._writer_waits and self._queue:
+            self._send_at_once()
+            if self._leftover:
+                self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        self._writer_waits = False
+        self._to_write.unpark()
 
     async def wait_room(self) -> None:
         """Return when the queue is at most half full; LinkClosed when it never will be."""
@@ -107,15 +124,27 @@ class SocketLink:
         """Return the next frame; LinkClosed at the end."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._frames:
-            if self._closed:
-                raise LinkClosed(self._closed)
-            try:
-                self._frames.extend(self._reader.feed(self._channel.open(await self._read())))
-            except (LinkClosed, WireError) as error:
-                self.close(str(error))
-            if self._channel.has_output:
-                self._to_write.unpark()
+            await self._read_frames()
         return self._frames.popleft()
+
+    async def receive_many(self) -> list[bytes]:
+        """Return the next frame and whatever came with it; LinkClosed at the end."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._frames:
+            await self._read_frames()
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    async def _read_frames(self) -> None:
+        if self._closed:
+            raise LinkClosed(self._closed)
+        try:
+            self._frames.extend(self._reader.feed(self._channel.open(await self._read())))
+        except (LinkClosed, WireError) as error:
+            self.close(str(error))
+        if self._channel.has_output:
+            self._to_write.unpark()
 
     async def _read(self) -> bytes:
         self._reads += 1
@@ -159,9 +188,7 @@ class SocketLink:
                 data, queued_bytes = self._leftover or self._seal()
                 self._leftover = None
                 await self._stream.send_all(data)
-                self._queued_bytes -= queued_bytes
-                if self._queued_bytes <= self._queue_bytes // 2:
-                    self._progress.unpark_all()
+                self._make_room(queued_bytes)
         except LinkClosed as error:
             self.close(str(error))
         finally:
@@ -175,9 +202,14 @@ class SocketLink:
             self.close(f"the connection to {self.remote_address} broke: {error}")
             return
         if sent == len(data):
-            self._queued_bytes -= queued_bytes
+            self._make_room(queued_bytes)
         else:
             self._leftover = data[sent:], queued_bytes
+
+    def _make_room(self, sent_bytes: int) -> None:
+        self._queued_bytes -= sent_bytes
+        if self._progress and self._queued_bytes <= self._queue_bytes // 2:
+            self._progress.unpark_all()
 
     def _seal(self) -> tuple[bytes, int]:
         frames, queued_bytes = self._take_frames()

@@ -60,6 +60,8 @@ class Stream:
 
     _socket: socket.socket
     remote: Address
+    _is_drained: bool = False
+    """The last read took all there was: to read again would be in vain."""
 
     def send_now(self, data: bytes | memoryview) -> int:
         """Send what the kernel takes at once; OSError when the connection is broken."""
@@ -84,20 +86,22 @@ class Stream:
     async def receive_some(self) -> bytes:
         """Return what has come, waiting for something; LinkClosed at the end."""
         while True:
+            if self._is_drained:
+                try:
+                    await trio.lowlevel.wait_readable(self._socket)
+                except (OSError, trio.ClosedResourceError) as error:
+                    raise LinkClosed(f"the connection to {self.remote} was closed here") from error
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
             except BlockingIOError:
-                data = None
+                self._is_drained = True
+                continue
             except OSError as error:
                 raise LinkClosed(f"the connection to {self.remote} broke: {_reason(error)}") from error
-            if data:
-                return data
-            if data is not None:
+            if not data:
                 raise LinkClosed(f"{self.remote} closed the connection")
-            try:
-                await trio.lowlevel.wait_readable(self._socket)
-            except (OSError, trio.ClosedResourceError) as error:
-                raise LinkClosed(f"the connection to {self.remote} was closed here") from error
+            self._is_drained = len(data) < RECEIVE_BYTES
+            return data
 
     def close(self) -> None:
         """Close; whoever waits on it gets LinkClosed. Idempotent."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 from raftswarm.raft.log_entry import Batch
 
@@ -21,15 +22,13 @@ def encode_batch(commands: Sequence[bytes]) -> Batch:
     return Batch(count, struct.pack(f"<{count}I", *map(len, commands)) + b"".join(commands))
 
 
-def decode_batch(command_count: int, data: bytes) -> Iterator[bytes]:
-    """Yield the commands; ValueError when the table and the bytes disagree."""
+def decode_batch(command_count: int, data: bytes) -> list[bytes]:
+    """Return the commands; ValueError when the table and the bytes disagree."""
     table_size = LENGTH_BYTES * command_count
     if len(data) < table_size:
         raise ValueError("batch is shorter than its table of lengths")
     lengths = struct.unpack_from(f"<{command_count}I", data)
     if table_size + sum(lengths) != len(data):
         raise ValueError("batch does not have the length its table claims")
-    start = table_size
-    for length in lengths:
-        yield data[start : start + length]
-        start += length
+    ends = list(accumulate(lengths, initial=table_size))
+    return [data[start:end] for start, end in pairwise(ends)]

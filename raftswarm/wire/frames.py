@@ -31,21 +31,30 @@ class FrameReader:
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._max_frame_bytes = max_frame_bytes
         self._buffer = bytearray()
+        self._wanted = LENGTH_BYTES
+        """How many bytes the next frame needs in the buffer, as far as is known."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that are now complete; WireError when one claims to be longer than allowed."""
-        self._buffer += data
+        if self._wanted > len(self._buffer) + len(data):
+            self._buffer += data
+            return []
+        if self._buffer:
+            data = bytes(self._buffer + data)
+            self._buffer.clear()
         frames: list[bytes] = []
         start = 0
-        with memoryview(self._buffer) as view:
-            while len(view) - start >= LENGTH_BYTES:
-                (length,) = _LENGTH.unpack_from(view, start)
-                if length > self._max_frame_bytes:
-                    raise WireError(f"a frame claims {length} bytes; {self._max_frame_bytes} are allowed")
-                end = start + LENGTH_BYTES + length
-                if end > len(view):
-                    break
-                frames.append(bytes(view[start + LENGTH_BYTES : end]))
-                start = end
-        del self._buffer[:start]
+        while len(data) - start >= LENGTH_BYTES:
+            (length,) = _LENGTH.unpack_from(data, start)
+            if length > self._max_frame_bytes:
+                raise WireError(f"a frame claims {length} bytes; {self._max_frame_bytes} are allowed")
+            end = start + LENGTH_BYTES + length
+            self._wanted = end - start
+            if end > len(data):
+                break
+            frames.append(data[start + LENGTH_BYTES : end])
+            start = end
+        else:
+            self._wanted = LENGTH_BYTES
+        self._buffer += data[start:]
         return frames

@@ -27,12 +27,24 @@ class Link(Protocol):
         """Queue a frame; False, and nothing queued, when the queue is full or the link is closed."""
         ...
 
+    def hold(self, frame: bytes) -> bool:
+        """Queue a frame as `post` does, for whoever calls `flush` before this turn of the loop ends."""
+        ...
+
+    def flush(self) -> None:
+        """Let what is queued leave now, as far as there is room on the way."""
+        ...
+
     async def wait_room(self) -> None:
         """Return when the queue is at most half full; LinkClosed when it never will be."""
         ...
 
     async def receive(self) -> bytes:
         """Return the next frame; LinkClosed at the end."""
+        ...
+
+    async def receive_many(self) -> list[bytes]:
+        """Return the next frame and whatever came with it; LinkClosed at the end."""
         ...
 
     async def aclose(self) -> None:

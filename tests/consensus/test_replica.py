@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftswarm.consensus import replica
+from raftswarm.consensus import proposals, replica
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
@@ -55,8 +55,8 @@ def test_a_command_longer_than_the_tail_may_be_goes_alone() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(10, 10_000), (10_000, 50)], ids=["commands", "bytes"])
 def test_only_a_full_queue_refuses(monkeypatch: pytest.MonkeyPatch, count: int, size: int) -> None:
-    monkeypatch.setattr(replica, "MAX_WAITING_COMMANDS", count)
-    monkeypatch.setattr(replica, "MAX_WAITING_BYTES", size)
+    monkeypatch.setattr(proposals, "MAX_WAITING_COMMANDS", count)
+    monkeypatch.setattr(proposals, "MAX_WAITING_BYTES", size)
     world = CoreWorld(3)
     leader = lead(world)
 
@@ -313,7 +313,7 @@ def test_a_snapshot_of_what_is_committed_needs_no_data_and_is_answered() -> None
 def test_who_waits_for_what_a_snapshot_stands_for_learns_that_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deposed leader is slow to apply what it committed, and gets the state of all that from its successor."""
     monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
-    monkeypatch.setattr(replica, "MAX_BATCH_COMMANDS", 1)
+    monkeypatch.setattr(proposals, "MAX_BATCH_COMMANDS", 1)
     compaction = CompactionPolicy(snapshot_every_commands=1, keep_entries=0, keep_bytes_for_followers=0)
     world = CoreWorld(15, compaction=compaction)
     old = lead(world)

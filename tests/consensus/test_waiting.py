@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from raftswarm.consensus.waiting import ManyWaiter, TaskWaiter
+from raftswarm.consensus.waiting import Bell, ManyWaiter, TaskWaiter
 from raftswarm.errors import NotLeader
 
 
@@ -60,7 +60,7 @@ async def test_only_the_first_answer_counts() -> None:
 
 
 async def test_who_waits_for_many_answers_is_woken_by_the_last() -> None:
-    waiter = ManyWaiter(3)
+    waiter = ManyWaiter(4)
     answers: list[object] = []
     refusal = NotLeader("not here")
 
@@ -70,18 +70,18 @@ async def test_who_waits_for_many_answers_is_woken_by_the_last() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
-        waiter.part(2).complete("third")
-        waiter.part(0).complete("first")
+        waiter.settle(2, ["third", None], {1: refusal})
+        waiter.settle(0, ["first"], {})
         await trio.testing.wait_all_tasks_blocked()
         assert answers == []
-        waiter.part(1).fail(refusal)
+        waiter.fail(1, 1, refusal)
 
-    assert answers == ["first", refusal, "third"]
+    assert answers == ["first", refusal, "third", refusal]
 
 
 async def test_many_answers_may_come_before_anybody_waits() -> None:
     waiter = ManyWaiter(1)
-    waiter.part(0).complete("done")
+    waiter.settle(0, ["done"], {})
 
     assert await waiter.wait() == ["done"]
     assert await ManyWaiter(0).wait() == []
@@ -96,10 +96,10 @@ async def test_who_is_cancelled_while_waiting_for_many_is_not_woken(in_the_same_
             await trio.testing.wait_all_tasks_blocked()
             scope.cancel()
             if in_the_same_pass:
-                waiter.part(0).complete("too late")
+                waiter.settle(0, ["too late"], {})
 
     if not in_the_same_pass:
-        waiter.part(0).complete("too late")
+        waiter.settle(0, ["too late"], {})
     assert scope.cancelled_caught
 
 
@@ -120,3 +120,46 @@ def test_an_answer_after_ctrl_c_is_dropped(make_waiter: Callable[[], TaskWaiter 
     with pytest.raises(KeyboardInterrupt):
         trio.run(wait)
     assert waiter._task is None, "nobody is left to be woken"
+
+
+async def test_a_bell_wakes_whoever_waits_once_for_all_rings() -> None:
+    bell, woken = Bell(), 0
+
+    async def listen() -> None:
+        nonlocal woken
+        while True:
+            await bell.wait()
+            woken += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        await trio.testing.wait_all_tasks_blocked()
+        bell.ring()
+        bell.ring()
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == 1
+        bell.ring()
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_ring_counts_for_whoever_waits_next() -> None:
+    bell = Bell()
+    bell.ring()
+
+    await bell.wait()
+
+    with trio.move_on_after(0) as scope:
+        await bell.wait()
+    assert scope.cancelled_caught, "one ring is one call"
+
+
+async def test_a_ring_after_cancellation_is_kept() -> None:
+    bell = Bell()
+    with trio.move_on_after(0):
+        await bell.wait()
+
+    bell.ring()
+
+    await bell.wait()

@@ -82,7 +82,15 @@ def test_a_role_changes_only_as_the_table_says(make_bench: MakeBench) -> None:
 
     with pytest.raises(AssertionError, match="cannot become"):
         bench.member._core.become(
-            Leader(deadline=0.0, began_at=0.0, first_index=1, progress={}, successors=(), uncommitted_bytes=0)
+            Leader(
+                deadline=0.0,
+                began_at=0.0,
+                first_index=1,
+                progress={},
+                successors=(),
+                uncommitted_bytes=0,
+                commit_before=0,
+            )
         )
 
 

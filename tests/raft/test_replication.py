@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raftswarm.raft.events import PeerConnected, PeerUnreachable, Propose, Receive
+from raftswarm.raft.events import PeerConnected, PeerUnreachable, Propose, Receive, TimePassed
 from raftswarm.raft.log_entry import Batch, Entry, EntryKind, HardState
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply, PreVoteReply, VoteReply
 from raftswarm.raft.progress import Stage
@@ -161,7 +161,7 @@ def test_an_earlier_terms_entry_is_not_committed_by_counting(make_bench: MakeBen
     assert bench.member.commit_index == 3
 
 
-def test_followers_learn_of_a_commit_at_once(make_bench: MakeBench) -> None:
+def test_followers_learn_of_a_commit_in_the_next_turn(make_bench: MakeBench) -> None:
     bench = make_bench()
     bench.lead(BOB, CAROL)
     bench.propose(b"x")
@@ -169,9 +169,27 @@ def test_followers_learn_of_a_commit_at_once(make_bench: MakeBench) -> None:
     bench.sent.clear()
 
     bench.acknowledge(BOB)
+    assert bench.take(AppendEntries) == [], "whoever proposed it may have more, and that takes the news along"
+    assert bench.member.has_news
+    bench.step(TimePassed())
 
     news = bench.take(AppendEntries)
     assert [(message.to, message.commit, message.entries) for message in news] == [(BOB, 2, ()), (CAROL, 2, ())]
+    assert not bench.member.has_news
+
+
+def test_news_of_a_commit_that_waited_travel_with_entries(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.lead(BOB, CAROL)
+    bench.propose(b"x")
+    bench.write()
+    bench.acknowledge(BOB)
+    bench.sent.clear()
+
+    bench.propose(b"y")
+
+    assert [(m.to, m.commit, len(m.entries)) for m in bench.take(AppendEntries)] == [(BOB, 2, 1), (CAROL, 2, 1)]
+    assert not bench.member.has_news
 
 
 def test_news_of_a_commit_travel_with_entries_when_there_are_some(make_bench: MakeBench) -> None:
@@ -322,6 +340,7 @@ def test_a_late_refusal_changes_nothing(make_bench: MakeBench) -> None:
         bench.propose(b"x")
     bench.write()
     bench.acknowledge(BOB)
+    bench.step(TimePassed())
     bench.sent.clear()
 
     bench.receive(AppendReply(sender=BOB, to=ALICE, term=1, success=False, match_index=2, conflict_index=1))
