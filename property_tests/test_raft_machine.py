@@ -25,13 +25,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.consensus.sessions import SessionMachine
 from raftswarm.errors import Rejected
+from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.journal import REFUSED
 from raftswarm.lab.nemesis import Nemesis
-from raftswarm.lab.network import NetworkConditions
 from raftswarm.lab.seeds import check_liveness
 from raftswarm.raft.events import Transition
 from raftswarm.raft.settings import RaftSettings

@@ -4,13 +4,13 @@ Scenarios, also for a state machine of your own: `CoreWorld(seed, make_machine=.
 """
 
 from raftswarm.lab.callers import Caller
+from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import DiskConditions, FaultMix, draw_fault_mix
 from raftswarm.lab.history import Call, History
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.nemesis import Nemesis
-from raftswarm.lab.network import NetworkConditions
 from raftswarm.lab.seeds import SeedOutcome, run_seed, run_seeds
 from raftswarm.lab.trace import Trace
 

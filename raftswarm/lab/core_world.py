@@ -1,26 +1,28 @@
 """A cluster in one thread under virtual time: real replicas, members and storage; simulated disks, links and clocks.
 
 There is no second driver here: a process of this world calls `Replica.turn` as the trio driver does, so what is
-tested is what ships. All of a run depends on its seed alone.
+tested is what ships. All of a run depends on its seed alone, and on the faults that it is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import partial
-from random import Random
 
 import msgspec
 
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.errors import DiskFailed, NotLeader, OutcomeUnknown
-from raftswarm.lab.event_heap import EventHeap
-from raftswarm.lab.faults import FaultMix
-from raftswarm.lab.history import Call, CallKind, History
-from raftswarm.lab.host import Host, MemberProcess, Parts
-from raftswarm.lab.invariants import Invariants, Violation
+from raftswarm.consensus.sessions import SessionLimits
+from raftswarm.errors import NotLeader
+from raftswarm.lab import strikes
+from raftswarm.lab.effects import Effects
+from raftswarm.lab.fault_events import Fault, FaultEvent
+from raftswarm.lab.faults import CALM, FaultMix
+from raftswarm.lab.history import Call, CallKind
+from raftswarm.lab.host import MemberProcess
 from raftswarm.lab.journal import Journal
-from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.machines import Machines
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
 from raftswarm.raft.events import Transition
@@ -29,12 +31,9 @@ from raftswarm.raft.membership import plan_leave, promote
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
-from raftswarm.world.simulated_disk import PowerLost
-
-CALM = FaultMix()
 
 
-class CoreWorld:
+class CoreWorld(Machines):
     """Some machines, each with one member, and whoever calls them."""
 
     def __init__(
@@ -45,197 +44,42 @@ class CoreWorld:
         faults: FaultMix = CALM,
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
-        make_machine: Callable[[], StateMachine] = Journal,
+        make_machine: Callable[[], StateMachine] | None = None,
         trace: Trace | None = None,
         events: TraceSink | None = None,
     ) -> None:
-        self.seed = seed
-        self.faults = faults
-        self.settings = settings or faults.settings
-        self.heap = EventHeap()
-        self.trace = trace or Trace(enabled=False)
-        self.network = SimulatedNetwork(self.heap, self.chance("network"), faults.network)
-        self.invariants = Invariants()
-        self.history = History(self.heap)
-        self.hosts: dict[int, Host] = {}
-        self._crash_chance = self.chance("crash")
-        self._parts = Parts(
-            heap=self.heap,
-            network=self.network,
-            invariants=self.invariants,
-            history=self.history,
-            trace=self.trace,
+        self.effects = Effects()
+        self.has_sessions = make_machine is None and faults.session_share > 0
+        """Commands need an envelope (`wire.envelopes`)."""
+        if self.has_sessions:
+            make_machine = self.effects.make_machine(SessionLimits(idle_seconds=faults.session_idle_seconds))
+        super().__init__(
+            seed,
+            faults=faults,
+            settings=settings,
+            compaction=compaction,
+            make_machine=make_machine or Journal,
+            trace=trace,
             events=events,
-            settings=self.settings,
-            compaction=compaction or faults.compaction,
-            segment_bytes=faults.segment_bytes,
-            make_machine=make_machine,
         )
+        self.struck: list[FaultEvent] = []
+        """Every fault that made a difference, in order: with the seed, all that this run was."""
+        self.struck_by_kind: Counter[str] = Counter()
         founders = range(1, members + 1)
         for member in founders:
-            self._build(member, self.list_members(founders))
+            self.build_host(member, self.list_members(founders))
         for member in founders:
             self.start(member)
 
-    def chance(self, purpose: str) -> Random:
-        """Return a source of chance of its own, so that one part's draws do not move another's."""
-        return self.chance_of(self.seed, purpose)
-
-    @staticmethod
-    def chance_of(seed: int, purpose: str) -> Random:
-        """Return that source before there is a world."""
-        return Random(f"{seed}/{purpose}")  # noqa: S311 - a simulation has to be repeatable
-
-    def _build(self, member: int, configuration: Configuration) -> Host:
-        chance = self.chance(f"host {member}")
-        host = Host(member, self._parts, chance, self.faults.disk, self._failed)
-        host.clock.rate = self.faults.draw_clock_rate(chance)
-        host.clock.wall_offset_seconds = self.faults.draw_wall_offset(chance)
-        host.turn_seconds = self.faults.turn_seconds
-        host.create(configuration)
-        self.hosts[member] = host
-        return host
-
-    # Time.
-
-    @property
-    def now(self) -> float:
-        """Seconds since the world began."""
-        return self.heap.now
-
-    def run_for(self, seconds: float) -> None:
-        """Let time pass."""
-        self.heap.run_until(self.now + seconds)
-
-    def run_until(self, condition: Callable[[], bool], *, within_seconds: float, what: str = "it") -> float:
-        """Let time pass until the condition holds, and return how long that took; Violation if it never does."""
-        start = self.now
-        until = start + within_seconds
-        while not condition():
-            if self.heap.next_time() > until:
-                raise Violation(f"{what} did not happen within {within_seconds:g} s, by {until:.3f} s")
-            self.heap.run_next()
-        return self.now - start
-
-    # Processes.
-
-    def process(self, member: int) -> MemberProcess:
-        """The running process of that member."""
-        process = self.hosts[member].process
-        assert process is not None, f"member {member} does not run"
-        return process
-
-    @property
-    def running(self) -> list[int]:
-        """Members whose process runs and is not paused."""
-        return [member for member, host in self.hosts.items() if host.process and not host.process.paused]
-
-    @property
-    def leader(self) -> int | None:
-        """The running member that leads the highest term and has applied all before it."""
-        leading = [self.process(member) for member in self.running]
-        leading = [process for process in leading if process.leadership.is_leader]
-        return max(leading, key=_term).member_id if leading else None
-
-    def start(self, member: int) -> None:
-        """Start the member's process, from its disk."""
-        self._tell(f"start {member}")
-        self.hosts[member].start().run()
-
-    def start_and_crash(self, member: int, disk_calls: int, *, power_lost: bool) -> None:
-        """Start it, but let it die in its recovery at the disk call after so many, if there are that many."""
-        host = self.hosts[member]
-        host.disk.cut_after(disk_calls)
-        try:
-            host.start()
-        except PowerLost:
-            self._tell(f"{member} died at disk call {disk_calls} of its recovery")
-        host.process = None
-        self._forget_unsynced(host, power_lost=power_lost)
-
-    def crash(self, member: int, *, power_lost: bool = False) -> None:
-        """Kill the process where it stands; with the power goes what its disk had not synced."""
-        self._tell(f"crash {member}{' with its machine' * power_lost}")
-        self.process(member).runner.cut(self.hosts[member].disk, self._crash_chance)
-        self._bury(member, power_lost=power_lost)
-
-    def stop(self, member: int) -> None:
-        """End the process cleanly, as a signal does: waiters are told, the log is closed."""
-        self._tell(f"stop {member}")
-        process = self.process(member)
-        process.replica.shut_down()
-        try:
-            process.runner.finish()
-            process.storage.close()
-        except DiskFailed as failure:
-            self._tell(f"{member} could not close its log: {failure}")
-        self._bury(member, power_lost=False)
-
-    def _bury(self, member: int, *, power_lost: bool) -> None:
-        host = self.hosts[member]
-        self.process(member).end()
-        host.process = None
-        self.network.detach(member, power_lost=power_lost)
-        self._forget_unsynced(host, power_lost=power_lost)
-        for call in self.history.pending_at(member):
-            call.fail(OutcomeUnknown("its member crashed"))
-
-    def pause(self, member: int) -> None:
-        """Stop it for a while, without a trace for the others."""
-        self._tell(f"pause {member}")
-        self.process(member).pause()
-
-    def resume(self, member: int) -> None:
-        """Let it go on."""
-        self._tell(f"resume {member}")
-        self.process(member).resume()
-
-    def fail_disk(self, member: int, failure: OSError, below: str = "") -> None:
-        """Fail all writes and syncs of the process; it has to stop, and may be started again.
-
-        With `below`, only those of files with such a path: without its snapshots a member lives on.
-        """
-        self._tell(f"disk of {member} fails: {failure}")
-        self.hosts[member].disk.fail_from_now(failure, below)
-
-    def _failed(self, host: Host, error: BaseException) -> None:
-        """A replica gave up: right if its disk failed, a bug otherwise."""
-        if not isinstance(error, DiskFailed):
-            raise error
-        self.heap.after(0.0, self._crash_failed, host, host.process)
-
-    def _crash_failed(self, host: Host, process: MemberProcess | None) -> None:
-        if host.process is process and process is not None:
-            self.crash(host.member_id)
-
-    def _forget_unsynced(self, host: Host, *, power_lost: bool) -> None:
-        if power_lost:
-            host.disk.lose_power(self._crash_chance)
-        else:
-            host.disk.lose_process()
-
-    # The network.
-
-    def partition(self, *groups: Sequence[int]) -> None:
-        """Let only members of the same group hear each other; whoever is in none hears all."""
-        self._tell(f"partition {groups}")
-        self.network.partition(*groups)
-
-    def isolate(self, member: int) -> None:
-        """Cut it off from all others."""
-        self.partition([member], [other for other in self.hosts if other != member])
-
-    def heal(self) -> None:
-        """Mend all cuts."""
-        self._tell("heal")
-        self.network.heal()
-
-    def calm(self) -> None:
-        """Let links, disks and loops be fast and true from now on; what is waiting for them may be long."""
-        self.network.conditions = CALM.network
-        for host in self.hosts.values():
-            host.latency = CALM.disk
-            host.turn_seconds = CALM.turn_seconds
+    def apply(self, fault: Fault) -> bool:
+        """Let a fault strike now; False if it changed nothing, because it does not fit the moment."""
+        self.struck.append(FaultEvent(self.now, fault))  # Before it strikes: what it violates ends the run.
+        if not strikes.strike(self, fault):
+            self.struck.pop()
+            return False
+        self.tell(f"fault: {fault}")
+        self.struck_by_kind[fault.kind] += 1
+        return True
 
     # Clients.
 
@@ -262,7 +106,7 @@ class CoreWorld:
     ) -> Call:
         """Ask for other members."""
         call = self._begin("change", member)
-        self._tell(f"{call.member} is asked for {_outline(configuration)} by a change {transition.value}")
+        self.tell(f"{call.member} is asked for {_outline(configuration)} by a change {transition.value}")
         self._ask(call, lambda process: process.replica.change_configuration(configuration, call, transition))
         return call
 
@@ -277,7 +121,7 @@ class CoreWorld:
     def build_member(self) -> int:
         """Start a new member with an empty log, which waits to be told a configuration."""
         member = max(self.hosts) + 1
-        self._build(member, Configuration())
+        self.build_host(member, Configuration())
         self.start(member)
         return member
 
@@ -313,7 +157,7 @@ class CoreWorld:
     def transfer_leadership(self, to: int = 0, *, member: int | None = None) -> Call:
         """Ask a member, or the leader, to hand over."""
         call = self._begin("transfer", member)
-        self._tell(f"transfer from {call.member} to {to or 'the best'}")
+        self.tell(f"transfer from {call.member} to {to or 'the best'}")
         self._ask(call, lambda process: process.replica.transfer_leadership(to, call))
         return call
 
@@ -333,10 +177,6 @@ class CoreWorld:
         else:
             process.reached_by(partial(ask, process))
 
-    def _tell(self, text: str) -> None:
-        if self.trace.enabled:
-            self.trace.record(self.now, f"-- {text}")
-
 
 def _outline(configuration: Configuration) -> str:
     voters = [info.id for info in configuration.voters]
@@ -346,7 +186,3 @@ def _outline(configuration: Configuration) -> str:
 
 def _id(info: MemberInfo) -> int:
     return info.id
-
-
-def _term(process: MemberProcess) -> int:
-    return process.leadership.term

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from random import Random
 
 from raftswarm.errors import LinkError, StorageError
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
-
-MAX_CALLS_OF_A_CUT_JOB = 12
 
 _Job = Callable[[], object]
 _Done = Callable[[BaseException | None], None]
@@ -56,11 +53,11 @@ class VirtualDiskRunner:
                 job()
         self._jobs.clear()
 
-    def cut(self, disk: SimulatedDisk, chance: Random) -> None:
-        """Die with the process: the job under way gets as far as some disk call."""
+    def cut(self, disk: SimulatedDisk, calls: int) -> None:
+        """Die with the process: the job under way gets as far as so many disk calls."""
         self._stopped = True
         if not self._jobs:
             return
-        disk.cut_after(chance.randrange(MAX_CALLS_OF_A_CUT_JOB))
+        disk.cut_after(calls)
         with contextlib.suppress(PowerLost, OSError, StorageError, LinkError):
             self._jobs[0][0]()

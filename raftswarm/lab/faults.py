@@ -5,27 +5,17 @@ A run in which everything goes wrong at once seldom gets far enough to go wrong 
 
 from __future__ import annotations
 
-from math import inf
+from math import exp, inf, log
 from random import Random
+from typing import Final
 
 import attrs
 
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.lab.network import NetworkConditions
+from raftswarm.lab.conditions import DiskConditions, NetworkConditions
 from raftswarm.raft.settings import RaftSettings
 
-
-@attrs.frozen(kw_only=True)
-class DiskConditions:
-    """How long a disk job takes."""
-
-    latency_seconds: float = 0.0005
-    jitter_seconds: float = 0.0002
-    """Mean of what comes on top, exponentially distributed."""
-
-    def draw_seconds(self, chance: Random) -> float:
-        """Draw one job's time."""
-        return self.latency_seconds + chance.expovariate(1.0) * self.jitter_seconds
+__all__ = ["CALM", "DiskConditions", "FaultMix", "NetworkConditions", "draw_fault_mix"]
 
 
 @attrs.frozen(kw_only=True)
@@ -33,48 +23,103 @@ class FaultMix:
     """One draw. Times named ``every`` are means between two such faults in the whole world; 0 is never."""
 
     network: NetworkConditions = NetworkConditions()
+    other_networks: tuple[NetworkConditions, ...] = ()
+    """With these, every link draws its own of them all."""
     disk: DiskConditions = DiskConditions()
     settings: RaftSettings = RaftSettings()
     compaction: CompactionPolicy = CompactionPolicy()
     segment_bytes: int = 64 * 1024
     """Of the log's files; small, since every start zeroes one."""
 
+    # Processes.
     crash_every: float = 0.0
     down_seconds: float = 1.0
     """Mean time until a crashed process starts again."""
     power_share: float = 0.0
     """Share of crashes that take the machine's power, and with it what was not synced."""
+    turn_crash_share: float = 0.0
+    """Share of crashes in the middle of a turn, when some of its messages have left."""
     recovery_crash_share: float = 0.0
     """Share of starts that crash in recovery."""
     all_crash_every: float = 0.0
+    storm_every: float = 0.0
+    """One member is killed again and again, as soon as it comes up."""
     stop_every: float = 0.0
     """Clean ends."""
     pause_every: float = 0.0
     pause_seconds: float = 1.0
+    clock_stands_share: float = 0.0
+    """Share of pauses in which the monotonic clock stands still, as on a machine that sleeps."""
+    slow_every: float = 0.0
+    slow_turn_seconds: float = 0.05
+    slow_seconds: float = 2.0
+    lose_every: float = 0.0
+    """A machine is gone for good, and replaced by a new one."""
+
+    # Disks.
+    stall_every: float = 0.0
+    stall_seconds: float = 1.0
+    disk_failure_every: float = 0.0
+    lying_sync_every: float = 0.0
+    bit_flip_every: float = 0.0
+    misdirect_every: float = 0.0
+    lost_name_every: float = 0.0
+    set_back_every: float = 0.0
+    """An old copy of a disk is put back."""
+
+    # Clocks.
+    clock_spread: float = 0.0
+    """Monotonic clocks run at 1 / (1 + this) to 1 + this of the right rate."""
+    clock_change_every: float = 0.0
+    wall_spread_seconds: float = 0.0
+    wall_jump_every: float = 0.0
+
+    # Links.
     partition_every: float = 0.0
     partition_seconds: float = 1.5
     one_way_share: float = 0.0
     """Share of partitions that cut one direction only."""
-    stall_every: float = 0.0
-    stall_seconds: float = 1.0
-    disk_failure_every: float = 0.0
+    mesh_every: float = 0.0
+    """Cuts of any directions between any two."""
+    clog_every: float = 0.0
+    clog_seconds: float = 1.0
+    swizzle_every: float = 0.0
+    """All links of some members clog one by one, and are freed in another order."""
+    half_open_every: float = 0.0
+    reconnect_every: float = 0.0
+    link_change_every: float = 0.0
+    usurp_every: float = 0.0
+    """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
+
+    # The operator.
     transfer_every: float = 0.0
     change_every: float = 0.0
     """Members come and go."""
-    usurp_every: float = 0.0
-    """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
-    clock_spread: float = 0.0
-    """Monotonic clocks run at 1 +- this rate."""
+
     priority_levels: int = 1
     """Members have so many different priorities."""
-    wall_spread_seconds: float = 0.0
     turn_seconds: float = 0.0
+
+    # Clients.
+    clients: int = 3
     call_every: float = 0.1
-    """Clients."""
+    """Of all clients together."""
+    session_share: float = 0.0
+    """Of clients that number their commands and send them again until they are answered."""
+    session_idle_seconds: int = 3600
+    wrong_member_share: float = 0.1
+    duplicate_share: float = 0.0
+    """Of commands of sessions that are sent twice at once."""
+    huge_share: float = 0.0
+    """Of commands as large as a command may be, or a little larger."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
-        return 1.0 + (2 * chance.random() - 1) * self.clock_spread
+        return exp((2 * chance.random() - 1) * log(1 + self.clock_spread))
+
+    def allows_clock_rate(self, rate: float) -> bool:
+        """Tell whether a clock may go so fast: leases count on that."""
+        return 1 / (1 + self.clock_spread) <= rate <= 1 + self.clock_spread
 
     def priority_of(self, member: int) -> int:
         """Return a member's priority."""
@@ -85,6 +130,10 @@ class FaultMix:
         return (2 * chance.random() - 1) * self.wall_spread_seconds
 
 
+CALM: Final = FaultMix()
+"""Nothing goes wrong."""
+
+
 def draw_fault_mix(chance: Random) -> FaultMix:
     """Draw which faults there are, and how hard they strike."""
 
@@ -92,51 +141,91 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         strength = chance.uniform(low, high)
         return strength if chance.random() < share else 0.0
 
-    clock_spread = maybe(0.0, 0.3, 0.3)
+    clock_spread = maybe(0.0, 1.0, 0.3)
+    damage_share = chance.choice((0.0, 0.3))
+    """Members that lose what they had take long to replace: most worlds know nothing of that."""
     return FaultMix(
-        network=NetworkConditions(
-            delay_seconds=chance.choice((0.0001, 0.001, 0.01)),
-            jitter_seconds=chance.choice((0.0001, 0.001, 0.02)),
-            loss=maybe(0.0, 0.3, 0.4),
-            duplication=maybe(0.0, 0.5, 0.4),
-            reordering=maybe(0.0, 0.5, 0.4),
-            reordering_seconds=chance.choice((0.01, 0.2, 2.0)),
-            damage=maybe(0.0, 0.1, 0.3),
-            bytes_per_second=chance.choice((1e4, 1e6, 1e8)),
-        ),
+        network=_draw_network(chance),
+        other_networks=tuple(_draw_network(chance) for _ in range(chance.choice((0, 0, 2)))),
         disk=DiskConditions(
             latency_seconds=chance.choice((0.00005, 0.001, 0.01)), jitter_seconds=chance.choice((0.0001, 0.001, 0.05))
         ),
         settings=_draw_settings(chance, clock_spread),
         compaction=CompactionPolicy(
-            snapshot_every_commands=chance.choice((3, 20, 100, 10_000)),
+            snapshot_every_commands=chance.choice((2, 20, 100, 10_000)),
             snapshot_every_seconds=chance.choice((0.5, inf, inf)),
             keep_entries=chance.choice((0, 2, 20, 500)),
             keep_bytes_for_followers=chance.choice((0, 1000, 1_000_000)),
         ),
-        segment_bytes=chance.choice((1024, 4096, 64 * 1024)),
+        segment_bytes=chance.choice((1, 1024, 4096, 64 * 1024)),
         crash_every=maybe(1.0, 8.0, 0.7),
         down_seconds=chance.choice((0.05, 0.5, 3.0)),
         power_share=chance.choice((0.0, 0.5, 1.0)),
+        turn_crash_share=chance.choice((0.0, 0.3)),
         recovery_crash_share=maybe(0.0, 0.4, 0.3),
         all_crash_every=maybe(5.0, 20.0, 0.25),
+        storm_every=maybe(5.0, 20.0, 0.2),
         stop_every=maybe(2.0, 10.0, 0.3),
         pause_every=maybe(2.0, 8.0, 0.4),
-        pause_seconds=chance.choice((0.1, 1.0, 5.0)),
-        partition_every=maybe(2.0, 8.0, 0.5),
-        partition_seconds=chance.choice((0.2, 1.5, 5.0)),
-        one_way_share=chance.choice((0.0, 0.3, 1.0)),
+        pause_seconds=chance.choice((0.1, 1.0, 5.0, 50.0)),
+        clock_stands_share=chance.choice((0.0, 0.5)),
+        slow_every=maybe(2.0, 10.0, 0.3),
+        slow_turn_seconds=chance.choice((0.005, 0.05, 0.3)),
+        lose_every=maybe(5.0, 30.0, damage_share),
         stall_every=maybe(1.0, 6.0, 0.3),
         stall_seconds=chance.choice((0.1, 1.0, 3.0)),
         disk_failure_every=maybe(3.0, 12.0, 0.2),
+        lying_sync_every=maybe(3.0, 20.0, damage_share),
+        bit_flip_every=maybe(3.0, 20.0, damage_share),
+        misdirect_every=maybe(3.0, 20.0, damage_share),
+        lost_name_every=maybe(3.0, 20.0, damage_share),
+        set_back_every=maybe(3.0, 20.0, damage_share),
+        clock_spread=clock_spread,
+        clock_change_every=maybe(1.0, 5.0, 0.3),
+        wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
+        wall_jump_every=maybe(1.0, 10.0, 0.3),
+        partition_every=maybe(2.0, 8.0, 0.5),
+        partition_seconds=chance.choice((0.2, 1.5, 5.0)),
+        one_way_share=chance.choice((0.0, 0.3, 1.0)),
+        mesh_every=maybe(2.0, 10.0, 0.2),
+        clog_every=maybe(1.0, 8.0, 0.3),
+        clog_seconds=chance.choice((0.1, 1.0, 5.0)),
+        swizzle_every=maybe(5.0, 20.0, 0.2),
+        half_open_every=maybe(2.0, 8.0, 0.2),
+        reconnect_every=maybe(0.5, 5.0, 0.3),
+        link_change_every=maybe(0.5, 5.0, 0.3),
+        usurp_every=maybe(1.0, 6.0),
         transfer_every=maybe(1.0, 8.0, 0.3),
         change_every=maybe(1.0, 6.0, 0.4),
-        clock_spread=clock_spread,
         priority_levels=chance.choice((1, 1, 2, 5)),
-        wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
-        call_every=chance.choice((0.01, 0.05, 0.3)),
-        usurp_every=maybe(1.0, 6.0),
+        clients=chance.choice((1, 3, 10, 50)),
+        call_every=chance.choice((0.02, 0.05, 0.3)),
+        session_share=chance.choice((0.0, 0.5, 1.0)),
+        session_idle_seconds=chance.choice((1, 10, 3600)),
+        wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
+        duplicate_share=chance.choice((0.0, 0.2)),
+        huge_share=chance.choice((0.0, 0.0, 0.001)),
+    )
+
+
+def _draw_network(chance: Random) -> NetworkConditions:
+    def maybe(high: float, share: float) -> float:
+        strength = chance.uniform(0.0, high)
+        return strength if chance.random() < share else 0.0
+
+    return NetworkConditions(
+        delay_seconds=chance.choice((0.0001, 0.001, 0.01, 0.03)),
+        jitter_seconds=chance.choice((0.0001, 0.001, 0.02, 0.07)),
+        loss=maybe(0.3, 0.4),
+        duplication=maybe(0.5, 0.4),
+        reordering=maybe(0.5, 0.4),
+        reordering_seconds=chance.choice((0.01, 0.2, 2.0)),
+        damage=maybe(0.1, 0.3),
+        breakage=maybe(0.02, 0.2),
+        capacity=chance.choice((0, 0, 0, 1, 2, 20)),
+        reading_seconds=chance.choice((0.0, 0.0, 0.0, 0.0, 0.002, 0.02)),
+        bytes_per_second=chance.choice((1e4, 1e6, 1e8)),
     )
 
 
@@ -144,7 +233,7 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
     """Tiny limits make rare branches common; leases count on clocks that are just as good as they are."""
     return RaftSettings(
         lease_reads=chance.random() < 0.4,
-        clock_drift=(1 + clock_spread) / (1 - clock_spread) - 1,
+        clock_drift=(1 + clock_spread) ** 2 - 1,
         slow_disk_seconds=chance.choice((0.05, 0.5)),
         append_window_bytes=chance.choice((1, 1024, 4 * 1024 * 1024)),
         append_window_messages=chance.choice((1, 2, 256)),

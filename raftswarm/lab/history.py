@@ -129,6 +129,11 @@ class History:
             self.last_acknowledged_command = max(self.last_acknowledged_command, applied.command_number)
 
     @property
+    def acknowledged_index(self) -> int:
+        """How far the log is known to clients."""
+        return self._acknowledged_index
+
+    @property
     def pending(self) -> int:
         """How many calls have no answer yet."""
         return len(self._pending)

@@ -16,8 +16,10 @@ import attrs
 
 from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.consensus.replica import CompactionPolicy, Replica
+from raftswarm.errors import Regressed, StorageError
 from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.event_heap import EventHeap
+from raftswarm.lab.faults import CALM
 from raftswarm.lab.history import History
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.network import BulkEnd, SimulatedNetwork
@@ -36,10 +38,11 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.snapshot_transfer import OutgoingSnapshot
 from raftswarm.world.chance import SeededEntropy
-from raftswarm.world.simulated_disk import SimulatedDisk
+from raftswarm.world.simulated_disk import PowerLost, SimulatedDisk
 
 KEYS_DIRECTORY = "certificates"
 RAFT_DIRECTORY = "raft"
+LOG_DIRECTORY = f"{RAFT_DIRECTORY}/log"
 SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
 SNAPSHOT_SLICE_BYTES = 300
@@ -49,26 +52,59 @@ EPOCH_NS = 1_700_000_000 * 10**9
 
 @attrs.define(eq=False)
 class HostClock:
-    """A machine's clocks: the monotonic one may be fast or slow, the wall clock may jump."""
+    """A machine's clocks: the monotonic one may be fast or slow, or stand; the wall clock may jump."""
 
     heap: EventHeap
-    rate: float = 1.0
     wall_offset_seconds: float = 0.0
+    rate: float = 1.0
+    _world_base: float = 0.0
+    _local_base: float = 0.0
+    _stands_at: float | None = None
 
     def now(self) -> float:
         """Monotonic seconds."""
-        return self.heap.now * self.rate
+        if self._stands_at is not None:
+            return self._stands_at
+        return self._local_base + (self.heap.now - self._world_base) * self.rate
 
     def to_world(self, local: float) -> float:
         """When, on the world's clock, this clock will show `local` or a little more, never less."""
-        world = local / self.rate
-        while world * self.rate < local:
+        world = self._world_base + (local - self._local_base) / self.rate
+        while self._local_base + (world - self._world_base) * self.rate < local:
             world = nextafter(world, inf)
         return world
+
+    def run_at(self, rate: float) -> None:
+        """Go at this rate from now on."""
+        self._local_base, self._world_base, self.rate = self.now(), self.heap.now, rate
+
+    def stand(self) -> None:
+        """Show the same time until `go_on`."""
+        self._stands_at = self.now()
+
+    def go_on(self) -> None:
+        """Go on from where it stands."""
+        if self._stands_at is not None:
+            self._local_base, self._world_base, self._stands_at = self._stands_at, self.heap.now, None
 
     def now_ns(self) -> int:
         """Wall time."""
         return EPOCH_NS + int((self.heap.now + self.wall_offset_seconds) * 1e9)
+
+
+@attrs.frozen
+class DeathInTurn:
+    """How a process is to die in the middle of a turn."""
+
+    messages: int
+    """After it has sent so many in that turn."""
+    tearing: Random | None
+    """What becomes of unsynced writes, if the power fails with it."""
+
+    @property
+    def power_lost(self) -> bool:
+        """Tell whether the machine dies too."""
+        return self.tearing is not None
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -109,6 +145,7 @@ class Host:
         self.member_id = member_id
         self.parts = parts
         self.chance = chance
+        self.crash_chance = Random(chance.random())  # noqa: S311 - a simulation has to be repeatable
         self.latency = latency
         self.on_failure = on_failure
         self.stall_seconds = 0.0
@@ -121,6 +158,23 @@ class Host:
         self.process: MemberProcess | None = None
         self.configuration = Configuration()
         """The newest that its process had in its log; kept when that is gone."""
+        self.is_damaged = False
+        """Its disk no longer holds what it was given; whether it still can be used shows at the next start."""
+        self.is_set_back = False
+        """It runs on an old copy of its disk."""
+        self.is_lost = False
+        """It is gone for good."""
+        self.copy: tuple[int, Configuration, SimulatedDisk] | None = None
+        """An old copy of the disk: of which boot, with which members."""
+
+    def calm(self) -> None:
+        """Let disk and loop be fast and true from now on; what waits for them may be long."""
+        self.latency = CALM.disk
+        self.turn_seconds = CALM.turn_seconds
+        self.stall_seconds = 0.0
+        self.disk.end_failure()
+        if self.process is not None:
+            self.process.death = None
 
     def create(self, configuration: Configuration) -> None:
         """Give the machine keys and an empty log; without a configuration it waits to be told one."""
@@ -149,8 +203,10 @@ class Host:
         machine = self._make_machine()
         if newest is not None:
             machine.restore(newest[1])
+        if self.is_set_back:
+            self.parts.invariants.set_back(self.member_id, recovered)
         self.parts.invariants.started(self.member_id, recovered)
-        if _content(recovered) != _content(self.recover_copy()):
+        if not self.is_damaged and _content(recovered) != _content(self.recover_copy()):
             raise Violation(f"10: member {self.member_id} builds on what it recovered before that is durable")
         start = StartingState(
             member_id=recovered.member_id,
@@ -164,9 +220,21 @@ class Host:
         self.process = MemberProcess(self, start, storage, machine)
         return self.process
 
+    def find_damage(self) -> str:
+        """Try to recover a damaged disk, on a copy: what is wrong with it, or nothing."""
+        try:
+            recovered = self._recover(self.disk.copy())
+        except StorageError as refusal:
+            return f"{type(refusal).__name__}: {refusal}"
+        if not self.parts.invariants.may_recover(self.member_id, recovered):
+            return "less: it remembers less than it had"
+        return ""
+
     def recover_copy(self) -> Recovered:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
-        disk = self.disk.after_power_loss()
+        return self._recover(self.disk.after_power_loss())
+
+    def _recover(self, disk: SimulatedDisk) -> Recovered:
         entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
         keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
         return self._open(disk, keys, entropy)[1]
@@ -192,16 +260,26 @@ def _content(recovered: Recovered) -> tuple[object, ...]:
     return recovered.hard_state, snapshot, [entry for entry in recovered.entries if entry.index > snapshot.index]
 
 
+class DiedInTurn(PowerLost):
+    """The process that was in this turn no longer exists."""
+
+
 class MemberProcess:
     """One run of one member."""
 
     def __init__(self, host: Host, start: StartingState, storage: MemberStorage, machine: WitnessedMachine) -> None:
         parts = host.parts
         self.member_id = host.member_id
+        self.boot = start.boot
         self.storage = storage
         self.machine = machine
         self.leadership = Leadership(term=0, leader=0, is_leader=False)
         self.paused = False
+        self.death: DeathInTurn | None = None
+        """It is to die in the next turn that gets so far."""
+        self.died_in_turn: DeathInTurn | None = None
+        self._posted = 0
+        """Messages of this turn."""
         self._alive = True
         self._host = host
         self._heap = parts.heap
@@ -285,8 +363,19 @@ class MemberProcess:
             return
         self._turn_due = False
         clock = self._host.clock
-        self._deadline = clock.to_world(self.replica.turn(clock.now()))
+        self._posted = 0
+        try:
+            deadline = self.replica.turn(clock.now())
+        except DiedInTurn as death:
+            self.died_in_turn = self.death
+            self.end()
+            self.failed(death)
+            return
         if not self._alive:
+            return
+        self._deadline = clock.to_world(deadline)
+        if self.member.is_regressed:
+            self.failed(Regressed("its disk was set back"))
             return
         self._host.parts.invariants.turn_ended(self.member_id, self.replica.applied.index)
         if self._deadline < self._alarm:
@@ -314,6 +403,9 @@ class MemberProcess:
         if trace.enabled:
             trace.message(self._heap.now, message)
         self._host.parts.network.post(message)
+        self._posted += 1
+        if self.death is not None and self._posted >= self.death.messages:
+            raise DiedInTurn
 
     def flush(self) -> None:
         """Nothing is held back."""

@@ -71,6 +71,8 @@ class _Watched:
     configuration: Configuration = Configuration()
     configuration_indexes: list[int] = attrs.Factory(list)
     """Where the configurations of its log are."""
+    is_lost: bool = False
+    """Its disk no longer holds what it acknowledged."""
 
 
 class Invariants:
@@ -108,10 +110,7 @@ class Invariants:
     def started(self, member: int, recovered: Recovered) -> None:
         """A member came back: its disk holds what was durable, and at most the job under way besides (8)."""
         watched = self._members[member]
-        candidates = [watched.durable]
-        for step in watched.unfinished:
-            candidates.append(candidates[-1].copy())
-            step(candidates[-1])
+        candidates = self._candidates(watched)
         for image in candidates:
             if image.is_same_as(recovered):
                 break
@@ -130,6 +129,30 @@ class Invariants:
         watched.commit_index = watched.handed_out = watched.applied_index = recovered.snapshot.index
         for entry, previous in zip(recovered.entries[1:], recovered.entries, strict=False):
             self._check_matching(member, entry, previous.term)
+
+    @staticmethod
+    def _candidates(watched: _Watched) -> list[DurableImage]:
+        candidates = [watched.durable]
+        for step in watched.unfinished:
+            candidates.append(candidates[-1].copy())
+            step(candidates[-1])
+        return candidates
+
+    def may_recover(self, member: int, recovered: Recovered) -> bool:
+        """Tell whether a start may find this."""
+        return any(image.is_same_as(recovered) for image in self._candidates(self._members[member]))
+
+    def set_back(self, member: int, recovered: Recovered) -> None:
+        """Its disk was set back to this, and the cluster has to find that out."""
+        log = LogImage.of(recovered.snapshot, recovered.entries)
+        watched = self._members[member]
+        watched.durable = DurableImage(recovered.hard_state, log, recovered.snapshot)
+        watched.unfinished.clear()
+        watched.is_lost = True
+
+    def lost(self, member: int) -> None:
+        """It is gone for good; what it held while it was there may still have been counted on."""
+        self._members[member].is_lost = True
 
     # The disk.
 
@@ -200,9 +223,10 @@ class Invariants:
         """What a follower acknowledged it keeps while it is in that leader's term."""
         if progress.next_index <= progress.match_index:
             raise Violation(f"11: {member} is to send {peer} entry {progress.next_index}, which it has: {progress}")
-        durable = self._members[peer].durable if peer in self._members else None
-        if durable is None or durable.hard_state.term != term:
+        watched = self._members.get(peer)
+        if watched is None or watched.is_lost or watched.durable.hard_state.term != term:
             return
+        durable = watched.durable
         if progress.match_index > durable.log.last_index:
             raise Violation(f"11: {member} counts on {progress.match_index} at {peer}, {_describe_image(durable)}")
 

@@ -1,86 +1,143 @@
 """Strikes of an operator: members come and go, one by one or several at once, wisely or not.
 
 The one big idea: a change is drawn as the voters and learners that are wished, out of who is there and machines that
-are new; how to get there, and whether it may be now, is the cluster's business. A removed id never comes back.
+are new; how to get there, and whether it may be now, is the cluster's business. A removed id never comes back. Whoever
+is lost is replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from random import Random
 
-import msgspec
-
 from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.fault_events import AddMachine, ChangeMembers, LeaveJoint, TransferLeadership
+from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.host import Host
+from raftswarm.lab.plans import Plan, Strike
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.membership import promote
 
 MAX_VOTERS = 5
 MAX_HOSTS = 14
+REPLACE_EVERY_SECONDS = 1.0
 
 _TRANSITIONS = (Transition.AUTO, Transition.AUTO, Transition.IMPLICIT, Transition.EXPLICIT, Transition.SINGLE)
 
 
 class MemberChanges:
-    """Asks whoever leads for other members, now and then."""
+    """Asks whoever leads for other members, now and then, and for another leader."""
 
-    def __init__(self, world: CoreWorld, chance: Random) -> None:
+    def __init__(self, world: CoreWorld, mix: FaultMix) -> None:
         self._world = world
-        self._chance = chance
+        self._mix = mix
         self._removed: set[int] = set()
 
-    def strike(self) -> None:
+    def strikes(self) -> Iterable[Strike]:
+        """All kinds."""
+        mix = self._mix
+        yield Strike("transfer", mix.transfer_every, self._transfer)
+        yield Strike("change", mix.change_every, self._change)
+        may_lose = (
+            mix.lose_every
+            or mix.lying_sync_every
+            or mix.bit_flip_every
+            or mix.misdirect_every
+            or mix.lost_name_every
+            or mix.set_back_every
+        )
+        yield Strike("replace", REPLACE_EVERY_SECONDS if may_lose else 0.0, self._replace)
+
+    def _transfer(self, chance: Random) -> Plan:
+        if (leader := self._world.leader) is not None:
+            yield TransferLeadership(leader, chance.choice([0, *self._world.hosts]))
+
+    def _replace(self, chance: Random) -> Plan:
+        """A new machine for each that is lost."""
+        del chance
+        yield from replace_lost(self._world)
+
+    def _change(self, chance: Random) -> Plan:
         """Ask for a change, and maybe at once for another: too early, since the first is not committed yet."""
-        for _ in range(2 if self._chance.random() < 0.3 else 1):
+        for _ in range(2 if chance.random() < 0.3 else 1):
             leader = self._world.leader
             if leader is not None:
-                self._ask(self._world.hosts[leader].configuration)
+                yield from self._ask(chance, self._world.hosts[leader].configuration)
 
-    def _ask(self, now: Configuration) -> None:
-        if now.is_joint and self._chance.random() < 0.7:
+    def _ask(self, chance: Random, now: Configuration) -> Plan:
+        if now.is_joint and chance.random() < 0.7:
             if not now.auto_leave:
-                self._world.leave_joint()
+                yield LeaveJoint()
             return
-        draw = self._draw_replacement if self._chance.random() < 0.4 else self._draw_step
-        target = draw(now)
-        self._removed |= {*now.member_ids} - {*target.member_ids}
-        self._world.change_members(target, transition=self._chance.choice(_TRANSITIONS))
+        waiting = self._waiting(now)
+        for new in range(max(self._world.hosts) + 1, max(self._world.hosts) + 3 - len(waiting)):
+            if len(self._world.hosts) < MAX_HOSTS:
+                yield AddMachine(new)
+                waiting.append(new)
+        draw = self._draw_replacement if chance.random() < 0.4 else self._draw_step
+        voters, learners = draw(chance, now, waiting)
+        self._removed |= {*now.member_ids} - voters - learners
+        promised = tuple(member for member in sorted(learners) if chance.random() < 0.5)
+        yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), promised, chance.choice(_TRANSITIONS))
 
-    def _draw_step(self, now: Configuration) -> Configuration:
+    @staticmethod
+    def _draw_step(chance: Random, now: Configuration, waiting: list[int]) -> tuple[set[int], set[int]]:
         """One member comes, goes, or changes its part."""
         voters = [info.id for info in now.voters]
         learners = [info.id for info in now.learners]
-        if learners and self._chance.random() < 0.4:
-            return promote(now, self._chance.choice(learners))
-        if len(voters) > 1 and self._chance.random() < 0.5:
-            gone = self._chance.choice(voters)
-            return self._list(set(voters) - {gone}, set(learners) | ({gone} if self._chance.random() < 0.3 else set()))
-        new = {*self._waiting(now)[:1]}
-        if len(voters) < MAX_VOTERS and self._chance.random() < 0.6:
-            return self._list({*voters, *new}, learners)
-        return self._list(voters, {*learners, *new})
+        if learners and chance.random() < 0.4:
+            promoted = promote(now, chance.choice(learners))
+            return {info.id for info in promoted.voters}, {info.id for info in promoted.learners}
+        if len(voters) > 1 and chance.random() < 0.5:
+            gone = chance.choice(voters)
+            return {*voters} - {gone}, {*learners} | ({gone} if chance.random() < 0.3 else set())
+        new = {*waiting[:1]}
+        if len(voters) < MAX_VOTERS and chance.random() < 0.6:
+            return {*voters, *new}, {*learners}
+        return {*voters}, {*learners, *new}
 
-    def _draw_replacement(self, now: Configuration) -> Configuration:
+    @staticmethod
+    def _draw_replacement(chance: Random, now: Configuration, waiting: list[int]) -> tuple[set[int], set[int]]:
         """Several at once: others vote, old voters learn or go, the leader among them or not."""
-        pool = [*now.member_ids, *self._waiting(now)]
-        self._chance.shuffle(pool)
-        count = self._chance.randint(1, min(MAX_VOTERS, len(pool)))
-        learners = [member for member in pool[count:] if self._chance.random() < 0.3]
-        return self._list(pool[:count], learners)
+        pool = [*now.member_ids, *waiting]
+        chance.shuffle(pool)
+        count = chance.randint(1, min(MAX_VOTERS, len(pool)))
+        return {*pool[:count]}, {member for member in pool[count:] if chance.random() < 0.3}
 
     def _waiting(self, now: Configuration) -> list[int]:
         """Up to two machines that are in no configuration yet; an addition that failed is tried again."""
         listed = {*now.member_ids, *self._removed}
-        waiting = [member for member in self._world.hosts if member not in listed][:2]
-        while len(waiting) < 2 and len(self._world.hosts) < MAX_HOSTS:
-            waiting.append(self._world.build_member())
-        return waiting
+        return [
+            host.member_id for host in self._world.hosts.values() if not host.is_lost and host.member_id not in listed
+        ][:2]
 
-    def _list(self, voters: Iterable[int], learners: Iterable[int]) -> Configuration:
-        listed = self._world.list_members(sorted(voters), learners=sorted(learners))
-        wished = [
-            msgspec.structs.replace(info, promote=True) if self._chance.random() < 0.5 else info
-            for info in listed.learners
-        ]
-        return msgspec.structs.replace(listed, learners=tuple(wished))
+
+def replace_lost(world: CoreWorld) -> Iterator[AddMachine | ChangeMembers | LeaveJoint]:
+    """Ask for members without those that are lost, with a new machine for each."""
+    leader = world.leader
+    if leader is None:
+        return
+    now = world.hosts[leader].configuration
+    voters, learners = {info.id for info in now.voters}, {info.id for info in now.learners}
+    lost = {member for member in now.member_ids if world.hosts[member].is_lost}
+    if now.is_joint:
+        if lost and not now.auto_leave:
+            yield LeaveJoint()
+        return
+    if not lost:
+        return
+    listed = {*now.member_ids}
+    for _ in lost & voters:
+        spare = [host.member_id for host in world.hosts.values() if _is_unused(host, listed)]
+        new = spare[0] if spare else max(world.hosts) + 1
+        if not spare:
+            yield AddMachine(new)
+        voters.add(new)
+        listed.add(new)
+    yield ChangeMembers(tuple(sorted(voters - lost)), tuple(sorted(learners - lost)))
+
+
+def _is_unused(host: Host, listed: set[int]) -> bool:
+    """Tell whether it runs, and was never told of any members."""
+    return host.process is not None and not host.configuration.voters and host.member_id not in listed

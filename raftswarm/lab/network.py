@@ -1,4 +1,4 @@
-"""The links between members, each direction on its own: slow, lossy, cut, or refused.
+"""The links between members, each direction on its own: slow, lossy, cut, clogged, half open, or refused.
 
 Links report what real ones can: `connected` when one is open, `stopped` when it broke and the other side's machine
 refuses a new one. A partition, or a machine without power, gives silence and no hint.
@@ -7,12 +7,15 @@ refuses a new one. A partition, or a machine without power, gives silence and no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
+from math import log
 from random import Random
 from typing import Protocol
 
 import attrs
 
+from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.raft.messages import AnyMessage, Opening
 
@@ -20,26 +23,6 @@ REDIAL_SECONDS = 0.05
 """A link that could not be opened is tried again within this time after it could be."""
 LOST_TRANSFER_SECONDS = 1.0
 """How long a sender of a snapshot waits before it believes that the transfer failed."""
-
-
-@attrs.frozen(kw_only=True)
-class NetworkConditions:
-    """How all links are, apart from cuts."""
-
-    delay_seconds: float = 0.0005
-    """The least a message takes."""
-    jitter_seconds: float = 0.0005
-    """Mean of what comes on top, exponentially distributed."""
-    loss: float = 0.0
-    duplication: float = 0.0
-    reordering: float = 0.0
-    """Share of messages that others may overtake …"""
-    reordering_seconds: float = 0.2
-    """… by up to this long."""
-    damage: float = 0.0
-    """Share of a snapshot's frames in which a bit arrives wrong."""
-    bytes_per_second: float = 100e6
-    """For snapshots; what else is sent is small."""
 
 
 class ProcessEvents(Protocol):
@@ -106,7 +89,7 @@ class BulkEnd:
         """Say and hear nothing more; the other end notices."""
         if not self.is_broken:
             self.is_broken = True
-            self._network.after_delay(self.other.break_off)
+            self._network.after_delay(self, self.other.break_off)
 
 
 def _nothing(*_: object) -> None:
@@ -127,7 +110,14 @@ class _Link:
 
     sender: int
     receiver: int
+    conditions: NetworkConditions
+    random: Random
+    """Its own, so that what befalls one link moves no other's draws."""
     cut: bool = False
+    clogged: bool = False
+    held: list[Callable[[], object]] = attrs.Factory(list)
+    """What would have arrived, were it not clogged."""
+    under_way: int = 0
     open: bool = False
     process: _Attached | None = None
     """The receiving process that it was opened to; what is sent after its death vanishes, until that is noticed."""
@@ -138,20 +128,52 @@ class _Link:
     last_arrival: float = 0.0
     told_unreachable: bool = False
 
+    def draw_delay(self) -> float:
+        """Draw how long something takes to the other end."""
+        conditions = self.conditions
+        if not conditions.jitter_seconds:
+            return conditions.delay_seconds
+        return conditions.delay_seconds - log(1.0 - self.random.random()) * conditions.jitter_seconds
+
 
 class SimulatedNetwork:
     """Who can hear whom."""
 
-    def __init__(self, heap: EventHeap, chance: Random, conditions: NetworkConditions) -> None:
-        self.conditions = conditions
+    def __init__(
+        self,
+        heap: EventHeap,
+        chance_of: Callable[[str], Random],
+        conditions: NetworkConditions,
+        *others: NetworkConditions,
+    ) -> None:
+        """With `others`, each link draws its own of them all."""
         self._heap = heap
-        self._chance = chance
+        self._chance_of = chance_of
+        self._conditions = (conditions, *others)
         self._attached: dict[int, _Attached] = {}
         self._links: dict[tuple[int, int], _Link] = {}
         self._without_power: dict[int, None] = {}
         self._bulk: list[BulkEnd] = []
         self.bulk_bytes = 0
         """Of all frames of snapshots that were ever sent."""
+
+    @property
+    def conditions(self) -> NetworkConditions:
+        """How links are that drew nothing else."""
+        return self._conditions[0]
+
+    @conditions.setter
+    def conditions(self, conditions: NetworkConditions) -> None:
+        """Let all links be like this from now on."""
+        self._conditions = (conditions,)
+        for link in self._links.values():
+            link.conditions = conditions
+
+    def set_link(self, sender: int, receiver: int, conditions: NetworkConditions) -> bool:
+        """Let one link be like this from now on; False if it is."""
+        link = self._link(sender, receiver)
+        before, link.conditions = link.conditions, conditions
+        return before != conditions
 
     # Processes come and go.
 
@@ -171,7 +193,8 @@ class SimulatedNetwork:
         for end in self._bulk:
             if end.owner == member:
                 end.is_broken = True
-                self._heap.after(LOST_TRANSFER_SECONDS if power_lost else self._draw_delay(), end.other.break_off)
+                delay = LOST_TRANSFER_SECONDS if power_lost else self._link(member, end.peer).draw_delay()
+                self._heap.after(delay, end.other.break_off)
         if power_lost:
             self._without_power[member] = None
         for link in self._links.values():
@@ -204,32 +227,44 @@ class SimulatedNetwork:
         if not link.open:
             self._answer_on_a_new_link(link)
             return False
-        conditions = self.conditions
-        chance = self._chance
+        conditions = link.conditions
         opening = isinstance(message, Opening)
         if link.cut:
             link.lost_opening = link.lost_opening or opening
             return True
-        if conditions.loss and not opening and chance.random() < conditions.loss:
-            return True
         receiver = link.process
         assert receiver is not None, "an open link was opened to a process"
-        self._send(link, receiver, message, in_order=opening)
-        if conditions.duplication and not opening and chance.random() < conditions.duplication:
+        random = link.random.random
+        if opening:
+            self._send(link, receiver, message, in_order=True)
+        elif conditions.capacity and link.under_way >= conditions.capacity:
+            self._tell_unreachable(link)
+            return False
+        elif conditions.breakage and random() < conditions.breakage:
+            self.reconnect(link.sender, link.receiver)
+        elif not conditions.loss or random() >= conditions.loss:
             self._send(link, receiver, message, in_order=False)
+            if conditions.duplication and random() < conditions.duplication:
+                self._send(link, receiver, message, in_order=False)
         return True
 
     def _send(self, link: _Link, receiver: _Attached, message: AnyMessage, *, in_order: bool) -> None:
-        conditions = self.conditions
-        arrival = self._heap.now + self._draw_delay()
-        if not in_order and conditions.reordering and self._chance.random() < conditions.reordering:
-            arrival += self._chance.random() * conditions.reordering_seconds
+        conditions = link.conditions
+        arrival = self._heap.now + link.draw_delay()
+        if not in_order and conditions.reordering and link.random.random() < conditions.reordering:
+            arrival += link.random.random() * conditions.reordering_seconds
         else:
-            arrival = link.last_arrival = max(arrival, link.last_arrival)
-        self._heap.at(arrival, self._deliver, receiver, message)
+            arrival = link.last_arrival = max(arrival, link.last_arrival + conditions.reading_seconds)
+        link.under_way += 1
+        self._heap.at(arrival, self._deliver, link, receiver, message)
 
-    def _deliver(self, receiver: _Attached, message: AnyMessage) -> None:
-        if self._attached.get(message.to) is receiver:
+    def _deliver(self, link: _Link, receiver: _Attached, message: AnyMessage) -> None:
+        if link.clogged:
+            link.held.append(partial(self._deliver, link, receiver, message))
+            return
+        link.under_way -= 1
+        if self._attached.get(link.receiver) is receiver:
+            link.told_unreachable = False
             receiver.events.received(message)
 
     def open_bulk(self, sender: int, receiver: int, hear: Hear, broken: Broken) -> BulkEnd:
@@ -250,19 +285,23 @@ class SimulatedNetwork:
     def post_bulk(self, end: BulkEnd, frame: bytes) -> None:
         """Send a frame on a link for snapshots: it arrives, damaged maybe, or the link breaks."""
         self.bulk_bytes += len(frame)
-        conditions, chance = self.conditions, self._chance
+        link = self._link(end.owner, end.peer)
+        conditions, chance = link.conditions, link.random
         lost = conditions.loss and chance.random() < conditions.loss
         if conditions.damage and chance.random() < conditions.damage:
             place = chance.randrange(len(frame))
             frame = frame[:place] + bytes([frame[place] ^ 1 << chance.randrange(8)]) + frame[place + 1 :]
-        begins = max(self._heap.now + self._draw_delay(), end.busy_until)
+        begins = max(self._heap.now + link.draw_delay(), end.busy_until)
         end.busy_until = begins + len(frame) / conditions.bytes_per_second
         self._heap.at(end.busy_until, self._bulk_arrives, end, frame, bool(lost))
 
     def _bulk_arrives(self, end: BulkEnd, frame: bytes, lost: bool) -> None:
         if end.is_broken or end.other.is_broken:
             return
-        if lost or self._link(end.owner, end.peer).cut:
+        link = self._link(end.owner, end.peer)
+        if link.clogged:
+            link.held.append(partial(self._bulk_arrives, end, frame, lost))
+        elif lost or link.cut:
             self._heap.after(LOST_TRANSFER_SECONDS, end.break_off)
             self._heap.after(LOST_TRANSFER_SECONDS, end.other.break_off)
         else:
@@ -270,15 +309,17 @@ class SimulatedNetwork:
 
     # What befalls it.
 
-    def cut(self, sender: int, receiver: int) -> None:
-        """Lose whatever `sender` says to `receiver` from now on, in silence."""
-        self._link(sender, receiver).cut = True
+    def cut(self, sender: int, receiver: int) -> bool:
+        """Lose whatever `sender` says to `receiver` from now on, in silence; False if it is cut already."""
+        link = self._link(sender, receiver)
+        was_cut, link.cut = link.cut, True
+        return not was_cut
 
-    def mend(self, sender: int, receiver: int) -> None:
-        """Undo a cut. A link that came through it may go on, or be replaced by a new one."""
+    def mend(self, sender: int, receiver: int) -> bool:
+        """Undo a cut, if there is one. A link that came through it may go on, or be replaced by a new one."""
         link = self._link(sender, receiver)
         if not link.cut:
-            return
+            return False
         link.cut = False
         back = self._link(receiver, sender)
         for direction in (link, back):
@@ -289,8 +330,9 @@ class SimulatedNetwork:
                 continue
             broken = not direction.open or direction.lost_opening
             restarted = direction.process is not self._attached.get(direction.receiver)
-            if broken or restarted or self._chance.random() < 0.5:
+            if broken or restarted or direction.random.random() < 0.5:
                 self._dial(direction)
+        return True
 
     def partition(self, *groups: Sequence[int]) -> None:
         """Cut every link between members of different groups."""
@@ -300,23 +342,59 @@ class SimulatedNetwork:
                     self.cut(a, b)
                     self.cut(b, a)
 
+    def clog(self, sender: int, receiver: int) -> bool:
+        """Hold whatever would arrive from now on, and lose nothing of it; False if it is clogged already."""
+        link = self._link(sender, receiver)
+        was_clogged, link.clogged = link.clogged, True
+        return not was_clogged
+
+    def unclog(self, sender: int, receiver: int) -> bool:
+        """Let all of it arrive."""
+        link = self._link(sender, receiver)
+        was_clogged, link.clogged = link.clogged, False
+        held, link.held = link.held, []
+        for arrival in held:
+            self._heap.after(0.0, arrival)
+        return was_clogged
+
+    def half_open(self, sender: int, receiver: int) -> bool:
+        """Let the receiver forget a connection that the sender talks on into; False if there is none."""
+        link = self._link(sender, receiver)
+        if link.open and link.process is not None:
+            link.process = _Attached(link.process.events)
+        return link.open
+
+    def reconnect(self, sender: int, receiver: int) -> bool:
+        """Break a connection and open another; what is under way still arrives. False if there is none."""
+        link = self._link(sender, receiver)
+        was_open, link.open = link.open, False
+        if was_open:
+            self._dial(link)
+        return was_open
+
     def heal(self) -> None:
-        """Mend all cuts."""
-        for sender, receiver in list(self._links):
+        """Mend all cuts and clogs, and open anew what is half open."""
+        for (sender, receiver), link in list(self._links.items()):
             self.mend(sender, receiver)
+            if link.clogged:
+                self.unclog(sender, receiver)
+            if link.open and link.process is not self._attached.get(receiver) and not link.dialling:
+                self._dial(link)
 
     # Dialling.
 
     def _link(self, sender: int, receiver: int) -> _Link:
         link = self._links.get((sender, receiver))
         if link is None:
-            link = self._links[sender, receiver] = _Link(sender, receiver)
+            chance = self._chance_of(f"link {sender} {receiver}")
+            link = self._links[sender, receiver] = _Link(sender, receiver, chance.choice(self._conditions), chance)
         return link
 
     def _dial(self, link: _Link) -> None:
         link.attempt += 1
         link.dialling = True
-        self._heap.after(self._draw_delay() + self._chance.random() * REDIAL_SECONDS, self._dialled, link, link.attempt)
+        delay = link.draw_delay() + link.random.random() * REDIAL_SECONDS
+        self._heap.after(delay, self._dialled, link, link.attempt)
 
     def _dialled(self, link: _Link, attempt: int) -> None:
         if attempt != link.attempt:
@@ -339,7 +417,7 @@ class SimulatedNetwork:
             return
         link.open = link.dialling = False
         link.attempt += 1
-        self._heap.after(3 * self._draw_delay(), self._refused, link, link.attempt)
+        self._heap.after(3 * link.draw_delay(), self._refused, link, link.attempt)
 
     def _refused(self, link: _Link, attempt: int) -> None:
         sender = self._attached.get(link.sender)
@@ -352,18 +430,17 @@ class SimulatedNetwork:
         if sender is None:
             return
         if link.receiver in sender.peers:
-            if not link.told_unreachable:
-                link.told_unreachable = True
-                self._heap.after(0.0, sender.events.unreachable, link.receiver)
+            self._tell_unreachable(link)
         elif self._link(link.receiver, link.sender).open and not link.dialling:
             self._dial(link)
 
-    def after_delay(self, action: Callable[[], object]) -> None:
-        """Do that once a message would have arrived."""
-        self._heap.after(self._draw_delay(), action)
+    def _tell_unreachable(self, link: _Link) -> None:
+        """Tell the sender, once, that messages got lost."""
+        sender = self._attached.get(link.sender)
+        if sender is not None and not link.told_unreachable:
+            link.told_unreachable = True
+            self._heap.after(0.0, sender.events.unreachable, link.receiver)
 
-    def _draw_delay(self) -> float:
-        conditions = self.conditions
-        if not conditions.jitter_seconds:
-            return conditions.delay_seconds
-        return conditions.delay_seconds + self._chance.expovariate(1.0) * conditions.jitter_seconds
+    def after_delay(self, end: BulkEnd, action: Callable[[], object]) -> None:
+        """Do that once a message from that end would have arrived."""
+        self._heap.after(self._link(end.owner, end.peer).draw_delay(), action)

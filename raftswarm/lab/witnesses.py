@@ -50,6 +50,11 @@ class WitnessedMember(Member):
         self._invariants.handed_out(self.id, ready, view)
         return ready
 
+    def known_boot(self, peer: int) -> int:
+        """Return the newest start of a peer that this one remembers, or 0."""
+        known = self._core.acquaintances.get(peer)
+        return 0 if known is None else known.boot
+
 
 class WitnessedStorage(MemberStorage):
     """Storage whose every completed call is on record; what a crash cuts short may be there or not."""

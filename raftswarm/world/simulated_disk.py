@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from enum import Enum
 from random import Random
 
 import attrs
@@ -48,6 +49,10 @@ class _Contents:
     def sync(self) -> None:
         for change in self.unsynced:
             _make(change, self.durable)
+        self.unsynced.clear()
+
+    def forget_unsynced(self) -> None:
+        """Take what is unsynced for clean: no sync will write it any more."""
         self.unsynced.clear()
 
     def lose_power(self, chance: Random) -> None:
@@ -160,6 +165,24 @@ def _rename(change: _Linked | _Unlinked | _Renamed, names: dict[str, _Directory 
             names[new] = names.pop(old)
 
 
+class FailingCalls(Enum):
+    """Which calls of a failing disk fail."""
+
+    WRITES = "write"
+    """Those that change or sync something."""
+    SYNCS = "sync"
+    READS = "read"
+
+
+@attrs.frozen
+class _Failure:
+    error: OSError
+    calls: FailingCalls
+    below: str
+    is_lasting: bool
+    """It outlives the process that met it."""
+
+
 class SimulatedDisk:
     """One machine's disk; outlives the processes that use it."""
 
@@ -169,8 +192,9 @@ class SimulatedDisk:
         self._process = 0
         """Which process may use it: files opened by an earlier one are dead."""
         self._calls_left: int | None = None
-        self._failure: OSError | None = None
-        self._failing_below = ""
+        self._failure: _Failure | None = None
+        self._lies_on_sync = False
+        self._misdirected: tuple[str, float] | None = None
 
     # What befalls it.
 
@@ -179,7 +203,8 @@ class SimulatedDisk:
         self._process += 1
         self._locked.clear()
         self._calls_left = None
-        self._failure = None
+        if self._failure is not None and not self._failure.is_lasting:
+            self._failure = None
 
     def lose_power(self, chance: Random) -> None:
         """The machine died: what was not synced is kept, lost or torn."""
@@ -190,14 +215,45 @@ class SimulatedDisk:
         """Let the process die at the disk call after so many more; `lose_process` ends that."""
         self._calls_left = calls
 
-    def fail_from_now(self, failure: OSError, below: str = "") -> None:
-        """Fail every write and sync of this process: of all, or of what has such a path."""
-        self._failure = failure
-        self._failing_below = below
+    def fail_from_now(
+        self,
+        failure: OSError,
+        below: str = "",
+        *,
+        calls: FailingCalls = FailingCalls.WRITES,
+        is_lasting: bool = False,
+    ) -> None:
+        """Fail such calls of this process, or of its successors too: all of them, or those of such a path."""
+        self._failure = _Failure(failure, calls, below, is_lasting)
 
     def end_failure(self) -> None:
         """Work again."""
         self._failure = None
+        self._lies_on_sync = False
+        self._misdirected = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Tell whether nothing waits to befall the process that uses it."""
+        return self._failure is None and self._misdirected is None and not self._lies_on_sync
+
+    def lie_on_sync(self) -> None:
+        """Fail the next sync, and take what it should have written for clean from then on, as some kernels do."""
+        self._lies_on_sync = True
+
+    def misdirect(self, below: str, place: float) -> None:
+        """Let the next write of data below that path land elsewhere in its file, at that share of its length."""
+        self._misdirected = (below, place)
+
+    def copy(self) -> SimulatedDisk:
+        """Return a copy of what programs see, all of it durable."""
+        copy = SimulatedDisk()
+        copy._root = _visible_copy(self._root)
+        return copy
+
+    def put_back(self, copy: SimulatedDisk) -> None:
+        """Have the content of a copy in the place of our own."""
+        self._root = _visible_copy(copy._root)
 
     def after_power_loss(self) -> SimulatedDisk:
         """Return a copy as it would be if the power failed now and nothing unsynced had reached the disk."""
@@ -205,13 +261,31 @@ class SimulatedDisk:
         copy._root = _durable_copy(self._root)
         return copy
 
-    def flip_bit(self, path: str, offset: int) -> None:
+    def sizes(self, below: str) -> dict[str, int]:
+        """Paths of all files below that path, in order, and how many bytes of each are written, short of zeros."""
+        directory = self._find(below)
+        found: dict[str, int] = {}
+        for name, node in sorted(directory.cached.items()) if isinstance(directory, _Directory) else ():
+            path = f"{below}/{name}"
+            if isinstance(node, _Directory):
+                found |= self.sizes(path)
+            else:
+                found[path] = len(node.cached.rstrip(b"\0"))
+        return found
+
+    def flip_bit(self, path: str, offset: int, bit: int = 0) -> None:
         """Damage a byte where it lies."""
         contents = self._find(path)
         assert isinstance(contents, _Contents), f"{path} is not a file"
-        contents.cached[offset] ^= 1
+        contents.cached[offset] ^= 1 << bit
         if offset < len(contents.durable):
-            contents.durable[offset] ^= 1
+            contents.durable[offset] ^= 1 << bit
+
+    def lose_name(self, path: str) -> None:
+        """Forget that there is such a file."""
+        parent, name = self._parent(path)
+        parent.sync()
+        del parent.cached[name], parent.durable[name]
 
     # The protocol of `world.disk.Disk`.
 
@@ -309,8 +383,32 @@ class SimulatedDisk:
     def called_to_change(self, path: str) -> None:
         """Every call that changes or syncs something may fail besides."""
         self.called()
-        if self._failure is not None and path.startswith(self._failing_below):
-            raise self._failure
+        self._maybe_fail(path, FailingCalls.WRITES)
+
+    def called_to_sync(self, path: str) -> bool:
+        """A sync may fail with other writes, or alone; False if it has to lie from now on."""
+        self.called_to_change(path)
+        self._maybe_fail(path, FailingCalls.SYNCS)
+        lies, self._lies_on_sync = self._lies_on_sync, False
+        return not lies
+
+    def called_to_read(self, path: str) -> None:
+        """So may a read."""
+        self.called()
+        self._maybe_fail(path, FailingCalls.READS)
+
+    def called_to_write(self, path: str, offset: int, size: int) -> int:
+        """Return where data for `offset` lands."""
+        self.called_to_change(path)
+        if self._misdirected is None or not path.startswith(self._misdirected[0]):
+            return offset
+        (_, place), self._misdirected = self._misdirected, None
+        return int(place * size) // SECTOR_BYTES * SECTOR_BYTES
+
+    def _maybe_fail(self, path: str, calls: FailingCalls) -> None:
+        failure = self._failure
+        if failure is not None and failure.calls is calls and path.startswith(failure.below):
+            raise failure.error
 
     def _find(self, path: str) -> _Directory | _Contents | None:
         node: _Directory | _Contents | None = self._root
@@ -330,6 +428,17 @@ class SimulatedDisk:
 
 def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name and name != "."]
+
+
+def _visible_copy(directory: _Directory) -> _Directory:
+    copy = _Directory()
+    for name, node in directory.cached.items():
+        if isinstance(node, _Directory):
+            copy.durable[name] = _visible_copy(node)
+        else:
+            copy.durable[name] = _Contents(bytearray(node.cached), bytearray(node.cached))
+    copy.cached = dict(copy.durable)
+    return copy
 
 
 def _durable_copy(directory: _Directory) -> _Directory:
@@ -370,17 +479,22 @@ class SimulatedFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`; fewer only at the end."""
-        self._called()
+        self._check_open()
+        self._disk.called_to_read(self._path)
         return bytes(self._contents.cached[offset : offset + size])
 
     def write(self, offset: int, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
         """Write all the buffers one after another from `offset`."""
-        self._called_to_change()
-        self._contents.change(_Written(offset, b"".join(buffers)))
+        self._check_open()
+        lands = self._disk.called_to_write(self._path, offset, len(self._contents.cached))
+        self._contents.change(_Written(lands, b"".join(buffers)))
 
     def sync(self) -> None:
         """Make data and size durable."""
-        self._called_to_change()
+        self._check_open()
+        if not self._disk.called_to_sync(self._path):
+            self._contents.forget_unsynced()
+            raise OSError(errno.EIO, "input/output error", self._path)
         self._contents.sync()
 
     def size(self) -> int:

@@ -6,8 +6,9 @@ from random import Random
 
 import attrs
 
+from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.event_heap import EventHeap
-from raftswarm.lab.network import BulkEnd, NetworkConditions, SimulatedNetwork
+from raftswarm.lab.network import BulkEnd, SimulatedNetwork
 from raftswarm.raft.messages import AnyMessage, Heartbeat, Opening
 
 A, B, C = 1, 2, 3
@@ -47,7 +48,9 @@ class Mesh:
 
     def __init__(self, *members: int, conditions: NetworkConditions | None = None, seed: int = 0) -> None:
         self.heap = EventHeap()
-        self.network = SimulatedNetwork(self.heap, Random(seed), conditions or NetworkConditions())
+        self.network = SimulatedNetwork(
+            self.heap, lambda purpose: Random(f"{seed}/{purpose}"), conditions or NetworkConditions()
+        )
         self.members = members
         self.at: dict[int, Listener] = {}
         for member in members:

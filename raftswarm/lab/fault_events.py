@@ -1,0 +1,317 @@
+"""Faults as values: what befalls whom, with every choice already made.
+
+A nemesis draws them, `CoreWorld.apply` makes them happen, and the list of those that struck (`CoreWorld.struck`) is all
+that a run has beyond its seed: the same seed under the same list is the same run. So a fault names members and numbers
+and never says "somebody", and what it damages by chance it draws from a seed of its own: a list with some faults left
+out still means the same for the others. What does not fit the moment (a crash of who does not run) does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from raftswarm.lab.conditions import NetworkConditions
+from raftswarm.raft.events import Transition
+
+NO_POWER_LOSS: Final = -1
+
+
+def _kind(name: str) -> str:
+    """``FlipBit`` is told as ``flip_bit``."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+class AnyFault(msgspec.Struct, frozen=True, tag_field="kind", tag=_kind):
+    """One thing that befalls the world, at once."""
+
+    @property
+    def kind(self) -> str:
+        """What it is counted as."""
+        return _kind(type(self).__name__)
+
+
+# Processes.
+
+
+class Crash(AnyFault, frozen=True):
+    """The process dies where it stands; its disk job under way gets as far as so many disk calls."""
+
+    member: int
+    disk_calls: int = 0
+    tearing: int = NO_POWER_LOSS
+    """Seed of what becomes of unsynced writes when the machine loses power with it."""
+
+
+class CrashInTurn(AnyFault, frozen=True):
+    """The process dies in its next turn that sends so many messages, after the last of them."""
+
+    member: int
+    messages: int
+    tearing: int = NO_POWER_LOSS
+
+
+class Start(AnyFault, frozen=True):
+    """Start a process that is down. What its disk refuses stays down."""
+
+    member: int
+
+
+class StartAndCrash(AnyFault, frozen=True):
+    """Start it, and let it die in its recovery at the disk call after so many."""
+
+    member: int
+    disk_calls: int
+    tearing: int = NO_POWER_LOSS
+
+
+class Stop(AnyFault, frozen=True):
+    """A clean end, as by a signal."""
+
+    member: int
+
+
+class Pause(AnyFault, frozen=True):
+    """Stop the process as SIGSTOP would; with its machine, the monotonic clock stands still meanwhile."""
+
+    member: int
+    clock_stands: bool = False
+
+
+class Resume(AnyFault, frozen=True):
+    """Let it go on."""
+
+    member: int
+
+
+class SlowDown(AnyFault, frozen=True):
+    """From now on the loop takes so long to get to what waits."""
+
+    member: int
+    turn_seconds: float
+
+
+class Lose(AnyFault, frozen=True):
+    """The machine is gone for good, with its disk; nothing where the cluster could not survive that."""
+
+    member: int
+
+
+# Disks.
+
+
+class Stall(AnyFault, frozen=True):
+    """From now on every disk job takes up to so much longer; 0 ends it."""
+
+    member: int
+    seconds: float
+
+
+class FailDisk(AnyFault, frozen=True):
+    """From now on calls of that sort fail, until `MendDisk`: the process has to stop."""
+
+    member: int
+    code: int
+    """An errno."""
+    calls: str = "write"
+    """``write`` (and sync, and names), ``sync`` or ``read``."""
+    below: str = ""
+    """Only those of files with such a path."""
+
+
+class MendDisk(AnyFault, frozen=True):
+    """The disk works again."""
+
+    member: int
+
+
+class LieOnSync(AnyFault, frozen=True):
+    """The next sync fails, and what it should have written is believed to be clean: no later sync writes it."""
+
+    member: int
+
+
+class FlipBit(AnyFault, frozen=True):
+    """The process dies, and a bit of its log or snapshots has changed."""
+
+    member: int
+    place: float
+    """Where, as a share of all that is written there."""
+
+
+class Misdirect(AnyFault, frozen=True):
+    """The next write to the log lands elsewhere in its file."""
+
+    member: int
+    place: float
+
+
+class LoseName(AnyFault, frozen=True):
+    """The process dies, and one of its files is missing."""
+
+    member: int
+    place: float
+
+
+class KeepCopy(AnyFault, frozen=True):
+    """Somebody copies the disk."""
+
+    member: int
+
+
+class PutBack(AnyFault, frozen=True):
+    """The process dies, and starts again on the old copy."""
+
+    member: int
+
+
+# Clocks.
+
+
+class SetClockRate(AnyFault, frozen=True):
+    """From now on the monotonic clock runs at this rate."""
+
+    member: int
+    rate: float
+
+
+class JumpWall(AnyFault, frozen=True):
+    """The date is set forward, or back."""
+
+    member: int
+    seconds: float
+
+
+# Links, each direction on its own.
+
+
+class Cut(AnyFault, frozen=True):
+    """Lose whatever one says to the other from now on, in silence."""
+
+    sender: int
+    receiver: int
+
+
+class Mend(AnyFault, frozen=True):
+    """Undo a cut."""
+
+    sender: int
+    receiver: int
+
+
+class Clog(AnyFault, frozen=True):
+    """Hold whatever one says to the other."""
+
+    sender: int
+    receiver: int
+
+
+class Unclog(AnyFault, frozen=True):
+    """Let it all through."""
+
+    sender: int
+    receiver: int
+
+
+class HalfOpen(AnyFault, frozen=True):
+    """The receiver has forgotten the connection, and the sender talks on into it."""
+
+    sender: int
+    receiver: int
+
+
+class Reconnect(AnyFault, frozen=True):
+    """Open the connection anew, while what was sent on the old one is still on its way."""
+
+    sender: int
+    receiver: int
+
+
+class SetLink(AnyFault, frozen=True):
+    """From now on that link is like this."""
+
+    sender: int
+    receiver: int
+    conditions: NetworkConditions
+
+
+# The operator.
+
+
+class AddMachine(AnyFault, frozen=True):
+    """Start a new member with an empty log, which waits to be told a configuration."""
+
+    member: int
+
+
+class ChangeMembers(AnyFault, frozen=True):
+    """Ask whoever leads for these members."""
+
+    voters: tuple[int, ...]
+    learners: tuple[int, ...] = ()
+    promised: tuple[int, ...] = ()
+    """Learners that get a vote when they have caught up."""
+    transition: Transition = Transition.AUTO
+
+
+class LeaveJoint(AnyFault, frozen=True):
+    """Ask whoever leads to end a joint change."""
+
+
+class TransferLeadership(AnyFault, frozen=True):
+    """Ask a member to hand over, to anybody if `to` is 0."""
+
+    member: int
+    to: int = 0
+
+
+class Interrogate(AnyFault, frozen=True):
+    """For so long clients read at one member, which may be deposed, and write at its successor."""
+
+    member: int
+    seconds: float
+
+
+Fault = (
+    Crash
+    | CrashInTurn
+    | Start
+    | StartAndCrash
+    | Stop
+    | Pause
+    | Resume
+    | SlowDown
+    | Lose
+    | Stall
+    | FailDisk
+    | MendDisk
+    | LieOnSync
+    | FlipBit
+    | Misdirect
+    | LoseName
+    | KeepCopy
+    | PutBack
+    | SetClockRate
+    | JumpWall
+    | Cut
+    | Mend
+    | Clog
+    | Unclog
+    | HalfOpen
+    | Reconnect
+    | SetLink
+    | AddMachine
+    | ChangeMembers
+    | LeaveJoint
+    | TransferLeadership
+    | Interrogate
+)
+
+
+class FaultEvent(msgspec.Struct, frozen=True):
+    """A fault, and when it struck."""
+
+    at: float
+    """Seconds since the world began."""
+    fault: Fault

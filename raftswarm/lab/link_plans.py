@@ -1,0 +1,176 @@
+"""What befalls links: partitions of all kinds, clogs, connections that are not what they seem; and old leaders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import permutations
+from random import Random
+
+from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.fault_events import (
+    Clog,
+    Cut,
+    HalfOpen,
+    Interrogate,
+    Mend,
+    Reconnect,
+    SetLink,
+    TransferLeadership,
+    Unclog,
+)
+from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.plans import Plan, Strike, draw_seconds
+from raftswarm.raft.roles import Leader, Transfer
+
+QUESTION_TIMEOUTS = 2
+"""For so many election timeouts clients ask who was deposed: it may lead on for one, by its own clock."""
+LOOK_EVERY_SECONDS = 0.0005
+"""Less than it takes to be elected."""
+ANOTHER_PARTITION_SHARE = 0.3
+
+_Way = tuple[int, int]
+
+
+class LinkPlans:
+    """Draws from a mix."""
+
+    def __init__(self, world: CoreWorld, mix: FaultMix) -> None:
+        self._world = world
+        self._mix = mix
+
+    def strikes(self) -> Iterable[Strike]:
+        """All kinds."""
+        mix = self._mix
+        yield Strike("partition", mix.partition_every, self._partition)
+        yield Strike("mesh", mix.mesh_every, self._cut_mesh)
+        yield Strike("clog", mix.clog_every, self._clog)
+        yield Strike("swizzle", mix.swizzle_every, self._swizzle)
+        yield Strike("half open", mix.half_open_every, self._half_open)
+        yield Strike("reconnect", mix.reconnect_every, self._reconnect)
+        yield Strike("link", mix.link_change_every, self._change_link)
+        yield Strike("usurp", mix.usurp_every, self._usurp)
+
+    @property
+    def _members(self) -> list[int]:
+        return sorted(member for member, host in self._world.hosts.items() if not host.is_lost)
+
+    def _ways(self, chance: Random) -> list[_Way]:
+        ways = list(permutations(self._members, 2))
+        chance.shuffle(ways)
+        return ways
+
+    # Cuts.
+
+    def _partition(self, chance: Random) -> Plan:
+        """Two groups that do not hear each other, or one of which does not hear the other; then maybe two others."""
+        while True:
+            ways = self._draw_partition(chance)
+            yield from self._cut(ways)
+            yield draw_seconds(chance, self._mix.partition_seconds)
+            yield from self._mend(ways)
+            if chance.random() >= ANOTHER_PARTITION_SHARE:
+                return  # Else at once: who was alone may now meet who has not heard the leader since.
+
+    def _draw_partition(self, chance: Random) -> list[_Way]:
+        members = self._members
+        chance.shuffle(members)
+        leader = self._world.leader
+        if leader is not None and chance.random() < 0.5:
+            # A leader alone, or with too few: what it appends now must be forgotten later.
+            members.remove(leader)
+            members.insert(0, leader)
+            cut = chance.randint(1, (len(members) + 1) // 2)
+        else:
+            cut = chance.randint(0, len(members))
+        ways = [(one, other) for one in members[:cut] for other in members[cut:]]
+        if chance.random() >= self._mix.one_way_share:
+            ways += [(other, one) for one, other in ways]
+        return ways
+
+    def _cut_mesh(self, chance: Random) -> Plan:
+        """Any directions between any two; everybody may still hear everybody by way of others."""
+        ways = self._ways(chance)
+        ways = ways[: chance.randint(0, len(ways))]
+        yield from self._cut(ways)
+        yield draw_seconds(chance, self._mix.partition_seconds)
+        yield from self._mend(ways)
+
+    @staticmethod
+    def _cut(ways: list[_Way]) -> Plan:
+        for sender, receiver in ways:
+            yield Cut(sender, receiver)
+
+    @staticmethod
+    def _mend(ways: list[_Way]) -> Plan:
+        for sender, receiver in ways:
+            yield Mend(sender, receiver)
+
+    # What is there, but not as it should be.
+
+    def _clog(self, chance: Random) -> Plan:
+        for sender, receiver in self._ways(chance)[:1]:
+            yield Clog(sender, receiver)
+            yield draw_seconds(chance, self._mix.clog_seconds)
+            if chance.random() < 0.3:
+                yield Reconnect(sender, receiver)  # And what the old connection held comes after what the new one says.
+                yield chance.random() * self._mix.clog_seconds
+            yield Unclog(sender, receiver)
+
+    def _swizzle(self, chance: Random) -> Plan:
+        """Clog all that some members hear and say, one after the other; let it go in another order."""
+        members = self._members
+        some = chance.sample(members, chance.randint(1, max(1, len(members) // 2)))
+        ways = [way for way in self._ways(chance) if not {*way}.isdisjoint(some)]
+        for sender, receiver in ways:
+            yield Clog(sender, receiver)
+            yield chance.random() * self._mix.clog_seconds / len(ways)
+        chance.shuffle(ways)
+        for sender, receiver in ways:
+            yield Unclog(sender, receiver)
+            yield chance.random() * self._mix.clog_seconds / len(ways)
+
+    def _half_open(self, chance: Random) -> Plan:
+        for sender, receiver in self._ways(chance)[:1]:
+            yield HalfOpen(sender, receiver)
+            yield draw_seconds(chance, self._mix.clog_seconds)
+            yield Reconnect(sender, receiver)
+
+    def _reconnect(self, chance: Random) -> Plan:
+        for sender, receiver in self._ways(chance)[:1]:
+            yield Reconnect(sender, receiver)
+
+    def _change_link(self, chance: Random) -> Plan:
+        for sender, receiver in self._ways(chance)[:1]:
+            yield SetLink(sender, receiver, chance.choice((self._mix.network, *self._mix.other_networks)))
+
+    # A leader is replaced that cannot hear of it: nobody falls for old reads more easily.
+
+    def _usurp(self, chance: Random) -> Plan:
+        world = self._world
+        old = world.leader
+        others = [member for member in self._members if member != old]
+        if old is None or not others:
+            return
+        patience = QUESTION_TIMEOUTS * world.settings.election_seconds
+        until = world.now + patience
+        yield Interrogate(old, patience)
+        ways = [(other, old) for other in others]
+        if chance.random() < 0.7:
+            yield TransferLeadership(old)
+            while not self._is_heir_told(old):
+                yield LOOK_EVERY_SECONDS
+                if world.now > until or world.hosts[old].process is None:
+                    return
+        else:
+            ways += [(old, other) for other in others]
+        yield from self._cut(ways)
+        yield draw_seconds(chance, self._mix.partition_seconds)
+        yield from self._mend(ways)
+
+    def _is_heir_told(self, member: int) -> bool:
+        process = self._world.hosts[member].process
+        match process and process.member.role:
+            case Leader(transfer=Transfer(is_told=True)):
+                return True
+            case _:
+                return False

@@ -1,0 +1,319 @@
+"""Makes faults happen: what each kind of fault does to a world, and when it does not fit the moment.
+
+Permanent damage strikes only where the cluster has to survive it: in every configuration in force a majority of the
+voters stays whole. A disk that is set back is noticed only by peers that remember more (docs/raft.md, "Openings"), so
+that strikes only while all of them do, and until it is noticed nothing makes them forget.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from raftswarm.lab.fault_events import (
+    NO_POWER_LOSS,
+    AddMachine,
+    ChangeMembers,
+    Clog,
+    Crash,
+    CrashInTurn,
+    Cut,
+    FailDisk,
+    Fault,
+    FlipBit,
+    HalfOpen,
+    Interrogate,
+    JumpWall,
+    KeepCopy,
+    LeaveJoint,
+    LieOnSync,
+    Lose,
+    LoseName,
+    Mend,
+    MendDisk,
+    Misdirect,
+    Pause,
+    PutBack,
+    Reconnect,
+    Resume,
+    SetClockRate,
+    SetLink,
+    SlowDown,
+    Stall,
+    Start,
+    StartAndCrash,
+    Stop,
+    TransferLeadership,
+    Unclog,
+)
+from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, DeathInTurn, Host
+from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.raft.log_entry import Configuration
+from raftswarm.wire.envelopes import encode_plain
+from raftswarm.world.simulated_disk import FailingCalls
+
+if TYPE_CHECKING:
+    from raftswarm.lab.core_world import CoreWorld
+
+QUESTION_EVERY_SECONDS = 0.02
+
+
+def strike(world: CoreWorld, fault: Fault) -> bool:
+    """Let it strike; False, and nothing changed, if it does not fit the moment."""
+    match fault:
+        case AddMachine(member):
+            return _add_machine(world, member)
+        case ChangeMembers():
+            return _change_members(world, fault)
+        case LeaveJoint():
+            return _leave_joint(world)
+        case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
+            is_link = fault.sender in world.hosts and fault.receiver in world.hosts and fault.sender != fault.receiver
+            return is_link and _strike_link(world.network, fault)
+        case _:
+            host = world.hosts.get(fault.member)
+            if host is None or host.is_lost or world.suspect not in (None, fault.member):
+                return False
+            return _strike_machine(world, host, fault)
+
+
+def _strike_machine(world: CoreWorld, host: Host, fault: Fault) -> bool:
+    if isinstance(fault, Start):
+        if host.process is not None:
+            return False
+        world.try_to_start(host.member_id)
+        return True
+    if isinstance(fault, StartAndCrash):
+        return _start_and_crash(world, host, fault)
+    match fault:
+        case SlowDown(turn_seconds=seconds):
+            host.turn_seconds = seconds
+        case Stall(seconds=seconds):
+            host.stall_seconds = seconds
+        case FailDisk():
+            error = OSError(fault.code, "the disk fails, as it was asked to")
+            host.disk.fail_from_now(error, fault.below, calls=FailingCalls(fault.calls), is_lasting=True)
+        case MendDisk():
+            host.disk.end_failure()
+        case SetClockRate(rate=rate):
+            return _set_clock_rate(world, host, rate)
+        case JumpWall(seconds=seconds):
+            host.clock.wall_offset_seconds += seconds
+        case Lose():
+            return _lose(world, host)
+        case _:
+            return host.process is not None and _strike_process(world, host, fault)
+    return True
+
+
+def _strike_process(world: CoreWorld, host: Host, fault: Fault) -> bool:
+    """What befalls only who runs."""
+    member = host.member_id
+    process = world.process(member)
+    match fault:
+        case Crash():
+            _crash(world, member, fault.disk_calls, fault.tearing)
+        case CrashInTurn(messages=messages, tearing=tearing):
+            process.death = DeathInTurn(messages, _tearing(tearing))
+        case Stop():
+            world.stop(member)
+        case Pause(clock_stands=clock_stands):
+            # A lease counts on a clock that goes on while its leader sleeps.
+            if process.paused or (clock_stands and world.settings.lease_reads):
+                return False
+            world.pause(member)
+            if clock_stands:
+                host.clock.stand()
+        case Resume():
+            if not process.paused:
+                return False
+            world.resume(member)
+        case TransferLeadership(to=to):
+            world.transfer_leadership(to, member=member)
+        case Interrogate(seconds=seconds):
+            _interrogate(world, member, world.now + seconds)
+        case KeepCopy():
+            host.copy = (process.boot, process.member.configuration, host.disk.copy())
+        case _:
+            return _damage(world, host, fault)
+    return True
+
+
+def _crash(world: CoreWorld, member: int, disk_calls: int, tearing: int) -> None:
+    world.crash(member, power_lost=tearing != NO_POWER_LOSS, disk_calls=disk_calls, tearing=_tearing(tearing))
+
+
+def _tearing(seed: int) -> Random | None:
+    return None if seed == NO_POWER_LOSS else Random(seed)  # noqa: S311 - a simulation has to be repeatable
+
+
+def _start_and_crash(world: CoreWorld, host: Host, fault: StartAndCrash) -> bool:
+    if host.process is not None or host.is_damaged:
+        return False
+    world.start_and_crash(
+        host.member_id,
+        fault.disk_calls,
+        power_lost=fault.tearing != NO_POWER_LOSS,
+        tearing=_tearing(fault.tearing),
+    )
+    return True
+
+
+def _set_clock_rate(world: CoreWorld, host: Host, rate: float) -> bool:
+    """Leases count on clocks no worse than the settings say; the mix's own rates keep to that."""
+    if not world.faults.allows_clock_rate(rate):
+        return False
+    host.clock.run_at(rate)
+    if host.process is not None:
+        host.process.wake()  # What is due is due at another moment.
+    return True
+
+
+# Permanent damage.
+
+
+def _lose(world: CoreWorld, host: Host) -> bool:
+    if not host.is_damaged and not world.may_lose(host.member_id):
+        return False
+    world.lose(host.member_id)
+    return True
+
+
+def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
+    if host.is_damaged or not world.may_lose(host.member_id):
+        return False
+    disk = host.disk
+    match fault:
+        case LieOnSync():
+            disk.lie_on_sync()
+        case Misdirect(place=place):
+            disk.misdirect(LOG_DIRECTORY, place)
+        case FlipBit(place=place):
+            world.crash(host.member_id)
+            _flip_bit(host, place)
+        case LoseName(place=place):
+            world.crash(host.member_id)
+            paths = list(disk.sizes(RAFT_DIRECTORY))
+            disk.lose_name(paths[int(place * len(paths))])
+        case PutBack():
+            return _put_back(world, host)
+        case _:
+            raise AssertionError(f"nobody knows what {fault} does")
+    host.is_damaged = True
+    return True
+
+
+def _flip_bit(host: Host, place: float) -> None:
+    sizes = host.disk.sizes(RAFT_DIRECTORY)
+    offset = int(place * 8 * sum(sizes.values()))
+    for path, size in sizes.items():
+        if offset < 8 * size:
+            host.disk.flip_bit(path, offset // 8, offset % 8)
+            return
+        offset -= 8 * size
+
+
+def _put_back(world: CoreWorld, host: Host) -> bool:
+    """Start on an old copy, if it is from before this boot and all other voters remember this one."""
+    member = host.member_id
+    process = world.process(member)
+    if host.copy is None or host.copy[0] >= process.boot or not all(map(_is_sound, world.hosts.values())):
+        return False
+    _, configuration, disk = host.copy
+    others = {info.id for info in (*configuration.voters, *configuration.outgoing)} - {member}
+    if not others or not all(_has_same_voters(other, configuration) for other in world.hosts.values()):
+        return False
+    if not all(_remembers(world.hosts[other], member, process.boot) for other in others):
+        return False
+    world.crash(member)
+    host.disk.put_back(disk)
+    host.is_damaged = host.is_set_back = True
+    world.suspect = member
+    world.start(member)
+    return True
+
+
+def _is_sound(host: Host) -> bool:
+    """Tell whether nothing that waits to befall it can make it forget."""
+    return host.disk.is_sound and not host.is_lost and (host.process is None or host.process.death is None)
+
+
+def _has_same_voters(host: Host, configuration: Configuration) -> bool:
+    now = host.configuration
+    return not now.voters or (now.voters, now.outgoing) == (configuration.voters, configuration.outgoing)
+
+
+def _remembers(host: Host, member: int, boot: int) -> bool:
+    return host.process is not None and host.process.member.known_boot(member) == boot
+
+
+# Links.
+
+
+_LinkFault = Cut | Mend | Clog | Unclog | HalfOpen | Reconnect | SetLink
+
+
+def _strike_link(network: SimulatedNetwork, fault: _LinkFault) -> bool:
+    sender, receiver = fault.sender, fault.receiver
+    match fault:
+        case Cut():
+            struck = network.cut(sender, receiver)
+        case Mend():
+            struck = network.mend(sender, receiver)
+        case Clog():
+            struck = network.clog(sender, receiver)
+        case Unclog():
+            struck = network.unclog(sender, receiver)
+        case HalfOpen():
+            struck = network.half_open(sender, receiver)
+        case Reconnect():
+            struck = network.reconnect(sender, receiver)
+        case SetLink(conditions=conditions):
+            struck = network.set_link(sender, receiver, conditions)
+    return struck
+
+
+# The operator.
+
+
+def _add_machine(world: CoreWorld, member: int) -> bool:
+    if member in world.hosts or member < 1:
+        return False
+    world.build_host(member, Configuration())
+    world.start(member)
+    return True
+
+
+def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
+    leader = world.leader
+    if leader is None or not {*fault.voters, *fault.learners} <= {*world.hosts}:
+        return False
+    whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
+    if 2 * len(whole) <= len(fault.voters):
+        return False  # With a majority of them gone, nobody could ever lead again.
+    listed = world.list_members(fault.voters, learners=fault.learners)
+    learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
+    wished = msgspec.structs.replace(listed, learners=learners)
+    world.change_members(wished, transition=fault.transition)
+    return True
+
+
+def _leave_joint(world: CoreWorld) -> bool:
+    leader = world.leader
+    if leader is None or not world.hosts[leader].configuration.is_joint:
+        return False
+    world.leave_joint()
+    return True
+
+
+def _interrogate(world: CoreWorld, member: int, until: float) -> None:
+    """Read at a leader that may be deposed, and write at its successor, again and again."""
+    if world.now > until:
+        return
+    world.read(member=member)
+    if world.leader not in {None, member}:
+        world.propose(encode_plain(b"") if world.has_sessions else b"")
+    world.heap.after(QUESTION_EVERY_SECONDS, partial(_interrogate, world, member, until))
