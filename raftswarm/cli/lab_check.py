@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftswarm.cli.lab_words import NotUnderstood, print_json, style
+from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
 
 if TYPE_CHECKING:
     from raftswarm.lab.linearizability import Verdict
@@ -42,10 +42,7 @@ def command(files: tuple[Path, ...], model: str, as_json: bool) -> None:
         print_json({"linearizable": good, "others": len(verdicts) - good, "histories": rows})
     elif len(verdicts) > 1:
         click.echo(f"{good} of {len(verdicts)} histories are linearizable")
-    if good < len(verdicts):
-        from raftswarm.cli.session import ItemsFailed
-
-        raise ItemsFailed
+    exit_if(good < len(verdicts))
 
 
 def _expand(files: tuple[Path, ...]) -> list[Path]:

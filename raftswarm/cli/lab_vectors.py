@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftswarm.cli.lab_words import NotUnderstood, print_json, style
+from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
 
 if TYPE_CHECKING:
     from raftswarm.lab.vectors import Outcome, Verdict
@@ -39,10 +39,7 @@ def command(paths: tuple[Path, ...], as_json: bool) -> None:
         _print_json(outcomes, counts)
     else:
         _print_text(outcomes, counts)
-    if counts["failed"]:
-        from raftswarm.cli.session import ItemsFailed
-
-        raise ItemsFailed
+    exit_if(bool(counts["failed"]))
 
 
 def _print_json(outcomes: list[tuple[Path, Outcome]], counts: Counter[Verdict]) -> None:

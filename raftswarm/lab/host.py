@@ -290,7 +290,7 @@ class MemberProcess:
         self._deadline = inf
         self._alarm = inf
         """When the heap will look at the deadline."""
-        self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
+        self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by, member=host.member_id)
         self.member = WitnessedMember(
             start,
             settings=parts.settings,

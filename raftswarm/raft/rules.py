@@ -7,6 +7,7 @@ than the code. Nothing is named, and nothing is computed for it, unless there is
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class Rule(Enum):
@@ -73,3 +74,15 @@ class Refusal(Enum):
     FORGETFUL = "docs/raft.md, Openings", "it is not sure yet that its disk has all that it once claimed"
     LOG = "5.4.1", "its own log ends later, with entry {last_index} of term {last_term}, not {index} of term {of_term}"
     STICKY = "dissertation 4.2.3", "it hears from leader {leader}"
+
+
+MESSAGE_SECTIONS: Final[dict[str, str]] = {
+    "MsgApp": "5.3",
+    "MsgAppResp": "5.3",
+    "MsgHeartbeat": "5.2",
+    "MsgHeartbeatResp": "5.2",
+    "MsgVote": "5.2",
+    "MsgVoteResp": "5.2",
+    "MsgSnap": "7",
+}
+"""Where the messages of a trace are defined."""
