@@ -16,7 +16,14 @@ from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.journal import REFUSED
 from raftswarm.wire.batch import MAX_COMMAND_BYTES
-from raftswarm.wire.envelopes import MAX_PAYLOAD_BYTES, NONCE_BYTES, encode_command, encode_keep_alive, encode_open, encode_plain
+from raftswarm.wire.envelopes import (
+    MAX_PAYLOAD_BYTES,
+    NONCE_BYTES,
+    encode_command,
+    encode_keep_alive,
+    encode_open,
+    encode_plain,
+)
 
 READ_SHARE = 0.2
 REFUSED_SHARE = 0.05

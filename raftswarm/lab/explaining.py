@@ -61,6 +61,10 @@ class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{subject}{self.text}" + (f" ({self.section})" if self.section else "")
 
 
+_Named = tuple[Sentence, Mapping[str, object]]
+"""A rule, and the facts that were named with it."""
+
+
 class Change(msgspec.Struct, frozen=True):
     """What a step made of a member."""
 
@@ -125,7 +129,7 @@ class _Watcher:
     found: Step | None = None
     before: Mapping[int, MemberState] = attrs.field(factory=dict)
     after: Mapping[int, MemberState] = attrs.field(factory=dict)
-    rules: list[tuple[Sentence, Mapping[str, object]]] = attrs.field(factory=list)
+    rules: list[_Named] = attrs.field(factory=list)
     """Every rule that was named, with its facts."""
     _sent: dict[TracedMessage, int] = attrs.field(factory=dict)
     """The step that sent a message last."""
@@ -217,32 +221,47 @@ def _list_changes(before: Mapping[int, MemberState], after: Mapping[int, MemberS
     return [Change(before.get(member), state) for member, state in after.items() if before.get(member) != state]
 
 
-def _find_contradictions(rules: list[tuple[Sentence, Mapping[str, object]]]) -> list[Sentence]:
-    """Find who voted twice in a term (5.2): a candidate's own campaign is a vote for itself."""
+def _find_contradictions(rules: list[_Named]) -> list[Sentence]:
+    """Find where a member did what the section that it names forbids, by the facts that it named."""
     votes: dict[tuple[int, object], tuple[object, int]] = {}
     found = []
     for sentence, facts in rules:
         match sentence.rule:
-            case "VOTE_GIVEN" | "VOTE_REPEATED":
-                candidate = facts["candidate"]
-            case "CAMPAIGN" | "CAMPAIGN_FOR_TRANSFER":
-                candidate = sentence.member
+            case "VOTE_GIVEN" | "VOTE_REPEATED" | "CAMPAIGN" | "CAMPAIGN_FOR_TRANSFER":
+                candidate = facts.get("candidate", sentence.member)  # A campaign is a vote for itself.
+                first, step = votes.setdefault((sentence.member, facts["term"]), (candidate, sentence.step))
+                if first != candidate:
+                    text = (
+                        f"voted twice in term {facts['term']}: for member {first} in step {step}, "
+                        f"and for member {candidate}"
+                    )
+                    found.append(_accuse(sentence, text, "5.2 allows one vote a term"))
+            case "COMMITS" if facts["of_term"] != facts["term"]:
+                text = f"committed entry {facts['index']} of the earlier term {facts['of_term']} by counting"
+                found.append(_accuse(sentence, text, "5.4.2 forbids it"))
             case _:
-                continue
-        term = facts["term"]
-        first, step = votes.setdefault((sentence.member, term), (candidate, sentence.step))
-        if first != candidate:
+                pass
+        if sentence.rule == "VOTE_GIVEN" and _end_of_log(facts, "last_term", "last_index") > _end_of_log(
+            facts, "of_term", "index"
+        ):
             text = (
-                f"voted twice in term {term}: for member {first} in step {step}, and for member {candidate} "
-                f"in step {sentence.step}"
+                f"gave its vote in term {facts['term']} to member {facts['candidate']}, whose log ends before its own"
             )
-            found.append(Sentence(sentence.step, sentence.at, text, sentence.member, "5.2 allows one vote a term"))
+            found.append(_accuse(sentence, text, "5.4.1 forbids it"))
     return found
 
 
-def _tell_story(rules: list[tuple[Sentence, Mapping[str, object]]], violation: str) -> list[Sentence]:
+def _accuse(sentence: Sentence, text: str, section: str) -> Sentence:
+    return Sentence(sentence.step, sentence.at, f"{text}, in step {sentence.step}", sentence.member, section)
+
+
+def _end_of_log(facts: Mapping[str, object], term: str, index: str) -> tuple[int, int]:
+    return int(str(facts[term])), int(str(facts[index]))
+
+
+def _tell_story(rules: list[_Named], violation: str) -> list[Sentence]:
     """Tell what led to a violation: all that was decided in the terms that it names, or the last things that were."""
-    terms = {int(term) for term in re.findall(r"term (\d+)", violation)}
+    terms = {int(term) for term in re.findall(r"term[ =](\d+)", violation)}
     story = [sentence for sentence, facts in rules if facts.get("term") in terms and sentence.rule not in ROUTINE]
     if not story:
         story = [sentence for sentence, _ in rules if sentence.rule not in ROUTINE]

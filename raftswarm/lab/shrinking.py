@@ -27,6 +27,8 @@ OTHER_SEEDS: Final = 8
 PATIENCE: Final = 1.25
 """A failure may come so much later than it did, and no later: most tries end soon."""
 SPARE_SECONDS: Final = 0.5
+LEAST_SECONDS: Final = 1.0
+"""A run that is shorter than this is short enough."""
 
 Run = Callable[[Recording], Ending]
 
@@ -91,12 +93,13 @@ class _Search:
     def shrink(self) -> None:
         """Try one kind of cut after another, until none of them helps any more."""
         self._cut_behind_failure()
-        size = None
+        size: tuple[int, int] | None = None
         while size != (size := self._size()):
             self._drop_kinds()
             self._drop_parts()
             self._simplify_knobs()
             self._drop_members()
+            self._squeeze()
         if len(self.best.faults) > FEW_FAULTS:
             self._drop_parts(seeds=OTHER_SEEDS)
         self._simplify_faults()
@@ -143,6 +146,13 @@ class _Search:
         seconds = best.seconds if best.heals else min(best.seconds, ending.at * PATIENCE + SPARE_SECONDS)
         faults = tuple(event for event in best.faults if event.at <= ending.at)
         self.best = msgspec.structs.replace(best, faults=faults, seconds=seconds)
+
+    def _squeeze(self) -> None:
+        """Let everything befall in half the time, as long as that will do."""
+        while self.best.seconds > LEAST_SECONDS:
+            faults = [msgspec.structs.replace(event, at=event.at / 2) for event in self.best.faults]
+            if not self._fails(self._with(faults, seconds=self.best.seconds / 2)):
+                return
 
     # The list of faults.
 

@@ -296,7 +296,9 @@ class Core:
             if self.trace is not None:
                 if isinstance(self.role, Leader):
                     self.trace(picture(self, "Commit"))
-                self.because(Rule.COMMITS if isinstance(self.role, Leader) else Rule.LEARNS_COMMIT, index=index)
+                    self.because(Rule.COMMITS, index=index, of_term=self.log.term_at(index), term=self.term)
+                else:
+                    self.because(Rule.LEARNS_COMMIT, index=index)
 
     # Messages in and out.
 
@@ -343,7 +345,7 @@ class Core:
         """A peer's bytes never stop us."""
         kind = type(message).__name__
         self.note(f"dropped {kind} from {message.sender} in term {message.term}: {reason}")
-        self.because(Rule.DROPPED, message=kind, sender=message.sender, term=message.term, why=reason)
+        self.because(Rule.DROPPED, what=kind, sender=message.sender, term=message.term, why=reason)
 
     # Peers.
 

@@ -147,7 +147,7 @@ def answer_vote(core: Core, request: RequestVote) -> None:
     """Vote once per term, for a log at least as good as ours (5.2, 5.4.1)."""
     refusal = _find_vote_refusal(core, request)
     granted = refusal is None
-    given = Rule.VOTE_REPEATED if core.voted_for else Rule.VOTE_GIVEN
+    given = Rule.VOTE_REPEATED if core.voted_for == request.sender else Rule.VOTE_GIVEN
     _explain(core, request, refusal, given=given, refused=Rule.VOTE_REFUSED)
     if granted:
         if core.voted_for == 0:
@@ -219,20 +219,20 @@ def _explain(
     """Name the rule by which a vote, or the promise of one, is given or refused."""
     if core.trace is None:
         return
+    facts = {
+        "candidate": request.sender,
+        "term": request.term,
+        "index": request.last_index,
+        "of_term": request.last_term,
+        "last_index": core.log.last_index,
+        "last_term": core.log.last_term,
+    }
     if refusal is None:
-        core.because(given, candidate=request.sender, term=request.term)
+        core.because(given, **facts)
         return
     section, why = refusal.value
-    told = why.format(
-        own_term=core.term,
-        voted_for=core.voted_for,
-        leader=core.leader,
-        last_index=core.log.last_index,
-        last_term=core.log.last_term,
-        index=request.last_index,
-        of_term=request.last_term,
-    )
-    core.because(refused, candidate=request.sender, term=request.term, why=told, section=section)
+    told = why.format(own_term=core.term, voted_for=core.voted_for, leader=core.leader, **facts)
+    core.because(refused, why=told, section=section, **facts)
 
 
 def hear_stopped(core: Core, peer: int) -> None:

@@ -114,5 +114,5 @@ def take_heartbeat(core: Core, message: Heartbeat) -> None:
 
 def tell_later_term(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> None:
     """A deposed leader learns of it (5.1)."""
-    core.because(Rule.EARLIER_TERM, message=type(message).__name__, term=message.term)
+    core.because(Rule.EARLIER_TERM, what=type(message).__name__, term=message.term)
     core.send(HeartbeatReply(sender=core.id, to=message.sender, term=core.term, boot=core.boot))

@@ -208,7 +208,7 @@ class Member:
                 pass  # Its term is the one that was asked about: nobody is there yet.
             case _ if message.term > core.term:
                 told = f"{type(message).__name__} of member {message.sender}"
-                core.because(Rule.LATER_TERM, old=core.term, term=message.term, message=told)
+                core.because(Rule.LATER_TERM, old=core.term, term=message.term, what=told)
                 core.enter_term(message.term)
         self._act_on(message)
 
@@ -223,7 +223,7 @@ class Member:
             case _, (AppendEntries() | Heartbeat() | InstallSnapshot()) if message.term < core.term:
                 following.tell_later_term(core, message)
             case _ if message.term < core.term:  # Answers a question from an earlier term.
-                core.because(Rule.LATE_ANSWER, message=type(message).__name__, term=message.term)
+                core.because(Rule.LATE_ANSWER, what=type(message).__name__, term=message.term)
             case Candidate() as role, VoteReply():
                 elections.count_vote(core, role, message)
             case Leader(), (AppendEntries() | Heartbeat() | InstallSnapshot()):

@@ -332,4 +332,4 @@ def _conclude_change(core: Core, role: Leader) -> None:
         follow_configuration(core, role)
     else:
         transfer.hand_over_at_once(core, role)
-        core.step_down("the change that removes it is committed (4.2.2)", "dissertation 4.2.2")
+        core.step_down("the change that removes it is committed", "dissertation 4.2.2")

@@ -1,7 +1,7 @@
 """Why a member did what it did: the rules that the engine names when somebody asks, each with its section.
 
-The one big idea: the place in the engine that decides also names its rule, so an explanation cannot tell another story
-than the code. Nothing is named, and nothing is computed for it, unless there is a trace.
+The one big idea: the place in the engine that decides also names its rule, with the facts that it decided by, so an
+explanation cannot tell another story than the code. Nothing is computed for it unless there is a trace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ class Rule(Enum):
     PRE_VOTES_WON = "dissertation 9.6", "could win: {voters} would vote for it"
     CAMPAIGN = "5.2", "begins term {term}, votes for itself and asks the others for their votes"
     CAMPAIGN_FOR_TRANSFER = "dissertation 3.10", "begins term {term} at once, as its leader told it to"
-    VOTE_GIVEN = "5.2, 5.4.1", "gives its vote in term {term} to member {candidate}, whose log is as good as its own"
+    VOTE_GIVEN = (
+        "5.2, 5.4.1",
+        (
+            "gives its vote in term {term} to member {candidate}, whose log ends with entry {index} of term {of_term}; "
+            "its own ends with {last_index} of term {last_term}"
+        ),
+    )
     VOTE_REPEATED = "5.2", "gives its vote in term {term} to member {candidate} again: it is the one it voted for"
     VOTE_REFUSED = "{section}", "refuses its vote in term {term} to member {candidate}: {why}"
     VOTE_IGNORED = "dissertation 4.2.3", "pays no attention to member {candidate}'s term {term}: it hears from a leader"
@@ -30,9 +36,9 @@ class Rule(Enum):
     STOPPED_LEADER = "docs/raft.md, Hints", "knows that leader {leader} has stopped, and does not wait for its timer"
 
     # Terms and leaders.
-    LATER_TERM = "5.1", "goes from term {old} to term {term}, of which {message} tells it"
-    EARLIER_TERM = "5.1", "answers a {message} of term {term} with its own, later term: whoever sent it is deposed"
-    LATE_ANSWER = "5.1", "ignores a {message} of the earlier term {term}"
+    LATER_TERM = "5.1", "goes from term {old} to term {term}, of which {what} tells it"
+    EARLIER_TERM = "5.1", "answers a {what} of term {term} with its own, later term: whoever sent it is deposed"
+    LATE_ANSWER = "5.1", "ignores a {what} of the earlier term {term}"
     FOLLOWS = "5.2", "takes member {leader} as the leader of term {term}"
     STEPS_DOWN = "{section}", "gives up leading term {term}: {why}"
     TRANSFER_TOLD = "dissertation 3.10", "tells member {heir}, which has its whole log, to campaign"
@@ -41,7 +47,10 @@ class Rule(Enum):
     LOGS_DIFFER = "5.3", "refuses entries behind {index} of term {term}: {why}"
     CONFLICT_CUT = "5.3", "cuts its log from entry {first} to {last}: the leader has others there"
     BACKS_UP = "5.3, end", "goes back to entry {next_index} to find where its log and member {peer}'s agree"
-    COMMITS = "5.3, 5.4.2", "commits up to entry {index}, which is of its own term and on disk at a majority"
+    COMMITS = (
+        "5.3, 5.4.2",
+        "commits up to entry {index} of term {of_term}, while it leads term {term}: a majority has that on disk",
+    )
     COMMIT_HELD_BACK = "5.4.2, Figure 8", "does not commit entry {index} by counting: it is of term {term}, not its own"
     LEARNS_COMMIT = "5.3", "learns from its leader that its log is committed up to entry {index}"
 
@@ -51,7 +60,7 @@ class Rule(Enum):
     INSTALLS_SNAPSHOT = "7", "replaces its log by the leader's snapshot up to entry {index}"
 
     # Messages that do not count.
-    DROPPED = "Figure 2", "drops a {message} from member {sender} in term {term}: {why}"
+    DROPPED = "Figure 2", "drops a {what} from member {sender} in term {term}: {why}"
 
     @property
     def section(self) -> str:

@@ -166,7 +166,7 @@ def trace_rule(core: Core, rule: Rule, facts: dict[str, object]) -> None:
     """Tell by which rule something happened."""
     if core.trace is not None:
         section, sentence = rule.tell(**facts)
-        core.trace(picture(core, RULE, **{**facts, "rule": rule.name, "section": section, "because": sentence}))
+        core.trace(picture(core, RULE, None, **{**facts, "rule": rule.name, "section": section, "because": sentence}))
 
 
 def _describe(message: AnyMessage) -> TracedMessage:
