@@ -105,7 +105,7 @@ class _Drawing:
         told = f"member {span.member}: {span.status}"
         if span.status != "down":
             told += f" in term {span.term}"
-        told += f", {span.start:.3f} to {span.end:.3f} s"
+        told += f", {span.start:.3f} to {span.end:.3f} s, from step {span.step} on"
         colour = COLOURS[span.status]
         bar = (
             f'<rect x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{BAR}" fill="{colour}"{dashes}>'

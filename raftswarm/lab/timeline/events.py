@@ -31,6 +31,8 @@ class Span(msgspec.Struct):
     end: float
     status: Status
     term: int
+    step: int
+    """In which it became so."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -108,15 +110,18 @@ class TimelineBuilder:
         self._timeline = Timeline(spans=[], marks=[], commits=[])
         self._current: dict[int, Span] = {}
         self._states: dict[int, MemberState] = {}
+        self._seen_members: set[str] = set()
+        """Configurations that have come into force anywhere, in words."""
 
     def observe(self, step: Step, states: Mapping[int, MemberState]) -> None:
         """Take in a step, and what the members are at its end."""
         self._timeline.seconds = max(self._timeline.seconds, step.at)
         self._take_faults(step)
+        at = step.faults[-1].at if step.faults else step.at  # What strikes changes more than what is due.
         for member, state in states.items():
             before = self._states.get(member)
             if before is not state and before != state:
-                self._changed(step, before, state)
+                self._changed(step, at, before, state)
                 self._states[member] = state
 
     def finish(self, title: str, *, at: float, violation: str = "", step: int = 0) -> Timeline:
@@ -142,26 +147,28 @@ class TimelineBuilder:
             if line.startswith(WORLD):
                 self._mark(step, "fault", line.removeprefix(WORLD))
 
-    def _changed(self, step: Step, before: MemberState | None, state: MemberState) -> None:
+    def _changed(self, step: Step, at: float, before: MemberState | None, state: MemberState) -> None:
         member = state.member
         span = self._current.get(member)
         if span is None or (span.status, span.term) != (state.status, state.term):
             if span is not None:
-                span.end = step.at
-            self._current[member] = span = Span(member, step.at, step.at, state.status, state.term)
+                span.end = at
+            self._current[member] = span = Span(member, at, at, state.status, state.term, step.number)
             self._timeline.spans.append(span)
             if state.status == "leader":
                 self._mark(step, "leader", f"member {member} leads term {state.term}", member)
         if before is None or state.status == "down":
             return
         if state.commit > before.commit:
-            self._timeline.commits.append(Commit(step.at, member, state.commit))
+            self._timeline.commits.append(Commit(at, member, state.commit))
         if before.status != "down":
             self._grown(step, before, state)
 
     def _grown(self, step: Step, before: MemberState, state: MemberState) -> None:
-        if (before.voters, before.outgoing, before.learners) != (state.voters, state.outgoing, state.learners):
-            self._mark(step, "members", f"member {state.member} counts by {describe_members(state)}", state.member)
+        members = describe_members(state)
+        if members not in self._seen_members and members != describe_members(before):
+            self._mark(step, "members", f"{members} from now on, at member {state.member} first", state.member)
+        self._seen_members.add(members)
         if state.first > before.last + 1:
             self._mark(step, "snapshot", f"member {state.member} installs a snapshot", state.member)
 

@@ -9,7 +9,8 @@ from typing import Final
 from raftswarm.lab.steps import Status
 from raftswarm.lab.timeline.events import Mark, Span, Timeline
 
-TIME_WIDTH = 12
+TIME_WIDTH = 21
+"""Seconds and step."""
 NAMES: Final[dict[Status, str]] = {"leader": "LEADER", "pre-candidate": "pre-vote"}
 """What stands out, and what would be too long."""
 COLUMN_WIDTH = 20
@@ -22,7 +23,10 @@ def write_text(timeline: Timeline, *, marks: bool = True) -> Iterator[str]:
     members = timeline.members
     if timeline.title:
         yield timeline.title
-    yield " " * TIME_WIDTH + "".join(f"member {member}".ljust(COLUMN_WIDTH) for member in members).rstrip()
+    yield (
+        "     time      step".ljust(TIME_WIDTH)
+        + "".join(f"member {member}".ljust(COLUMN_WIDTH) for member in members).rstrip()
+    )
     current: dict[int, Span] = {}
     shown_commits: dict[int, int] = dict.fromkeys(members, 0)
     commits = iter(timeline.commits)
@@ -47,14 +51,19 @@ def write_text(timeline: Timeline, *, marks: bool = True) -> Iterator[str]:
                 grown = known[member] != shown_commits[member]
                 shown_commits[member] = known[member]
                 cells.append(_write_cell(current.get(member), known[member] if grown else 0, changed=changed))
-            yield f"{at:9.3f} s ".ljust(TIME_WIDTH) + "".join(cell.ljust(COLUMN_WIDTH) for cell in cells).rstrip()
+            yield _write_moment(at, spans[0].step) + "".join(cell.ljust(COLUMN_WIDTH) for cell in cells).rstrip()
+    known |= {commit.member: commit.index for commit in timeline.commits}
     ends = "".join(f"commit {known[member]}".ljust(COLUMN_WIDTH) for member in members).rstrip()
-    yield f"{timeline.seconds:9.3f} s ".ljust(TIME_WIDTH) + ends
+    yield _write_moment(timeline.seconds) + ends
+
+
+def _write_moment(at: float, step: int | None = None) -> str:
+    return f"{at:9.3f} s {'' if step is None else step:>7}".ljust(TIME_WIDTH)
 
 
 def _write_mark(mark: Mark) -> str:
     dash = "!!" if mark.kind == "violation" else "--"
-    return f"{mark.at:9.3f} s ".ljust(TIME_WIDTH) + f"{dash} {mark.text}"
+    return f"{_write_moment(mark.at, mark.step)}{dash} {mark.text}"
 
 
 def _write_cell(span: Span | None, commit: int, *, changed: bool) -> str:
