@@ -73,6 +73,8 @@ class _Watched:
     """Where the configurations of its log are."""
     is_lost: bool = False
     """Its disk no longer holds what it acknowledged."""
+    once_held: LogImage = attrs.Factory(LogImage)
+    """What it acknowledged before its disk was set back: that may have been counted since."""
 
 
 class Invariants:
@@ -146,6 +148,7 @@ class Invariants:
         """Its disk was set back to this, and the cluster has to find that out."""
         log = LogImage.of(recovered.snapshot, recovered.entries)
         watched = self._members[member]
+        watched.once_held = watched.durable.log
         watched.durable = DurableImage(recovered.hard_state, log, recovered.snapshot)
         watched.unfinished.clear()
         watched.is_lost = True
@@ -269,7 +272,9 @@ class Invariants:
 
     def _has_durably(self, member: int, entry: Entry) -> bool:
         watched = self._members.get(member)
-        return watched is not None and watched.durable.log.holds(entry.index, entry.term)
+        if watched is None:
+            return False
+        return watched.durable.log.holds(entry.index, entry.term) or watched.once_held.holds(entry.index, entry.term)
 
     def _check_write(self, member: int, watched: _Watched, ready: Ready, write: Write) -> None:
         memory = watched.memory

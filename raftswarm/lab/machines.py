@@ -215,7 +215,7 @@ class Machines:
         self.tell(f"lose {member}")
         host = self.hosts[member]
         if host.process is not None:
-            self._bury(member, power_lost=True)
+            self.crash(member, power_lost=True, disk_calls=0)
         host.is_lost = True
         self.invariants.lost(member)
         if self.suspect == member:
