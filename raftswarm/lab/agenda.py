@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from raftswarm.lab.disk_runner import VirtualDiskRunner
-from raftswarm.lab.host import MemberProcess
+from raftswarm.lab.host import Host, MemberProcess
 from raftswarm.lab.network import BulkEnd, SimulatedNetwork
 
 NOBODY = 0
@@ -14,6 +15,8 @@ NOBODY = 0
 
 def describe_event(action: Callable[..., object], arguments: tuple[Any, ...]) -> tuple[str, int]:
     """Return what is due, and whom it reaches; 0 if that is nobody."""
+    if isinstance(action, partial):
+        return describe_event(action.func, (*action.args, *arguments))
     owner = getattr(action, "__self__", None)
     name = getattr(action, "__name__", type(action).__name__)
     match owner:
@@ -27,7 +30,7 @@ def describe_event(action: Callable[..., object], arguments: tuple[Any, ...]) ->
         case BulkEnd(owner=member, peer=peer):
             return f"the link for snapshots from {peer} to {member} breaks", member
         case _:
-            return name.strip("_<>").replace("_", " "), NOBODY
+            return _describe_other(name, arguments)
 
 
 def _describe_process(name: str, member: int) -> str:
@@ -44,7 +47,7 @@ def _describe_process(name: str, member: int) -> str:
 
 def _describe_network(name: str, arguments: tuple[Any, ...]) -> tuple[str, int]:
     match name, arguments:
-        case "_deliver", (_, message):
+        case "_deliver", (_, _, message):
             return f"{type(message).__name__} of member {message.sender} arrives at member {message.to}", message.to
         case "_dialled", (link, _):
             return f"member {link.sender} has dialled member {link.receiver}", link.sender
@@ -54,3 +57,17 @@ def _describe_network(name: str, arguments: tuple[Any, ...]) -> tuple[str, int]:
             return f"a part of a snapshot from member {end.owner} arrives at member {end.peer}", end.peer
         case _:
             return f"the network: {name.strip('_').replace('_', ' ')}", NOBODY
+
+
+def _describe_other(name: str, arguments: tuple[Any, ...]) -> tuple[str, int]:
+    match name, arguments:
+        case "_act", _:
+            return "a client asks for something", NOBODY
+        case "_advance", _:
+            return "a client's program goes on", NOBODY
+        case "_interrogate", (_, int(member), _):
+            return f"clients question member {member}", member
+        case "_crash_failed" | "_lose_failed", (Host(member_id=member), _):
+            return f"member {member} has given up", member
+        case _:
+            return name.strip("_<>").replace("_", " "), NOBODY

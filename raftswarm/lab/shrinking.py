@@ -24,8 +24,8 @@ MAX_RUNS: Final = 2000
 FEW_FAULTS: Final = 10
 """More than these are tried with other chance too."""
 OTHER_SEEDS: Final = 8
-PATIENCE: Final = 1.25
-"""A failure may come so much later than it did, and no later: most tries end soon."""
+PATIENCE: Final = 2.0
+"""A failure may come after so many times as long as it took, and no later: most tries end soon."""
 SPARE_SECONDS: Final = 0.5
 LEAST_SECONDS: Final = 1.0
 """A run that is shorter than this is short enough."""
@@ -190,10 +190,9 @@ class _Search:
 
     def _drop_members(self) -> None:
         """A smaller cluster, without whatever befell those who are gone."""
-        while self.best.members > 1:
-            members = self.best.members - 1
+        for members in range(1, self.best.members):
             left = [event for event in self.best.faults if max(_members_of(event), default=0) <= members]
-            if not self._fails(self._with(left, members=members)):
+            if self._fails(self._with(left, members=members)):
                 return
 
     def _simplify_knobs(self) -> None:
