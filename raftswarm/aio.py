@@ -61,7 +61,11 @@ class AioWatched(Aio[Watched[T]]):
         return self._inner.value
 
     async def wait_until(self, holds: Callable[[T], bool]) -> T:
-        """Return the first newest value for which that holds; it is called in the trio loop's thread."""
+        """Return the first newest value for which that holds; it is called in the trio loop's thread.
+
+        Raises:
+            NotLeader: it does not, and the member has stopped.
+        """
         return await asyncio.wrap_future(self._portal.call(self._inner.wait_until, holds))
 
 

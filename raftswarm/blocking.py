@@ -68,7 +68,11 @@ class BlockingWatched(Blocking[Watched[T]]):
         return self._inner.value
 
     def wait_until(self, holds: Callable[[T], bool]) -> T:
-        """Return the first newest value for which that holds; it is called in the loop's thread."""
+        """Return the first newest value for which that holds; it is called in the loop's thread.
+
+        Raises:
+            NotLeader: it does not, and the member has stopped.
+        """
         return _wait(self._portal.call(self._inner.wait_until, holds))
 
 

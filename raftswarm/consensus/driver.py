@@ -106,8 +106,10 @@ class Driver:
         self._comes_last = False
         """Everybody who was just woken is to have a say before the next turn."""
         self._deadline = inf
-        self._alarm = trio.CancelScope(deadline=inf)
-        """Ends the sleep of whoever rings at the deadline."""
+        self._alarm = trio.CancelScope()
+        """Ends the sleep of whoever rings at the deadline …"""
+        self._alarm_at = inf
+        """… at this time."""
         self.failure: BaseException | None = None
         """What stopped it."""
         self._nursery: trio.Nursery | None = None
@@ -178,7 +180,7 @@ class Driver:
     async def transfer_leadership(self, to: int = 0) -> None:
         """Hand leadership to that voter, or to the best if it is 0 (3.10); return when it is seen to lead.
 
-        New commands are refused meanwhile, for one election timeout at most. This member may be needed to elect the
+        New commands wait meanwhile, for an election timeout or two at most. This member may be needed to elect the
         other one, so do not stop it earlier.
 
         Raises:
@@ -197,7 +199,7 @@ class Driver:
                 logger.info("member %d stops without handing over: %s", self.member_id, error)
 
     async def wait_gained(self) -> None:
-        """Return when this member leads and has applied all that came before."""
+        """Return when this member leads and has applied all that came before; NotLeader if it has stopped."""
         await self.leadership.wait_until(lambda now: now.is_leader)
 
     async def wait_lost(self) -> None:
@@ -217,20 +219,25 @@ class Driver:
 
     async def run(self) -> None:
         """Serve until cancelled. Raises the disk's or the state machine's failure: then nothing more is written."""
-        async with open_helpers() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self.links.run)
-            nursery.start_soon(self._ring_at_deadlines)
-            try:
-                await self._turns()
-            finally:
-                self.replica.shut_down()
-                self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
+        try:
+            async with open_helpers() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self.links.run)
+                nursery.start_soon(self._ring_at_deadlines)
+                try:
+                    await self._turns()
+                finally:
+                    self.replica.shut_down()
+                    self.leadership.set(Leadership(term=self.leadership.value.term, leader=0, is_leader=False))
+        finally:
+            for watched in (self.leadership, self.configuration, self.applied):
+                watched.end("this member has stopped")
 
     async def _turns(self) -> None:
         while True:
             self._deadline = self.replica.turn(trio.current_time())
-            self._alarm.deadline = min(self._alarm.deadline, self._deadline)
+            if self._deadline < self._alarm_at:
+                self._alarm.deadline = self._alarm_at = self._deadline
             if self.failure is not None:
                 raise self.failure
             if self.replica.applied.commands != self.applied.value:
@@ -245,7 +252,8 @@ class Driver:
     async def _ring_at_deadlines(self) -> None:
         """Nearly every turn puts the deadline off, so it is looked at when the time has come, not when it changes."""
         while True:
-            with trio.CancelScope(deadline=self._deadline) as self._alarm:
+            self._alarm_at = self._deadline
+            with trio.CancelScope(deadline=self._alarm_at) as self._alarm:
                 await trio.sleep_forever()
             if trio.current_time() >= self._deadline:
                 # What waited in the sockets while we were held up counts as heard before the timer.

@@ -19,11 +19,11 @@ from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
 from raftswarm.consensus.meeting import ask_who
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import InvalidSpec, NotLeader, Overloaded
+from raftswarm.errors import InvalidSpec, Overloaded
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.state_machine import Queryable, StateMachine
-from raftswarm.wire.envelopes import encode_plain
+from raftswarm.wire.envelopes import encode_plain, encode_plain_many
 from raftswarm.world.network import Network
 
 PATIENCE_TIMEOUTS: Final = 2
@@ -66,7 +66,7 @@ class RaftMember:
 
         PayloadTooLarge and TypeError are raised at once, before any of them is proposed.
         """
-        return await self.driver.propose_many([encode_plain(command) for command in commands])
+        return await self.driver.propose_many(encode_plain_many(commands))
 
     async def read_barrier(self) -> None:
         """Return when reading the state machine right here is linearizable (6.4): it has all that was answered before.
@@ -122,10 +122,7 @@ class RaftMember:
         Raises:
             NotLeader: it has stopped.
         """
-        replica = self.driver.replica
-        await self.leadership.wait_until(lambda now: now.is_leader or replica.has_stopped)
-        if replica.has_stopped:
-            raise NotLeader("this member has stopped")
+        await self.driver.wait_gained()
 
     async def wait_lost(self) -> None:
         """Return when it does not lead."""

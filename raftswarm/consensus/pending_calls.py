@@ -66,7 +66,12 @@ class PendingCalls:
         """How many waiters have no answer yet."""
         asked = sum(len(asked.waiters) for asked in self._asked.values())
         proposed = sum(proposals.count for proposals in self._proposed.values())
-        return asked + proposed + sum(entry.proposals.count for entry in self._appended) + len(self._reads)
+        return asked + proposed + self.in_flight + len(self._reads)
+
+    @property
+    def in_flight(self) -> int:
+        """How many commands of callers here are in the log and wait to be committed."""
+        return sum(entry.proposals.count for entry in self._appended)
 
     def expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError] = OutcomeUnknown) -> int:
         """Return a token for the member to answer by."""

@@ -146,7 +146,13 @@ class ProposalQueue:
         self._bytes = 0
 
     def __len__(self) -> int:
+        """How many commands wait."""
         return self._count
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have together."""
+        return self._bytes
 
     def add(self, command: bytes, waiter: Waiter) -> None:
         """Queue one command, or refuse it."""

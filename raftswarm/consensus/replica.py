@@ -62,6 +62,9 @@ __all__ = ["CompactionPolicy", "Replica", "Surroundings"]
 
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_EVENTS = 65_536
+GATHERING_SECONDS = 0.001
+GATHERED_BYTES = 64 * 1024
+MANY_IN_FLIGHT = 8
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
 APPLIED_AT_ONCE = 512
@@ -180,6 +183,10 @@ class Replica:
         self._broken_off: dict[int, OutgoingSnapshot] = {}
         """By peer: what may be gone on with. Its file stays readable as long as it is held."""
         self._writes_in_flight = 0
+        self._proposed_at = float("-inf")
+        """When commands last went into the log."""
+        self._gathers_until = float("inf")
+        """When what waits goes into the log, however little it is."""
         self._mark_due = float("inf")
         self._leadership = Leadership(term=0, leader=0, is_leader=False)
         self._announced = self._leadership
@@ -327,15 +334,18 @@ class Replica:
         if self._waiting_reads:
             reads, self._waiting_reads = self._waiting_reads, []
             self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
-        is_backed_up = self._may_propose and self._propose_what_waits(now)
         self._member.step(_TIME_PASSED, now)
+        self._gathers_until = float("inf")
+        is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
         self._carry_out(self._member.take_ready(), now)
         if self._is_behind or is_backed_up:
             self._surroundings.wake()
         elif self._member.has_news:
             self._surroundings.wake_last()
         deadline = self._member.next_deadline
+        deadline = min(deadline, self._gathers_until)
         if self._may_save:
+            self._save_snapshot_if_due(now)
             deadline = min(deadline, self._saver.due_at(self._applied))
         if self._writes_in_flight:
             return deadline
@@ -344,9 +354,17 @@ class Replica:
             self._submit(self._storage.mark)
         return min(deadline, self._mark_due)
 
-    @property
-    def _may_propose(self) -> bool:
-        return self._writes_in_flight < MAX_WRITES_IN_FLIGHT and len(self._to_apply) < MAX_ENTRIES_TO_APPLY
+    def _may_propose(self, now: float) -> bool:
+        if self._writes_in_flight >= MAX_WRITES_IN_FLIGHT or len(self._to_apply) >= MAX_ENTRIES_TO_APPLY:
+            return False
+        # A batch costs the same however small it is: what waits gathers until the last one is answered, for a moment.
+        until = self._proposed_at + GATHERING_SECONDS
+        if now >= until or self._queue.size >= GATHERED_BYTES:
+            return True
+        if MANY_IN_FLIGHT <= self._pending.in_flight >= len(self._queue):
+            self._gathers_until = until
+            return False
+        return True
 
     def _take_in_events(self, now: float) -> None:
         was_saved = False
@@ -363,7 +381,9 @@ class Replica:
         for _ in range(BATCHES_AT_ONCE):
             commands, proposals = self._queue.take_batch(self._member.proposal_room)
             if not commands:
-                return False  # Nothing waits, or the tail is full: what is committed makes room.
+                # Nothing waits; or the tail is full, and what is committed makes room; or leadership is handed over.
+                return False
+            self._proposed_at = now
             token = self._pending.expect_proposals(proposals)
             self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
         return True
@@ -371,10 +391,9 @@ class Replica:
     def _carry_out(self, ready: Ready, now: float) -> None:
         for sentence in ready.notes:
             self._surroundings.note(sentence)
-        if ready.messages:
-            for message in ready.messages:
-                self._surroundings.post(message)
-            self._surroundings.flush()
+        for message in ready.messages:
+            self._surroundings.post(message)
+        self._surroundings.flush()
         if ready.install is not None:
             assert ready.write is not None, "an installed snapshot has its place among the writes"
             self._install(ready.install, ready.write)
@@ -509,7 +528,6 @@ class Replica:
                 self._advance(applying.entry)
                 self._pending.complete_reads(self._applied.index)
                 self._save_snapshot_if_due(now)
-        self._save_snapshot_if_due(now)
 
     def _begin_entry(self, entry: Entry) -> _Applying:
         proposals = self._pending.take_proposals(entry)

@@ -5,6 +5,7 @@ The words are Docker's (SWARM 12.8, 15). A write whose answer was lost is never 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
@@ -156,8 +157,9 @@ class LeaderRequests:
         raise LinkClosed("another manager leads now")
 
     async def _give_up_when_superseded(self, seen: Leadership, patience: trio.CancelScope) -> None:
-        await self._member.leadership.wait_until(lambda now: now.leader not in (0, seen.leader))
-        patience.cancel()
+        with contextlib.suppress(NotLeader):  # Our own member has stopped; the leader's answer may still come.
+            await self._member.leadership.wait_until(lambda now: now.leader not in (0, seen.leader))
+            patience.cancel()
 
     async def _wait_for_another_leader_than(self, seen: Leadership) -> None:
         """Wait a moment for a leader that is known to be ready or gone; longer while there is none."""

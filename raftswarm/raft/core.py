@@ -7,6 +7,7 @@ functions over this state; `member` calls them. Two rules that every part relies
 
 from __future__ import annotations
 
+from math import floor
 from random import Random
 
 import attrs
@@ -81,6 +82,8 @@ class Core:
     """The state of one member (Figure 2)."""
 
     identity: Identity
+    id: int = attrs.field(init=False, default=attrs.Factory(lambda self: self.identity.member_id, takes_self=True))
+    """This member."""
     settings: RaftSettings
     chance: Random
     now: float
@@ -117,11 +120,6 @@ class Core:
     _traced_term: int = 0
     _quorum: tuple[Configuration, Quorum] | None = None
     _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
-
-    @property
-    def id(self) -> int:
-        """This member."""
-        return self.identity.member_id
 
     @property
     def boot(self) -> int:
@@ -182,13 +180,10 @@ class Core:
     @property
     def leader(self) -> int:
         """Who leads this term, as far as known; 0 otherwise."""
-        match self.role:
-            case Leader():
-                return self.id
-            case Follower(leader=leader):
-                return leader
-            case _:
-                return 0
+        role = self.role
+        if isinstance(role, Leader):
+            return self.id
+        return role.leader if isinstance(role, Follower) else 0
 
     @property
     def fresh_hint(self) -> int:
@@ -206,6 +201,18 @@ class Core:
     def draw_hint_retry(self) -> float:
         """Return a moment soon from now: with a hint nobody else is waited for."""
         return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
+
+    def draw_hint_spread(self) -> float:
+        """Return a delay that keeps members apart that would otherwise campaign at the same moment."""
+        return self.chance.random() * self.settings.hint_spread_seconds
+
+    def next_heartbeat(self) -> float:
+        """Return when heartbeats are due next: at multiples of their interval, for all groups of a process alike.
+
+        So what they say leaves in one turn of its loop, in one piece for each host.
+        """
+        interval = self.settings.heartbeat_seconds
+        return interval * floor(self.now / interval + 1.01)  # Rounding must not make it due at once, again and again.
 
     # Term, vote and role.
 

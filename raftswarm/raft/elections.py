@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raftswarm.raft import leases, replication
+from raftswarm.raft import leases, replication, succession
 from raftswarm.raft.core import Core, LeaderHint
 from raftswarm.raft.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
 from raftswarm.raft.quorum import VoteResult
@@ -130,8 +130,10 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
     refusal = _find_pre_vote_refusal(core, request)
     granted = refusal is None
     _explain(core, request, refusal, given=Rule.PRE_VOTE_GIVEN, refused=Rule.PRE_VOTE_REFUSED)
-    if granted and core.fresh_hint and isinstance(core.role, Follower):
-        core.role.deadline = max(core.role.deadline, core.draw_hint_retry())  # Leave it the time to win.
+    if _shares_hint(core, request):
+        _order_campaigns(core, request, granted=granted)
+    elif isinstance(core.role, Follower) and core.leader == request.leader_hint != 0:
+        core.role.asked = request
     core.send(
         PreVoteReply(
             sender=core.id,
@@ -141,6 +143,24 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
             granted=granted,
         )
     )
+
+
+def _order_campaigns(core: Core, request: PreVote, *, granted: bool) -> None:
+    """Of two who share a hint let one campaign: the one with the better log, and with equal ones who has the lower id.
+
+    Otherwise each might vote for itself.
+    """
+    is_up_to_date = core.log.is_up_to_date(request.last_term, request.last_index)
+    is_better = is_up_to_date and (request.last_term, request.last_index) != (core.log.last_term, core.log.last_index)
+    match core.role:
+        case Follower() as role if granted:
+            role.deadline = max(role.deadline, core.draw_hint_retry())  # Leave it the time to win.
+        case Follower() as role if not is_up_to_date and _may_campaign(core):
+            role.deadline = min(role.deadline, core.now + core.draw_hint_spread())  # It cannot win without us.
+        case PreCandidate() if granted and (is_better or request.sender < core.id):
+            core.become(Follower(deadline=core.draw_hint_retry()))
+        case _:
+            pass
 
 
 def answer_vote(core: Core, request: RequestVote) -> None:
@@ -196,8 +216,7 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
         return False
     if leases.is_promised(core):
         return True
-    shares_hint = request.leader_hint != 0 and request.leader_hint == core.fresh_hint
-    if shares_hint or not core.settings.check_quorum:
+    if _shares_hint(core, request) or not core.settings.check_quorum:
         return False
     match core.role:
         case Leader():
@@ -235,21 +254,31 @@ def _explain(
     core.because(refused, why=told, section=section, **facts)
 
 
+def _shares_hint(core: Core, request: PreVote | RequestVote) -> bool:
+    return request.leader_hint != 0 and request.leader_hint == core.fresh_hint
+
+
 def hear_stopped(core: Core, peer: int) -> None:
     """A hint: the link to that peer broke and reconnecting was refused. It breaks no promise of a lease."""
     if core.settings.lease_reads:
         return
     match core.role:
-        case Follower(leader=leader, successors=successors) if leader == peer != 0:
-            order = [successor for successor in successors if successor != peer]
+        case Follower(leader=leader, successors=successors, asked=asked) if leader == peer != 0:
+            pass
         case PreCandidate(lost_leader=leader) if leader == peer != 0:
-            order = []
+            successors, asked = (), None
         case _:
             return
     core.because(Rule.STOPPED_LEADER, leader=peer)
     core.hint = LeaderHint(peer, core.now + core.settings.election_seconds)
-    if core.may_lead and not core.is_regressed:
-        rank = order.index(core.id) if core.id in order else len(order)
-        spread = core.chance.random() * core.settings.hint_spread_seconds
-        wait = rank * core.settings.hint_rank_seconds + spread
+    if _may_campaign(core):
+        place = succession.place_after(core, peer, successors)
+        # Whoever is first waits for nobody; a spread keeps the others apart, should their links be of unequal speed.
+        wait = place * core.settings.hint_rank_seconds + core.draw_hint_spread() if place else 0.0
         core.role.deadline = min(core.role.deadline, core.now + wait)
+    if asked is not None:
+        answer_pre_vote(core, asked)  # Its sender knew before us, and would ask again only after a while.
+
+
+def _may_campaign(core: Core) -> bool:
+    return core.may_lead and not core.is_regressed

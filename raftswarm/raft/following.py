@@ -25,6 +25,7 @@ def follow(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> 
     core.heard_leader_at = core.now
     role.deadline = core.draw_election_timeout()
     core.hint = None
+    role.asked = None
     if isinstance(message, AppendEntries):
         role.successors = message.successors
     return True

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Annotated, Final
 
 import msgspec
+
+MAX_NUMBER: Final = (1 << 63) - 1
+Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
+"""Indexes, terms, ids, counts and times: what decodes to anything else was not written by a member."""
 
 
 class EntryKind(IntEnum):
@@ -21,13 +26,13 @@ class EntryKind(IntEnum):
 class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One place in the log."""
 
-    index: int
-    term: int
+    index: Number
+    term: Number
     kind: EntryKind
-    first_command: int
+    first_command: Number
     """Number of the first command in this entry: one more than all commands before it, never reused."""
-    command_count: int = 0
-    time_ns: int = 0
+    command_count: Number = 0
+    time_ns: Number = 0
     """The leader's wall clock when it appended, nanoseconds since the epoch; always later than the entry before."""
     data: bytes = b""
     """COMMANDS: a batch as `wire.batch` encodes it; CONFIGURATION: msgpack of a `Configuration`."""
@@ -36,7 +41,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False
 class Batch(msgspec.Struct, frozen=True, gc=False):
     """Commands that travel together, already encoded; the core never looks inside."""
 
-    command_count: int
+    command_count: Number
     data: bytes
 
 
@@ -47,7 +52,7 @@ def _nobody() -> tuple[MemberInfo, ...]:
 class MemberInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A participant as the configuration lists it."""
 
-    id: int
+    id: Number
     """Random positive 63-bit integer, never reused."""
     # What a factory makes is always written: configurations that say nothing newer keep their bytes.
     address: str = msgspec.field(default_factory=str)
@@ -56,7 +61,7 @@ class MemberInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The node id in a swarm; free text when embedded."""
     promote: bool = False
     """Of a learner: the leader makes it a voter as soon as it has caught up (4.2.1)."""
-    priority: int = 0
+    priority: Number = 0
     """Among voters with equally good logs a higher one leads rather; not negative."""
 
 
@@ -93,17 +98,17 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class HardState(msgspec.Struct, frozen=True, kw_only=True):
     """What must be on disk before any message that depends on it leaves (Figure 2, persistent state)."""
 
-    term: int = 0
-    voted_for: int = 0
+    term: Number = 0
+    voted_for: Number = 0
     """The member that got this term's vote; 0 for none."""
 
 
 class SnapshotMeta(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot stands for: everything up to and including `index` (section 7)."""
 
-    index: int = 0
-    term: int = 0
-    commands: int = 0
+    index: Number = 0
+    term: Number = 0
+    commands: Number = 0
     """How many commands the log had up to here: the next one gets the number after it."""
-    time_ns: int = 0
+    time_ns: Number = 0
     configuration: Configuration = Configuration()

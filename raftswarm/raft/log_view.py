@@ -41,6 +41,8 @@ class LogView:
         self.snapshot = snapshot
         self._entries = list(entries)
         self._first_index = entries[0].index if entries else snapshot.index + 1
+        self.last_index = self._first_index + len(entries) - 1
+        """Where the log ends. Read all the time, so it is kept rather than worked out."""
         self._term_before: int | None = None
         if self._first_index == snapshot.index + 1:
             self._term_before = snapshot.term
@@ -57,11 +59,6 @@ class LogView:
     def first_index(self) -> int:
         """The oldest entry held; one past `last_index` when there is none."""
         return self._first_index
-
-    @property
-    def last_index(self) -> int:
-        """Where the log ends."""
-        return self._first_index + len(self._entries) - 1
 
     @property
     def last_term(self) -> int:
@@ -85,8 +82,10 @@ class LogView:
 
     def configuration_at(self, index: int) -> Configuration:
         """Return the newest configuration up to that place, which the snapshot reaches or a later one."""
-        newest_first = reversed(self._configurations)
-        return next((older for place, older in newest_first if place <= index), self.snapshot.configuration)
+        for place, configuration in reversed(self._configurations):
+            if place <= index:
+                return configuration
+        return self.snapshot.configuration
 
     def entry(self, index: int) -> Entry:
         """Return an entry that is held."""
@@ -180,6 +179,7 @@ class LogView:
         """Add an entry at the end."""
         assert entry.index == self.last_index + 1
         self._entries.append(entry)
+        self.last_index = entry.index
         if entry.kind is EntryKind.CONFIGURATION:
             self._note_configuration(entry)
 
@@ -187,6 +187,7 @@ class LogView:
         """Forget what is above; a configuration among it is undone (4.1)."""
         assert self._first_index - 1 <= last_index <= self.last_index
         del self._entries[last_index + 1 - self._first_index :]
+        self.last_index = last_index
         while self._configurations and self._configurations[-1][0] > last_index:
             self._configurations.pop()
         if last_index < self._handed_out:
@@ -211,6 +212,7 @@ class LogView:
         self._entries.clear()
         self._configurations.clear()
         self._first_index = snapshot.index + 1
+        self.last_index = snapshot.index
         self._term_before = snapshot.term
         self._handed_out = snapshot.index
         self._truncate_after = None

@@ -34,6 +34,8 @@ def propose(core: Core, event: ProposeConfiguration) -> None:
 
 def go_on(core: Core, role: Leader) -> None:
     """Take the step that is due by itself. What forbids it now passes: it is tried again in each turn."""
+    if not (core.configuration.outgoing or core.configuration.learners):
+        return
     change = _next_step(core, role)
     if change is not None and not why_not_now(core):
         _append(core, role, change)

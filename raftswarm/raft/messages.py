@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import msgspec
 
-from raftswarm.raft.log_entry import Entry, SnapshotMeta
+from raftswarm.raft.log_entry import Entry, Number, SnapshotMeta
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag=True):
     """What all messages carry."""
 
-    sender: int
-    to: int
-    term: int
-    boot: int = 0
+    sender: Number
+    to: Number
+    term: Number
+    boot: Number = 0
     """Which start of the sender speaks: what an earlier one said and the network kept is told apart. 0 is unknown."""
 
 
 class PreVote(Message, frozen=True, kw_only=True):
     """Would you vote for me in `term`? Changes nothing at the receiver (9.6)."""
 
-    last_index: int
-    last_term: int
-    leader_hint: int = 0
+    last_index: Number
+    last_term: Number
+    leader_hint: Number = 0
     """The leader the sender believes stopped (its link broke and reconnecting was refused); 0 without such a hint."""
 
 
@@ -39,9 +39,9 @@ class PreVoteReply(Message, frozen=True, kw_only=True):
 class RequestVote(Message, frozen=True, kw_only=True):
     """RequestVote RPC."""
 
-    last_index: int
-    last_term: int
-    leader_hint: int = 0
+    last_index: Number
+    last_term: Number
+    leader_hint: Number = 0
     transfer: bool = False
     """Asked to by the leader itself (3.10): stickiness does not apply."""
 
@@ -55,11 +55,11 @@ class VoteReply(Message, frozen=True, kw_only=True):
 class AppendEntries(Message, frozen=True, kw_only=True):
     """AppendEntries RPC; without entries it probes or moves the commit index."""
 
-    previous_index: int
-    previous_term: int
+    previous_index: Number
+    previous_term: Number
     entries: tuple[Entry, ...] = ()
-    commit: int = 0
-    successors: tuple[int, ...] = ()
+    commit: Number = 0
+    successors: tuple[Number, ...] = ()
     """Voters other than the leader, best log first: the order in which they campaign after a hint."""
 
 
@@ -67,28 +67,28 @@ class AppendReply(Message, frozen=True, kw_only=True):
     """`match_index` is durable at the sender when this leaves."""
 
     success: bool
-    match_index: int = 0
+    match_index: Number = 0
     """On success: the last index known to agree with the leader. Otherwise the refused `previous_index`."""
-    conflict_term: int = 0
+    conflict_term: Number = 0
     """On refusal: the term of the conflicting entry, 0 when the log is too short (5.3)."""
-    conflict_index: int = 0
+    conflict_index: Number = 0
     """On refusal: the first index of that term, or one past the last entry."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
     """Keeps followers from campaigning; on the control lane, never behind entries."""
 
-    commit: int
+    commit: Number
     """At most what this follower is known to have."""
-    round: int = 0
+    round: Number = 0
     """Number of the read round it also confirms (6.4)."""
 
 
 class HeartbeatReply(Message, frozen=True, kw_only=True):
     """I still follow you."""
 
-    round: int = 0
-    last_index: int = 0
+    round: Number = 0
+    last_index: Number = 0
     promise_seconds: float = 0.0
     """For so long after hearing you I vote for nobody, by my clock, whatever happens (leases)."""
 
@@ -96,15 +96,15 @@ class HeartbeatReply(Message, frozen=True, kw_only=True):
 class ReadIndex(Message, frozen=True, kw_only=True):
     """From which index on may my reads be served? One asks for all reads of a turn, from any member (6.4)."""
 
-    number: int
+    number: Number
     """Counts the requests of the sender's start, from a number drawn at random."""
 
 
 class ReadIndexReply(Message, frozen=True, kw_only=True):
     """From `index` on; a quorum has confirmed the leader since the request came. Answers all earlier requests too."""
 
-    number: int
-    index: int
+    number: Number
+    index: Number
 
 
 class InstallSnapshot(Message, frozen=True, kw_only=True):
@@ -117,7 +117,7 @@ class SnapshotReply(Message, frozen=True, kw_only=True):
     """The snapshot is on disk (`installed`), or was not needed; `match_index` tells where to go on."""
 
     installed: bool
-    match_index: int
+    match_index: Number
 
 
 class TimeoutNow(Message, frozen=True, kw_only=True):
@@ -128,27 +128,27 @@ class Opening(Message, frozen=True, kw_only=True):
     """First message on every link, both ways: who speaks, and how much it remembers."""
 
     cluster: str
-    incarnation: int
+    incarnation: Number
     """How often this identity was added anew; 1 at first."""
-    last_index: int
+    last_index: Number
     """What this start found on its disk; `term` likewise."""
-    last_term: int
-    start: int = 0
+    last_term: Number
+    start: Number = 0
     """Drawn at random by this start: tells an opening that was delayed from one of a copy of the disk."""
-    answers: int = 0
+    answers: Number = 0
     """The `start` of the opening that this one answers, having found nothing missing; 0 when it asks for an answer."""
 
 
 class Regressed(Message, frozen=True, kw_only=True):
     """You remember less than you once claimed: no vote, no count, until removed and added again."""
 
-    incarnation: int = 1
+    incarnation: Number = 1
     """Which incarnation of the receiver is meant."""
-    start: int = 0
+    start: Number = 0
     """The `start` of the opening that is refused; 0 when it was another message."""
-    known_boot: int
-    known_term: int
-    known_index: int
+    known_boot: Number
+    known_term: Number
+    known_index: Number
 
 
 AnyMessage = (

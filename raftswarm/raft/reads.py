@@ -54,8 +54,9 @@ def begin_round(core: Core, role: Leader) -> None:
 
 def needs_round(core: Core, role: Leader) -> bool:
     """Tell whether reads wait that only a new round can confirm; those that the lease covers are answered."""
-    for read in core.read_requests.take_all():
-        role.reads.add(read)  # From before it led.
+    if core.read_requests.count:
+        for read in core.read_requests.take_all():
+            role.reads.add(read)  # From before it led.
     if not role.reads.has_waiting or core.commit_index < role.first_index:
         return False
     if not leases.holds(core, role):
@@ -125,6 +126,8 @@ def take_answer(core: Core, message: ReadIndexReply) -> None:
 
 def next_due(core: Core) -> float:
     """When to look at the reads that wait for a leader."""
+    if not core.read_requests.count:
+        return inf
     return core.read_requests.next_due(_patience_seconds(core), _retry_seconds(core) if core.leader else inf)
 
 

@@ -57,9 +57,14 @@ def propose(core: Core, event: Propose) -> None:
 
 
 def proposal_room(core: Core) -> float:
-    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way."""
+    """Return how many bytes fit in a leader's uncommitted tail; one proposal may always be on its way.
+
+    None fit while it is decided who leads next: what waits is taken then, or told whom to ask.
+    """
+    if transfer.is_under_way(core):
+        return 0
     match core.role:
-        case Leader(uncommitted_bytes=waiting, transfer=None) if waiting:
+        case Leader(uncommitted_bytes=waiting) if waiting:
             return core.settings.uncommitted_bytes - waiting
         case _:
             return inf
@@ -194,7 +199,7 @@ def pass_time(core: Core, role: Leader) -> None:
     reads.refuse_late(core, role)
     succession.rank(core, role)
     succession.hand_over_if_better(core, role)
-    role.deadline = core.now + core.settings.heartbeat_seconds
+    role.deadline = core.next_heartbeat()
     send_heartbeats(core, role)
 
 
@@ -256,7 +261,8 @@ def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int
     if progress.snapshot is not None and match_index >= min(progress.snapshot.index, core.log.first_index - 1):
         progress.probe()  # It has the snapshot, or needs none any more.
     progress.acknowledge(match_index, core.now)
-    advance_commit(core, role)
+    if match_index > core.commit_index:
+        advance_commit(core, role)
 
 
 def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
@@ -304,6 +310,8 @@ def may_commit_by_counting(log: LogView, index: int, *, commit_index: int, term:
 
 def advance_commit(core: Core, role: Leader) -> None:
     """Commit what a quorum has durably."""
+    if core.commit_index == core.log.last_index:
+        return
 
     def durable_at(member: int) -> int:
         if member == core.id:

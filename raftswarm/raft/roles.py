@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from raftswarm.raft.messages import PreVote
 from raftswarm.raft.progress import Progress
 from raftswarm.raft.read_queue import ReadQueue
 
@@ -21,6 +22,8 @@ class Follower:
     """0 when unknown."""
     successors: tuple[int, ...] = ()
     """In which order the leader wants voters to campaign when it has stopped."""
+    asked: PreVote | None = None
+    """Somebody holds that the leader has stopped: to be answered again if we come to know it too."""
 
 
 @attrs.define(eq=False, kw_only=True)

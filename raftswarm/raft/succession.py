@@ -6,6 +6,8 @@ of higher priority is there and has all that is committed; or our disk is so slo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from raftswarm.raft import transfer
 from raftswarm.raft.core import Core
 from raftswarm.raft.events import TransferLeadership
@@ -25,6 +27,22 @@ def rank(core: Core, role: Leader) -> None:
         return -role.progress[peer].match_index, -priority_of(core.configuration, peer), peer
 
     role.successors = tuple(sorted(core.other_voters, key=order))
+
+
+def place_after(core: Core, stopped: int, successors: Sequence[int]) -> int:
+    """Return how many voters campaign before us, in the order that the stopped leader published last.
+
+    Whoever is not in it, or has never heard of one, comes where the configuration alone would put it.
+    """
+    if core.id in successors:
+        order = [voter for voter in successors if voter != stopped]
+        return order.index(core.id)
+
+    def rank_alone(voter: int) -> tuple[int, int]:
+        return -priority_of(core.configuration, voter), voter
+
+    others = [voter for voter in core.other_voters if voter != stopped]
+    return len(successors) + sum(rank_alone(voter) < rank_alone(core.id) for voter in others)
 
 
 def hand_over_if_better(core: Core, role: Leader) -> None:

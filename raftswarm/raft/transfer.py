@@ -52,6 +52,16 @@ def go_on(core: Core, role: Leader) -> None:
         role.transfer = attrs.evolve(transfer, is_told=True)
 
 
+def is_under_way(core: Core) -> bool:
+    """Tell whether it is about to be known who leads next: the heir, or this member still."""
+    match core.role:
+        case Leader(transfer=transfer):
+            return transfer is not None
+        case _:
+            wish = core.transfer_wish
+            return wish is not None and core.leader == 0 and core.now < wish.ends_at
+
+
 def give_up_if_late(core: Core, role: Leader) -> None:
     """Lead on when the target has not taken over within an election timeout."""
     if role.transfer is not None and core.now >= role.transfer.gives_up_at:

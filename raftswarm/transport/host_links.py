@@ -343,6 +343,7 @@ class HostLinks:
             except ConnectionRefused as error:
                 neighbour.note(str(error))
                 neighbour.refused()
+                backoff.refused()
             except RaftSwarmError as error:
                 neighbour.note(str(error))
             else:

@@ -273,6 +273,8 @@ class _Peer:
             del channels[channel.lane]
         if was_spoken_on:
             self.tell_loss()
+        if self._is_dialled and not channel.is_dialled and not self.dialled and not self.called:
+            self._host.hurry(self.info)  # A refusal that came before the last link broke told nothing.
         self._gone(self)
 
     def _channels_like(self, channel: Channel) -> dict[Lane, Channel]:

@@ -9,6 +9,8 @@ import trio
 
 FIRST_DELAY_SECONDS: Final = 0.002
 """A process that is being killed may still reset the first dial; the second finds its port closed."""
+AFTER_REFUSAL_SECONDS: Final = 0.02
+"""A closed port is an answer: whoever opens it again dials us, and until then others need the processor."""
 LAST_DELAY_SECONDS: Final = 1.0
 STABLE_SECONDS: Final = 1.0
 """A link that held this long is redialled at once; one that did not counts as another failure."""
@@ -29,6 +31,10 @@ class Backoff:
         if delay:
             with trio.move_on_after(delay * self._chance.uniform(0.5, 1.0)):
                 await self._hurry.park()
+
+    def refused(self) -> None:
+        """Nobody listens: no need to look again at once."""
+        self._delay_seconds = max(self._delay_seconds, AFTER_REFUSAL_SECONDS)
 
     def succeeded(self, open_seconds: float) -> None:
         """A link was open for this long."""

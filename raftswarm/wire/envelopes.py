@@ -6,6 +6,7 @@ The first byte says what it is. Numbers are big-endian and unsigned.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -84,8 +85,16 @@ def check_payload(payload: bytes, what: str = "command") -> None:
 
 def encode_plain(payload: bytes) -> bytes:
     """Wrap a command that belongs to no session."""
-    check_payload(payload)
+    if type(payload) is not bytes or len(payload) > MAX_PAYLOAD_BYTES:
+        check_payload(payload)
     return _PLAIN + payload
+
+
+def encode_plain_many(payloads: Sequence[bytes]) -> list[bytes]:
+    """Wrap commands that belong to no session."""
+    if not payloads or set(map(type, payloads)) != {bytes} or max(map(len, payloads)) > MAX_PAYLOAD_BYTES:
+        return [encode_plain(payload) for payload in payloads]
+    return [_PLAIN + payload for payload in payloads]
 
 
 def encode_open(nonce: bytes) -> bytes:

@@ -21,6 +21,8 @@ PROTOCOL_VERSION: Final = 1
 class Lane(IntEnum):
     """What a link carries."""
 
+    __hash__ = int.__hash__  # An enumeration hashes names, in Python, and lanes are looked up for every message.
+
     CALLS = 0
     CONTROL = 1
     """Heartbeats, votes, read rounds, openings: small and urgent."""

@@ -10,12 +10,11 @@ from typing import Final
 
 import msgspec
 
-from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.raft.log_entry import Number, SnapshotMeta
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.wire.codec import Codec
 from raftswarm.wire.errors import WireError
 
-MAX_NUMBER: Final = (1 << 63) - 1
 CHANNEL_BYTES: Final = 4
 SNAPSHOT_CHUNK_BYTES: Final = 256 * 1024
 
@@ -24,16 +23,16 @@ class Introduction(msgspec.Struct, frozen=True, kw_only=True):
     """Which member of a group speaks, and which one it believes to have reached."""
 
     group: str
-    sender: int
-    to: int
+    sender: Number
+    to: Number
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What the sender has. Equal offers are of equal bytes: where one broke off, another goes on."""
 
     snapshot: SnapshotMeta
-    chunks: int
-    size_bytes: int
+    chunks: Number
+    size_bytes: Number
     """Of all chunks together."""
     digest: bytes
     """SHA-256 over the chunks in order, each behind its length (32 bits, big-endian)."""
@@ -42,16 +41,16 @@ class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class SnapshotWanted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The receiver's answer to an offer: send it from this chunk on."""
 
-    number: int
+    number: Number
     """Counted from 1."""
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One piece, of at most 256 KiB, with its own checksum."""
 
-    number: int
+    number: Number
     data: bytes
-    crc: int
+    crc: Number
     """Of the offer's digest, the number (64 bits, big-endian) and the data."""
 
 
@@ -65,30 +64,9 @@ _messages: Codec[AnyMessage] = Codec(AnyMessage)
 _introductions: Codec[Introduction] = Codec(Introduction)
 _snapshot_parts: Codec[SnapshotPart] = Codec(SnapshotPart)
 
-encode_message = _messages.encode
-encode_introduction = _introductions.encode
-encode_snapshot_part = _snapshot_parts.encode
-
-
-def decode_message(frame: bytes | memoryview) -> AnyMessage:
-    """Read a member's message."""
-    message = _messages.decode(frame)
-    _check_numbers(message)
-    return message
-
-
-def decode_introduction(frame: bytes | memoryview) -> Introduction:
-    """Read which members meet on a link."""
-    introduction = _introductions.decode(frame)
-    _check_numbers(introduction)
-    return introduction
-
-
-def decode_snapshot_part(frame: bytes) -> SnapshotPart:
-    """Read a part of a snapshot."""
-    part = _snapshot_parts.decode(frame)
-    _check_numbers(part)
-    return part
+encode_message, decode_message = _messages.encode, _messages.decode
+encode_introduction, decode_introduction = _introductions.encode, _introductions.decode
+encode_snapshot_part, decode_snapshot_part = _snapshot_parts.encode, _snapshot_parts.decode
 
 
 def prefix_frame(channel: int, body: bytes) -> bytes:
@@ -101,20 +79,6 @@ def split_frame(frame: bytes) -> tuple[int, memoryview]:
     if len(frame) < CHANNEL_BYTES:
         raise WireError("a frame is too short to say whom it is for")
     return int.from_bytes(frame[:CHANNEL_BYTES], "big"), memoryview(frame)[CHANNEL_BYTES:]
-
-
-def _check_numbers(value: object) -> None:
-    match value:
-        case int() if not 0 <= value <= MAX_NUMBER:
-            raise WireError(f"no member can mean the number {value}")
-        case tuple():
-            for part in value:
-                _check_numbers(part)
-        case msgspec.Struct():
-            for field in value.__struct_fields__:
-                _check_numbers(getattr(value, field))
-        case _:
-            pass
 
 
 def cut_chunk(offer: SnapshotOffer, number: int, data: bytes) -> SnapshotChunk:

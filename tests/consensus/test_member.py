@@ -217,6 +217,31 @@ async def test_whoever_waits_for_a_member_to_lead_is_told_when_it_stops(
     await wait()
 
 
+async def test_whoever_watches_a_member_is_told_when_it_stops(cluster: Cluster, autojump_clock: MockClock) -> None:
+    follower = await follower_of(cluster)
+    terms: list[int] = []
+
+    async def wait_applied() -> None:
+        with pytest.raises(NotLeader, match="this member has stopped"):
+            await follower.applied.wait_until(lambda count: count > 1000)
+
+    async def wait_joint() -> None:
+        with pytest.raises(NotLeader, match="this member has stopped"):
+            await follower.configuration.wait_until(lambda now: now.is_joint)
+
+    async def watch() -> None:
+        terms.extend([now.term async for now in follower.leadership])
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for wait in (wait_applied, wait_joint, watch):
+                nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            await cluster.kill(follower.name)
+
+    assert terms
+
+
 async def test_leadership_goes_to_the_one_that_is_named(cluster: Cluster, autojump_clock: MockClock) -> None:
     follower = await follower_of(cluster)
 

@@ -1,4 +1,4 @@
-"""Commands wait in order, leave in batches that keep to their limits, and every caller hears of each of its own once."""
+"""Commands wait in order, leave in batches that keep to their limits, and callers hear once of each of their own."""
 
 from __future__ import annotations
 

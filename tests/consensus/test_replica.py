@@ -131,6 +131,36 @@ def test_who_asks_for_a_transfer_learns_who_leads() -> None:
     assert (wish.error, wish.result) == (None, heir)
 
 
+def test_commands_wait_for_the_end_of_a_transfer_and_are_told_who_leads() -> None:
+    world = CoreWorld(8)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+
+    wish = world.transfer_leadership(heir)
+    command = world.propose(b"late", member=leader)
+    finish(world, wish, command)
+
+    assert wish.error is None
+    assert isinstance(command.error, NotLeader)
+    assert command.error.leader == heir
+
+
+def test_commands_wait_for_a_transfer_that_fails_and_take_effect() -> None:
+    world = CoreWorld(9)
+    leader = lead(world)
+    heir = next(member for member in world.hosts if member != leader)
+    world.crash(heir, power_lost=True)
+
+    wish = world.transfer_leadership(heir)
+    command = world.propose(b"late", member=leader)
+    finish(world, wish, command)
+
+    assert isinstance(wish.error, TransferFailed)
+    assert command.error is None
+    assert command.ended_at is not None
+    assert command.ended_at - command.invoked_at < 1.2 * T
+
+
 def test_a_transfer_to_who_is_away_fails_in_time() -> None:
     world = CoreWorld(9)
     leader = lead(world)

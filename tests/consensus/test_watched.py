@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
 from raftswarm.consensus.watched import Watched
+from raftswarm.errors import NotLeader
 
 
 async def test_waiting_for_what_holds_already_returns_at_once() -> None:
@@ -63,3 +65,45 @@ async def test_a_slow_watcher_skips_to_the_newest_and_misses_no_last_one() -> No
     with trio.move_on_after(0) as nothing_more:
         await anext(changes)
     assert nothing_more.cancelled_caught
+
+
+async def test_who_waits_for_what_never_comes_learns_that_there_will_be_no_newer_value() -> None:
+    watched = Watched(0)
+
+    async def wait() -> None:
+        with pytest.raises(NotLeader, match="this member has stopped"):
+            await watched.wait_until(lambda value: value > 0)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            watched.end("this member has stopped")
+        await wait()
+
+
+async def test_the_last_value_can_still_be_waited_for_and_is_given_before_watching_ends() -> None:
+    watched = Watched(0)
+    seen: list[int] = []
+
+    async def watch() -> None:
+        seen.extend([value async for value in watched])
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            await trio.testing.wait_all_tasks_blocked()
+            watched.set(1)
+            watched.end("this member has stopped")
+
+    assert seen == [0, 1]
+    assert await watched.wait_until(lambda value: value == 1) == 1
+
+
+async def test_a_cancelled_waiter_is_not_told_of_the_end() -> None:
+    watched = Watched(0)
+    with trio.CancelScope() as scope:
+        watched.end("this member has stopped")
+        scope.cancel()
+        await watched.wait_until(lambda value: value > 0)
+    assert scope.cancelled_caught

@@ -109,7 +109,7 @@ def test_damage_is_noticed_and_in_the_end_all_arrives(seed: int) -> None:
 
     agree(world)
 
-    assert told(world, f"{behind}: received a snapshot") == 1
+    assert told(world, f"{behind}: installs the leader's snapshot") == 1
 
 
 def test_newer_snapshots_do_not_restart_a_transfer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from raftswarm.raft.events import PeerConnected, PeerUnreachable, Propose, Receive, TimePassed
@@ -286,6 +287,43 @@ def test_an_unreachable_follower_gets_nothing_until_it_is_heard_from(make_bench:
     bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=1))
 
     assert indexes(bench.take(AppendEntries), BOB) == [[2]]
+
+
+def beats(bench: Bench, count: int) -> list[float]:
+    """When a leader that Bob follows sends so many rounds of heartbeats."""
+    moments: list[float] = []
+    while len(moments) < count:
+        bench.time_out()
+        if bench.take(Heartbeat):
+            moments.append(bench.now)
+        bench.receive(HeartbeatReply(sender=BOB, to=ALICE, term=bench.member.term))
+    return moments
+
+
+def test_leaders_of_many_groups_send_their_heartbeats_at_the_same_moments(make_bench: MakeBench) -> None:
+    leaders = [make_bench(seed=seed) for seed in range(5)]
+    for bench in leaders:
+        bench.lead(BOB)
+    latest = max(bench.now for bench in leaders) + 0.2
+
+    later = [[moment for moment in beats(bench, 30) if moment >= latest][:10] for bench in leaders]
+
+    assert later == [later[0]] * 5
+
+
+def test_heartbeats_are_never_much_further_apart_than_their_interval(make_bench: MakeBench) -> None:
+    for interval in (0.1, 0.05, 1 / 3, 0.07):
+        bench = make_bench(settings=RaftSettings(heartbeat_seconds=interval))
+        bench.lead(BOB)
+
+        first, second, *others = beats(bench, 200)
+
+        assert 0 < second - first <= 1.01 * interval
+        assert all(0.9 * interval <= gap <= 1.01 * interval for gap in gaps([second, *others]))
+
+
+def gaps(moments: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(moments)]
 
 
 def test_a_new_link_begins_with_a_probe(make_bench: MakeBench) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
-from raftswarm.raft.events import TransferLeadership
-from raftswarm.raft.messages import AppendEntries, HeartbeatReply, RequestVote, TimeoutNow
+from raftswarm.raft.events import Receive, TimePassed, TransferLeadership
+from raftswarm.raft.messages import AppendEntries, Heartbeat, HeartbeatReply, RequestVote, TimeoutNow
 from raftswarm.raft.ready import TransferOutcome
 
 if TYPE_CHECKING:
@@ -51,6 +52,37 @@ def test_proposals_are_refused_meanwhile(make_bench: MakeBench) -> None:
     bench.propose(b"x")
 
     assert "being handed to member 3" in bench.proposals[-1].refused
+
+
+def hand_over(bench: Bench) -> None:
+    """Lead, and be asked by Carol for a vote on the leader's own wish."""
+    bench.lead(BOB, CAROL)
+    bench.step(TransferLeadership(CAROL))
+    assert bench.member.proposal_room == 0, "while it leads"
+    last_index, last_term, term = bench.member.last_index, bench.member.last_term, bench.member.term + 1
+    bench.receive(
+        RequestVote(sender=CAROL, to=ALICE, term=term, last_index=last_index, last_term=last_term, transfer=True)
+    )
+    bench.write()
+
+
+def test_proposals_wait_until_the_heir_is_seen_to_lead(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    hand_over(bench)
+    assert bench.member.proposal_room == 0
+
+    bench.member.step(Receive(Heartbeat(sender=CAROL, to=ALICE, term=bench.member.term, commit=0)), bench.now)
+
+    assert bench.member.proposal_room == inf, "to be told who leads"
+
+
+def test_proposals_do_not_wait_for_ever_for_an_heir_that_wins_no_election(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    hand_over(bench)
+
+    bench.member.step(TimePassed(), bench.now + 2.0)
+
+    assert bench.member.proposal_room == inf
 
 
 def test_after_t_it_leads_on(make_bench: MakeBench) -> None:

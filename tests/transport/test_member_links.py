@@ -274,6 +274,25 @@ async def test_a_peer_that_returns_after_long_and_dies_again_is_told_stopped_at_
     assert trio.current_time() == before
 
 
+async def test_a_peer_that_refused_before_its_last_link_broke_is_asked_again_at_once(
+    cluster: Cluster, autojump_clock: MockClock
+) -> None:
+    alice = await cluster.start(ALICE, ALICE)
+    wrong_port = Configuration(voters=(MemberInfo(id=BOB, address="127.0.0.2:9", name="bob"),))
+    alice.links.set_configuration(wrong_port)
+    await wait_all_tasks_blocked()
+    bob = await cluster.start(BOB, ALICE, BOB)
+    await trio.sleep(60)
+    alice.events.told.clear()
+
+    cluster.kill(BOB, bob)
+    before = trio.current_time()
+    await wait_all_tasks_blocked()
+
+    assert trio.current_time() == before
+    assert ("stopped", BOB) in alice.events.told
+
+
 async def test_a_peer_that_refuses_calls_and_makes_them_has_not_stopped(
     cluster: Cluster, autojump_clock: MockClock
 ) -> None:

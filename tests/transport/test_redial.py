@@ -7,7 +7,7 @@ from random import Random
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from raftswarm.transport.redial import FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS, Backoff
+from raftswarm.transport.redial import AFTER_REFUSAL_SECONDS, FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS, Backoff
 
 
 async def wait_seconds(backoff: Backoff) -> float:
@@ -40,6 +40,15 @@ async def test_a_link_that_held_makes_the_next_dial_immediate_and_one_that_did_n
     assert await wait_seconds(backoff) > 0
     backoff.succeeded(open_seconds=1.0)
     assert await wait_seconds(backoff) == 0
+
+
+async def test_after_a_refusal_there_is_no_hurry(autojump_clock: MockClock) -> None:
+    backoff = Backoff(Random(1))
+    await backoff.wait()
+
+    backoff.refused()
+
+    assert AFTER_REFUSAL_SECONDS / 2 <= await wait_seconds(backoff) <= AFTER_REFUSAL_SECONDS + 1e-6
 
 
 async def test_two_members_do_not_dial_in_step(autojump_clock: MockClock) -> None:

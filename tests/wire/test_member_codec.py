@@ -7,7 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo, SnapshotMeta
+from raftswarm.raft.log_entry import MAX_NUMBER, Configuration, Entry, EntryKind, MemberInfo, SnapshotMeta
 from raftswarm.raft.messages import (
     AnyMessage,
     AppendEntries,
@@ -28,7 +28,6 @@ from raftswarm.raft.messages import (
 )
 from raftswarm.wire import WireError
 from raftswarm.wire.member_codec import (
-    MAX_NUMBER,
     Introduction,
     SnapshotArrived,
     SnapshotOffer,
@@ -87,7 +86,7 @@ def test_a_number_that_no_member_could_mean_is_refused_wherever_it_stands(number
         AppendEntries(sender=1, to=2, term=3, previous_index=4, previous_term=5, successors=(number,)),
         InstallSnapshot(sender=1, to=2, term=3, snapshot=msgspec.structs.replace(SNAPSHOT, index=number)),
     ):
-        with pytest.raises(WireError, match=str(number)):
+        with pytest.raises(WireError, match="does not decode"):
             decode_message(encode_message(message))
     with pytest.raises(WireError):
         decode_introduction(encode_introduction(Introduction(group="g", sender=number, to=1)))
