@@ -425,7 +425,8 @@ class MemberProcess:
     def leadership_changed(self, leadership: Leadership) -> None:
         """Remember who leads."""
         self.leadership = leadership
-        self._tell(f"sees {leadership.leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
+        leader = leadership.leader or "nobody"
+        self._tell(f"sees {leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 
     def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
         """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""

@@ -14,7 +14,7 @@ class Rule(Enum):
     """A section of the extended Raft paper (or of the dissertation), and what a member does by it."""
 
     # Elections.
-    TIMED_OUT = "5.2", "heard no leader until its election timer ran out"
+    TIMED_OUT = "5.2", "has come to the end of its election timer without hearing from a leader"
     PRE_VOTE = "dissertation 9.6", "asks whether it could win term {term} before it spends a term on it"
     PRE_VOTE_GIVEN = "dissertation 9.6", "would vote for member {candidate} in term {term}"
     PRE_VOTE_REFUSED = "dissertation 9.6", "would not vote for member {candidate} in term {term}: {why}"
