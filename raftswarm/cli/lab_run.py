@@ -107,12 +107,12 @@ def _run_scenario(scenario: Recording, output: Path | None, *, as_json: bool) ->
 
 
 def _run_random(seeds: range, seconds: float, directory: Path, *, keep_all: bool, as_json: bool) -> None:
-    from raftswarm.lab.running import Campaign
+    from raftswarm.lab.running import Campaign, finish_recording
 
     def record(outcome: SeedOutcome) -> str:
         path = directory / f"seed-{outcome.seed}.recording"
         directory.mkdir(parents=True, exist_ok=True)
-        write(path, outcome.recording)
+        write(path, finish_recording(outcome))
         return str(path)
 
     campaign = Campaign(seconds, record)

@@ -10,6 +10,8 @@ from typing import Final
 import attrs
 import msgspec
 
+from raftswarm.lab.recording import Recording
+from raftswarm.lab.replaying import describe_failure, run_recording
 from raftswarm.lab.seeds import SeedOutcome, run_seed
 
 SECONDS_PER_HOUR: Final = 3600
@@ -79,8 +81,19 @@ class Campaign:
         report.faults = dict(sorted((Counter(report.faults) + Counter(outcome.struck_by_kind)).items()))
         report.commits[outcome.seed] = outcome.last_committed
         if outcome.failure is not None:
-            violation = f"{type(outcome.failure).__name__}: {outcome.failure}"
+            violation = describe_failure(outcome.failure)
             report.failures.append(Failure(outcome.seed, outcome.ended_at, violation, self.failed(outcome)))
+
+
+def finish_recording(outcome: SeedOutcome) -> Recording:
+    """Let a seed's run happen again as a recording, and put down how it went; AssertionError if it went otherwise."""
+    ending = run_recording(outcome.recording)
+    failed = "" if outcome.failure is None else describe_failure(outcome.failure)
+    same = (outcome.events, outcome.ended_at, failed)
+    assert (ending.steps, ending.at, ending.violation) == same, (
+        f"seed {outcome.seed} is not repeatable: {same}, {ending}"
+    )
+    return msgspec.structs.replace(outcome.recording, ending=ending)
 
 
 def histogram(values: list[int]) -> list[tuple[str, int]]:

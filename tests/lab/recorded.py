@@ -33,7 +33,7 @@ def scripted(*faults: tuple[float, Fault], seconds: float = 6.0, heals: bool = F
 
 def many_faults() -> Recording:
     """Two of them matter: the leader's crash, and then that of its successor."""
-    noise = [
+    noise: list[tuple[float, Fault]] = [
         *((0.3 + number / 10, JumpWall(1 + number % 3, 60.0)) for number in range(15)),
         *((2.0 + number / 10, SlowDown(1 + number % 3, 0.001)) for number in range(9)),
         (1.8, Pause(3)),

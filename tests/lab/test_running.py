@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from raftswarm.lab.invariants import Invariants, Violation
-from raftswarm.lab.running import Campaign, histogram
-from raftswarm.lab.seeds import SeedOutcome
+from raftswarm.lab.replaying import run_recording
+from raftswarm.lab.running import Campaign, finish_recording, histogram
+from raftswarm.lab.seeds import SeedOutcome, run_seed
 
 
 def test_a_report_adds_up_what_the_seeds_did() -> None:
@@ -48,3 +49,13 @@ def test_a_failure_is_handed_over_and_reported_with_its_recording(monkeypatch: p
 def test_a_histogram_has_classes_that_double() -> None:
     assert histogram([0, 1, 2, 3, 9]) == [("0 to 0", 1), ("1 to 1", 1), ("2 to 3", 2), ("4 to 7", 0), ("8 to 15", 1)]
     assert histogram([]) == []
+
+
+def test_a_recording_of_an_outcome_has_its_ending() -> None:
+    outcome = run_seed(3, 2.0)
+
+    recording = finish_recording(outcome)
+
+    assert recording.ending == run_recording(recording)
+    assert recording.ending is not None
+    assert recording.ending.steps == outcome.events
