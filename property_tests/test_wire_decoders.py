@@ -17,10 +17,10 @@ from raftswarm.wire.call_codec import (
     FrameKind,
     cut_frames,
     decode_answer,
-    decode_failure,
     decode_request,
     read_frame,
 )
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.frames import FrameReader, join_frames
 from raftswarm.wire.greetings import decode_claim, decode_purpose, decode_welcome
 from raftswarm.wire.member_codec import decode_introduction, decode_message, decode_snapshot_part, encode_message

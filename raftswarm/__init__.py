@@ -35,10 +35,10 @@ Errors; each says whether it happened (raftswarm.errors has them all):
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from raftswarm.version import __version__
 
+TYPE_CHECKING = False  # As type checkers know it; `typing` costs as much to import as all the rest here.
 if TYPE_CHECKING:
     from raftswarm.consensus.client import Client, connect
     from raftswarm.consensus.host import Host, open_host, open_member

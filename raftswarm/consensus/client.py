@@ -22,7 +22,6 @@ from raftswarm.transport.plain import open_plain_network
 from raftswarm.transport.redial import Backoff
 from raftswarm.transport.sockets import parse_address
 from raftswarm.transport.tls import open_tls_network
-from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     Failures,
     FromMember,
@@ -34,6 +33,7 @@ from raftswarm.wire.client_codec import (
 )
 from raftswarm.wire.envelopes import NONCE_BYTES, check_payload, encode_plain
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.greetings import Lane, encode_purpose
 from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.clock import SystemWallClock

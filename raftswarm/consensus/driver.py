@@ -32,7 +32,7 @@ from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine, machine_errors
+from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
@@ -74,11 +74,7 @@ class Driver:
         settings: RaftSettings | None = None,
         compaction: CompactionPolicy | None = None,
     ) -> None:
-        """`machine` is restored here from the newest snapshot; the log follows as it is committed anew."""
-        newest = storage.read_snapshot()
-        if newest is not None:
-            with machine_errors(f"while restoring the snapshot up to entry {newest[0].index}"):
-                machine.restore(newest[1])
+        """`machine` has been restored from the newest snapshot; the log follows as it is committed anew."""
         start = StartingState(
             member_id=recovered.member_id,
             cluster=recovered.cluster,

@@ -24,7 +24,7 @@ from raftswarm.ca import MANAGER, Credentials, Identity
 from raftswarm.consensus.driver import World
 from raftswarm.consensus.meeting import Card, say_who
 from raftswarm.consensus.member import RaftMember
-from raftswarm.consensus.opening import Founding, Opened, found, open_storage, run_member
+from raftswarm.consensus.opening import Founding, found, open_storage, run_member
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.consensus.serving import greet_client, serve_client
 from raftswarm.consensus.trace_file import open_trace
@@ -258,8 +258,6 @@ class Host:
             raise InvalidSpec(f"this host has opened its member of {group} already")
         self._open.add(group)
         try:
-            opened = await self._open_storage(f"{self._place}/{directory}", founding)
-            self._cards[group] = Card(opened[1].member_id, self.name, group)
             world = World(
                 runner=self._world.runner,
                 links=self._links,
@@ -267,31 +265,25 @@ class Host:
                 chance=self._world.chance,
                 trace=trace,
             )
+            opening = partial(
+                open_storage,
+                self._world.disk,
+                f"{self._place}/{directory}",
+                self._keys,
+                founding,
+                self._world.entropy,
+                segment_bytes=self._segment_bytes,
+            )
             async with run_member(
-                machine, opened, world, self._world.network, founding, settings=settings, compaction=compaction
+                machine, opening, world, self._world.network, founding, settings=settings, compaction=compaction
             ) as member:
+                self._cards[group] = Card(member.driver.member_id, self.name, group)
                 self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
                 yield member
         finally:
             self._served.pop(group, None)
             self._cards.pop(group, None)
             self._open.remove(group)
-
-    async def _open_storage(self, place: str, founding: Founding) -> Opened:
-        world = self._world
-        opened: list[Opened] = []
-        job = partial(
-            open_storage,
-            world.disk,
-            place,
-            self._keys,
-            founding,
-            world.entropy,
-            segment_bytes=self._segment_bytes,
-        )
-        with trio.CancelScope(shield=True):  # What was opened has to be closed.
-            opened.append(await run_job(world.runner, job))
-        return opened[0]
 
     async def listen(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve what others dial, until cancelled."""

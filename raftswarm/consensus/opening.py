@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import msgspec
@@ -19,7 +20,7 @@ from raftswarm.errors import ForeignState, InvalidSpec, RaftSwarmError, Regresse
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo
 from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 from raftswarm.storage.member_storage import MemberStorage, Recovered
@@ -28,6 +29,7 @@ from raftswarm.transport.sockets import parse_address
 from raftswarm.wire.batch import encode_batch
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk
+from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Network
 
 
@@ -96,9 +98,6 @@ def _as_id(digest: bytes) -> int:
     return (int.from_bytes(digest[:8], "big") >> 1) or 1
 
 
-Opened = tuple[MemberStorage, Recovered]
-
-
 def open_storage(
     disk: Disk,
     place: str,
@@ -107,7 +106,7 @@ def open_storage(
     entropy: Entropy,
     *,
     segment_bytes: int = DEFAULT_SEGMENT_BYTES,
-) -> Opened:
+) -> tuple[MemberStorage, Recovered]:
     """Recover the member of that directory, or begin it; a disk job. ForeignState if another one lives there."""
     if not MemberStorage.exists(disk, place):
         member_id = founding.member_id or _as_id(entropy.token_bytes(8))
@@ -133,10 +132,36 @@ def open_storage(
     return storage, recovered
 
 
+def prepare_newest(storage: MemberStorage, machine: StateMachine) -> Callable[[], None]:
+    """Read the newest snapshot beside the machine's state, a disk job; return what puts it in place, on the loop.
+
+    Raises:
+        MachineFailed: the machine does not take it; then, or when it is put in place.
+        CorruptLog: it is damaged.
+    """
+    newest = storage.open_snapshot()
+    if newest is None:
+        return lambda: None
+    offer, chunks = newest
+    when = f"while restoring the snapshot up to entry {offer.snapshot.index}"
+    try:
+        with machine_errors(when):
+            put_in_place = prepare_restore(machine, chunks)
+    except BaseException:
+        chunks.close()  # What failed may hold it for long.
+        raise
+
+    def restore() -> None:
+        with machine_errors(when):
+            put_in_place()
+
+    return restore
+
+
 @asynccontextmanager
 async def run_member(
     machine: StateMachine,
-    opened: Opened,
+    opening: Callable[[], tuple[MemberStorage, Recovered]],
     world: World,
     network: Network,
     founding: Founding,
@@ -144,11 +169,12 @@ async def run_member(
     settings: RaftSettings | None,
     compaction: CompactionPolicy | None,
 ) -> AsyncIterator[RaftMember]:
-    """Run an opened member; what stops it comes out of the block as it is, whatever the block made of it."""
-    storage, recovered = opened
+    """Open a member and run it; what stops it comes out of the block as it is, whatever the block made of it.
+
+    `opening` is the disk job that opens its storage.
+    """
     with contextlib.ExitStack() as at_the_end:
-        at_the_end.callback(world.runner.submit, storage.close, lambda _: None)
-        driver = Driver(storage, recovered, SessionMachine(machine), world, settings=settings, compaction=compaction)
+        driver = await _recover(opening, SessionMachine(machine), world, at_the_end, settings, compaction)
         _check_name(driver, founding)
         try:
             async with open_helpers() as helpers:
@@ -162,6 +188,25 @@ async def run_member(
                 raise
         if driver.failure is not None:
             raise driver.failure
+
+
+async def _recover(
+    opening: Callable[[], tuple[MemberStorage, Recovered]],
+    machine: StateMachine,
+    world: World,
+    at_the_end: contextlib.ExitStack,
+    settings: RaftSettings | None,
+    compaction: CompactionPolicy | None,
+) -> Driver:
+    """Return the driver of what is on disk. Nobody else holds what was recovered: compaction is to make it free."""
+    opened: list[tuple[MemberStorage, Recovered]] = []
+    with trio.CancelScope(shield=True):  # What was opened has to be closed.
+        opened.append(await run_job(world.runner, opening))
+    storage, recovered = opened.pop()
+    at_the_end.callback(world.runner.submit, storage.close, lambda _: None)
+    restore = await run_job(world.runner, partial(prepare_newest, storage, machine))
+    restore()
+    return Driver(storage, recovered, machine, world, settings=settings, compaction=compaction)
 
 
 async def _run(driver: Driver, until: trio.CancelScope) -> None:

@@ -94,7 +94,7 @@ class PendingCalls:
         proposals = self._proposed.pop(outcome.token, None)
         if proposals is None:  # A change of the members: its waiters are single callers as well.
             waiters = self._asked.pop(outcome.token).waiters
-            proposals = Proposals((Part(SingleCallers([*waiters]), 0, len(waiters)),))
+            proposals = Proposals(parts=(Part(SingleCallers([*waiters]), 0, len(waiters)),))
         if outcome.refused:
             proposals.fail_from(0, self._refusal(outcome))
         else:

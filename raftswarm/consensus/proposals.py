@@ -93,6 +93,7 @@ class Part:
 class Proposals:
     """Who waits for the commands of one batch."""
 
+    commands: Sequence[bytes] = ()
     parts: Sequence[Part] = ()
 
     @property
@@ -200,17 +201,17 @@ class ProposalQueue:
             return PayloadTooLarge(f"a command of {size} bytes; the most is {MAX_COMMAND_BYTES}")
         return Overloaded(f"{self._count} commands of {self._bytes} bytes wait already; retry when some are answered")
 
-    def take_batch(self, room: float) -> tuple[list[bytes], Proposals]:
-        """Take what fits in one batch of at most `room` bytes, table included; nothing if the first does not fit."""
+    def take_batch(self, room: float) -> Proposals:
+        """Take what fits in a batch of at most `room` bytes once it is encoded; nothing if the first does not fit."""
         self._open_commands = None
         commands: list[bytes] = []
         parts: list[Part] = []
-        limit = min(room, MAX_BATCH_BYTES)
+        limit = min(room, MAX_BATCH_BYTES) - LENGTH_BYTES
         while self._runs and len(commands) < MAX_BATCH_COMMANDS:
             run = self._runs[0]
             chunk = run.commands[run.taken : run.taken + MAX_BATCH_COMMANDS - len(commands)]
             fitting = _count_within(chunk, limit)
-            if not fitting and not commands and _weigh(chunk[0]) <= room:
+            if not fitting and not commands and _weigh(chunk[0]) + LENGTH_BYTES <= room:
                 fitting = 1  # A batch may be too large for the sake of one command.
             if not fitting:
                 break
@@ -225,7 +226,7 @@ class ProposalQueue:
             if run.taken < len(run.commands):
                 break
             self._runs.popleft()
-        return commands, Proposals(parts)
+        return Proposals(commands, parts)
 
     def fail_all(self, error: RaftSwarmError) -> None:
         """Fail whatever waits."""

@@ -63,7 +63,7 @@ __all__ = ["CompactionPolicy", "Replica", "Surroundings"]
 MAX_WRITES_IN_FLIGHT = 2
 MAX_WAITING_EVENTS = 65_536
 GATHERING_SECONDS = 0.001
-GATHERED_BYTES = 64 * 1024
+GATHERED_BYTES = 32 * 1024
 MANY_IN_FLIGHT = 8
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
@@ -379,13 +379,13 @@ class Replica:
     def _propose_what_waits(self, now: float) -> bool:
         """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
         for _ in range(BATCHES_AT_ONCE):
-            commands, proposals = self._queue.take_batch(self._member.proposal_room)
-            if not commands:
+            proposals = self._queue.take_batch(self._member.proposal_room)
+            if not proposals.commands:
                 # Nothing waits; or the tail is full, and what is committed makes room; or leadership is handed over.
                 return False
             self._proposed_at = now
             token = self._pending.expect_proposals(proposals)
-            self._member.step(Propose(token, encode_batch(commands), self._wall_clock.now_ns()), now)
+            self._member.step(Propose(token, encode_batch(proposals.commands), self._wall_clock.now_ns()), now)
         return True
 
     def _carry_out(self, ready: Ready, now: float) -> None:
@@ -532,7 +532,9 @@ class Replica:
     def _begin_entry(self, entry: Entry) -> _Applying:
         proposals = self._pending.take_proposals(entry)
         if entry.kind is EntryKind.COMMANDS:
-            return _Applying(entry, decode_batch(entry.command_count, entry.data), proposals)
+            # Who proposed them has them as they were before they were encoded.
+            commands = proposals.commands or decode_batch(entry.command_count, entry.data)
+            return _Applying(entry, commands, proposals)
         proposals.settle(0, [entry.index] * proposals.count, NOBODY_FAILED)
         return _Applying(entry, (), NO_PROPOSALS)
 

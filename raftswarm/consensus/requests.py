@@ -25,7 +25,6 @@ from raftswarm.errors import (
     SessionExpired,
     SessionFull,
 )
-from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     FRAME_BYTES,
     FRAME_PARTS,
@@ -37,6 +36,7 @@ from raftswarm.wire.client_codec import (
 )
 from raftswarm.wire.envelopes import encode_close, encode_command, encode_keep_alive, encode_open
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import decode_failure
 
 MAX_UNANSWERED: Final = 4096
 """Requests on their way at a time: a session may leave as many answers unacknowledged (`SessionLimits`)."""

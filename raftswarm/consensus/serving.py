@@ -19,7 +19,6 @@ from raftswarm.consensus.watched import Watched
 from raftswarm.errors import InvalidSpec, LinkClosed, PayloadTooLarge, RaftSwarmError, Rejected, ResultLost
 from raftswarm.raft.state_machine import Queryable, StateMachine
 from raftswarm.transport.host_links import FIRST_FRAME_SECONDS
-from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import (
     MAX_ANSWER_BYTES,
     Answers,
@@ -37,6 +36,7 @@ from raftswarm.wire.client_codec import (
 )
 from raftswarm.wire.envelopes import EnvelopeKind
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import encode_failure
 from raftswarm.wire.values import encode_value
 from raftswarm.world.network import Link
 

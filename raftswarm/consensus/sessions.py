@@ -214,6 +214,7 @@ class SessionMachine:
 
     def __init__(self, machine: StateMachine, limits: SessionLimits | None = None) -> None:
         self._machine = machine
+        self._apply_plain = machine.apply
         self._limits = limits or SessionLimits()
         self._sessions = Sessions(self._limits)
 
@@ -230,8 +231,8 @@ class SessionMachine:
                 `SessionFull` are the table's own: the command was not applied.
             ResultLost: applied, but its result cannot be remembered.
         """
-        if command[:1] == b"\x00":
-            return self._machine.apply(command[1:], context)
+        if command and not command[0]:
+            return self._apply_plain(command[1:], context)
         return self._serve(_decode(command, context), context)
 
     def _serve(self, request: SessionRequest, context: Context) -> object:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from raftswarm.ca import Identity
 from raftswarm.consensus.driver import Driver, World
+from raftswarm.consensus.opening import prepare_newest
 from raftswarm.errors import Overloaded, RaftSwarmError, RequestRefused
 from raftswarm.manager.allocator.loop import Allocator
 from raftswarm.manager.control.certificates import CertificateIssuer
@@ -65,6 +66,7 @@ class ManagerRole:
         self.store = Store()
         self.links = HostLinks(network, world.chance)
         self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
+        prepare_newest(self._storage, self.store)()
         self.driver = Driver(
             self._storage,
             recovered,

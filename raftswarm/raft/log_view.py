@@ -51,8 +51,9 @@ class LogView:
         self._handed_out = self.last_index
         self._truncate_after: int | None = None
         self._configurations: list[tuple[int, Configuration]] = []
-        for entry in self._entries:
-            if entry.kind is EntryKind.CONFIGURATION and entry.index > snapshot.index:
+        changes = EntryKind.CONFIGURATION  # Looked up once: logs are long, and this holds the loop.
+        for entry in [entry for entry in self._entries if entry.kind is changes]:
+            if entry.index > snapshot.index:
                 self._note_configuration(entry)
 
     @property
@@ -111,7 +112,8 @@ class LogView:
 
     def weigh_between(self, first: int, last: int) -> int:
         """Return what held entries weigh together, both ends included."""
-        return sum(map(weigh, self.entries(first, last)))
+        entries = self.entries(first, last)
+        return sum([len(entry.data) for entry in entries]) + ENTRY_OVERHEAD_BYTES * len(entries)
 
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at that place; None when the log does not reach there or no longer knows."""

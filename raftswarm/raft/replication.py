@@ -24,14 +24,13 @@ def lead(core: Core) -> None:
     """Begin to lead, with a blank entry: only behind one of its own term may a leader count earlier ones (5.4.2, 8)."""
     assert isinstance(core.role, Candidate)
     log = core.log
-    tail = log.entries(core.commit_index + 1, log.last_index)
     role = Leader(
         deadline=core.now + core.settings.heartbeat_seconds,
         began_at=core.now,
         first_index=log.last_index + 1,
         progress={peer: Progress(next_index=log.last_index + 1, heard_at=core.now) for peer in core.audience},
         successors=tuple(core.other_voters),
-        uncommitted_bytes=sum(map(weigh, tail)),
+        uncommitted_bytes=log.weigh_between(core.commit_index + 1, log.last_index),
         commit_before=core.commit_index,
     )
     core.become(role)
@@ -325,7 +324,7 @@ def advance_commit(core: Core, role: Leader) -> None:
             core.because(Rule.COMMIT_HELD_BACK, index=index, term=core.log.term_at(index))
         return
     decides_change = core.commit_index < core.log.configuration_index <= index
-    role.uncommitted_bytes -= sum(map(weigh, core.log.entries(core.commit_index + 1, index)))
+    role.uncommitted_bytes -= core.log.weigh_between(core.commit_index + 1, index)
     core.commit_to(index)
     if decides_change:
         _conclude_change(core, role)

@@ -12,7 +12,6 @@ import zlib
 from contextlib import suppress
 from typing import Final
 
-import attrs
 import msgspec
 
 from raftswarm.raft.log_entry import Entry, HardState
@@ -26,7 +25,8 @@ _MAGIC: Final = b"RSWR"
 _PLACE: Final = struct.Struct(">4sQ")
 _HEADER: Final = struct.Struct(">4sQQIQ16s")
 _CHECKSUM: Final = struct.Struct(">I")
-HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
+_CHECKED_HEADER: Final = struct.Struct(">4sQQIQ16sI")
+HEADER_BYTES: Final = _CHECKED_HEADER.size
 
 
 class Content(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,8 +74,7 @@ def decode_content(payload: bytes) -> Content | None:
         raise Damaged(f"it opens, but holds no write to a log: {error}") from error
 
 
-@attrs.frozen
-class RecordHeader:
+class RecordHeader(msgspec.Struct, frozen=True, gc=False):
     """The clear part."""
 
     segment: int
@@ -99,23 +98,27 @@ class RecordHeader:
     @classmethod
     def parse(cls, image: bytes, offset: int) -> RecordHeader:
         """Read the header at `offset`; Damaged if there is none."""
-        clear = image[offset : offset + _HEADER.size]
-        checksum = image[offset + _HEADER.size : offset + HEADER_BYTES]
-        if len(checksum) < _CHECKSUM.size or not clear.startswith(_MAGIC):
+        if len(image) < offset + HEADER_BYTES or not image.startswith(_MAGIC, offset):
             raise Damaged("no record begins here")
-        if checksum != _CHECKSUM.pack(zlib.crc32(clear)):
+        _, segment, number, length, durable_upto, tag, checksum = _CHECKED_HEADER.unpack_from(image, offset)
+        if zlib.crc32(image[offset : offset + _HEADER.size]) != checksum:
             raise Damaged("the checksum of the record's header does not fit")
-        _, *fields = _HEADER.unpack(clear)
-        return cls(*fields)
+        return cls(segment, number, length, durable_upto, tag)
 
 
-@attrs.frozen
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record that opened: every bit of it is as it was written."""
 
+    offset: int
+    """Where it begins in its segment."""
     header: RecordHeader
     payload: bytes
     tag: bytes
+
+    @property
+    def end(self) -> int:
+        """Where the next one may begin."""
+        return self.offset + self.header.size
 
 
 def whole_sectors(size: int) -> int:
@@ -142,11 +145,38 @@ def open_record(seal: Seal, segment: int, image: bytes, offset: int) -> Record:
     if header.segment != segment:
         raise Damaged(f"a record of segment {header.segment} stands here")
     begin = offset + HEADER_BYTES
-    sealed = image[begin : begin + header.length + TAG_BYTES]
-    if len(sealed) < header.length + TAG_BYTES:
+    end = begin + header.length + TAG_BYTES
+    if end > len(image):
         raise Damaged("the file ends within the record")
-    payload = seal.open(header.number, sealed, image[offset:begin])
-    return Record(header, payload, sealed[-TAG_BYTES:])
+    payload = seal.open(header.number, image[begin:end], image[offset:begin])
+    return Record(offset, header, payload, image[end - TAG_BYTES : end])
+
+
+def open_chain(seal: Seal, segment: int, image: bytes, offset: int, tag: bytes) -> list[Record]:
+    """Return the records from `offset` on while each opens, is numbered next and names the tag of the one before it.
+
+    What stopped it `open_record` can say: the checks are the same, in one loop, since a start reads the whole log.
+    """
+    unpack, checksum_of, unseal, size = _CHECKED_HEADER.unpack_from, zlib.crc32, seal.open, len(image)
+    records: list[Record] = []
+    number = 1
+    while (begin := offset + HEADER_BYTES) <= size:
+        magic, its_segment, its_number, length, durable_upto, previous_tag, checksum = unpack(image, offset)
+        if magic != _MAGIC or its_segment != segment or its_number != number or previous_tag != tag:
+            break
+        end = begin + length + TAG_BYTES
+        if end > size or checksum_of(image[offset : begin - _CHECKSUM.size]) != checksum:
+            break
+        try:
+            payload = unseal(number, image[begin:end], image[offset:begin])
+        except Damaged:
+            break
+        header = RecordHeader(segment, number, length, durable_upto, tag)
+        tag = image[end - TAG_BYTES : end]
+        records.append(Record(offset, header, payload, tag))
+        number += 1
+        offset = whole_sectors(end)
+    return records
 
 
 def find_records(seal: Seal, segment: int, image: bytes, offset: int) -> list[Record]:

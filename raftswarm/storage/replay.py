@@ -15,7 +15,7 @@ from raftswarm.errors import CorruptLog, ForeignState
 from raftswarm.raft.log_entry import Entry, HardState
 from raftswarm.storage.files import read_file
 from raftswarm.storage.records import SECTOR, Content, Record, decode_content
-from raftswarm.storage.sealing import Damaged
+from raftswarm.storage.sealing import TAG_BYTES, Damaged
 from raftswarm.storage.segment import (
     Follows,
     OpenSegment,
@@ -43,12 +43,21 @@ class ReadSegment:
     """A segment of the chain, and what its records were."""
 
     header: SegmentHeader
-    tags: tuple[bytes, ...]
-    """Of the header and of each record that counts."""
+    tags: bytes
+    """Of the header and of each record that counts, joined: a log of small writes has very many."""
     end: int
     """Offset behind the last record that counts."""
     last_index: int
     """Where the log ended with it."""
+
+    @property
+    def last_record(self) -> int:
+        """Number of the last record that counts; 0 is the header."""
+        return len(self.tags) // TAG_BYTES - 1
+
+    def tag(self, record: int) -> bytes:
+        """Return the tag of that record; of none it is empty."""
+        return self.tags[record * TAG_BYTES : (record + 1) * TAG_BYTES]
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +78,7 @@ class Replayed:
     def end(self) -> Position:
         """The newest record."""
         newest = self.segments[-1]
-        return Position(newest.header.number, len(newest.tags) - 1, newest.tags[-1])
+        return Position(newest.header.number, newest.last_record, newest.tag(newest.last_record))
 
     def entry(self, index: int) -> Entry:
         """Return the entry at `index`, after the base and not after the last."""
@@ -82,8 +91,7 @@ class Replayed:
             return True
         if position.segment - first >= len(self.segments):
             return False
-        tags = self.segments[position.segment - first].tags
-        return position.record < len(tags) and tags[position.record] == position.tag
+        return self.segments[position.segment - first].tag(position.record) == position.tag
 
 
 def corrupt(path: str, offset: int, reason: str) -> NoReturn:
@@ -102,11 +110,10 @@ def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:
     torn_bytes = 0
     for segment, following in zip(chain, [*chain[1:], None], strict=True):
         path = f"{directory}/{segment_name(segment.header.number)}"
-        image = read_file(disk, path)
         if following is None:
-            records, torn_bytes = _read_newest(segment, image, path)
+            records, torn_bytes = _read_newest(disk, segment, path)
         else:
-            records = _read_finished(segment, image, path, following.header)
+            records = _read_finished(disk, segment, path, following.header)
         segments.append(replaying.take(segment, records, path))
     return Replayed(
         segments=tuple(segments),
@@ -157,9 +164,9 @@ def _check_same_member(header: SegmentHeader, following: SegmentHeader, path: st
         corrupt(path, 0, "it belongs to another member's log")
 
 
-def _read_newest(segment: OpenSegment, image: bytes, path: str) -> tuple[list[Record], int]:
+def _read_newest(disk: Disk, segment: OpenSegment, path: str) -> tuple[list[Record], int]:
     """Return the records and how many bytes of a torn tail stand behind them."""
-    records, broken = read_records(segment, image)
+    records, broken = read_records(segment, read_file(disk, path))
     if broken is None:
         return records, 0
     if broken.proven_durable:
@@ -167,17 +174,21 @@ def _read_newest(segment: OpenSegment, image: bytes, path: str) -> tuple[list[Re
     return records, broken.size
 
 
-def _read_finished(segment: OpenSegment, image: bytes, path: str, following: SegmentHeader) -> list[Record]:
+def _read_finished(disk: Disk, segment: OpenSegment, path: str, following: SegmentHeader) -> list[Record]:
     """Return the records up to the one that the following segment names; what lies behind was cut by it."""
-    records, broken = read_records(segment, image)
+    records, broken = read_records(segment, read_file(disk, path))
     count = following.follows_position
     if count > len(records):
-        offset = broken.offset if broken else SECTOR + sum(record.header.size for record in records)
+        offset = broken.offset if broken else _end_of(records)
         corrupt(path, offset, broken.reason if broken else "the file ends before its last record")
-    tags = [segment.tag, *(record.tag for record in records)]
-    if tags[count] != following.follows_tag:
+    tag = records[count - 1].tag if count else segment.tag
+    if tag != following.follows_tag:
         corrupt(path, 0, "it is not the segment that the next one follows")
     return records[:count]
+
+
+def _end_of(records: list[Record]) -> int:
+    return records[-1].end if records else SECTOR
 
 
 class _Replaying:
@@ -193,25 +204,27 @@ class _Replaying:
         header = segment.header
         if header.hard_state != self.hard_state or header.first_index != self.last_index + 1:
             corrupt(path, 0, "its header contradicts the segments before it")
-        offset = SECTOR
         for record in records:
             try:
                 content = decode_content(record.payload)
                 if content is not None:
                     self._apply(content)
             except Damaged as damage:
-                corrupt(path, offset, str(damage))
-            offset += record.header.size
-        return ReadSegment(header, (segment.tag, *(record.tag for record in records)), offset, self.last_index)
+                corrupt(path, record.offset, str(damage))
+        tags = segment.tag + b"".join([record.tag for record in records])
+        return ReadSegment(header, tags, _end_of(records), self.last_index)
 
     def _apply(self, content: Content) -> None:
-        self.hard_state = content.hard_state or self.hard_state
+        if content.term is not None:
+            self.hard_state = content.hard_state or self.hard_state
         if content.truncate_after is not None and content.truncate_after < self.last_index:
             self.last_index = content.truncate_after
             self.base_index = min(self.base_index, self.last_index)
             del self.entries[self.last_index - self.base_index :]
+        last_index = self.last_index
         for entry in content.entries:
-            if entry.index != self.last_index + 1:
-                raise Damaged(f"entry {entry.index} follows entry {self.last_index}")
-            self.entries.append(entry)
-            self.last_index = entry.index
+            if entry.index != last_index + 1:
+                raise Damaged(f"entry {entry.index} follows entry {last_index}")
+            last_index = entry.index
+        self.entries += content.entries
+        self.last_index = last_index

@@ -1,8 +1,9 @@
 """One file of the log. Its authenticated header says whose it is, under which key, and what it follows.
 
 A segment is written by one run of one member and never reopened for writing: so no nonce repeats, and stale bytes of
-another life cannot pass for records of this one. It is zeroed before its first record, because writing into blocks
-that are there already makes a sync cheaper than growing the file.
+another life cannot pass for records of this one. Its file has its full length before its first record, because writing
+into blocks that are there already makes a sync cheaper than growing the file: it is zeroed, or a spare, which is the
+file of a segment that nobody needs any more and keeps what is in it until that is written over.
 """
 
 from __future__ import annotations
@@ -22,22 +23,26 @@ from raftswarm.storage.records import (
     Record,
     RecordHeader,
     find_records,
+    open_chain,
     open_record,
     record_size,
     seal_record,
     whole_sectors,
 )
 from raftswarm.storage.sealing import SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, key_id
-from raftswarm.world.disk import Disk, File
+from raftswarm.world.disk import File
 
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".segment"
+SPARE_SUFFIX: Final = ".spare"
 MAX_CLUSTER_BYTES: Final = 128
 
 _MAGIC: Final = b"RSWMLOG\n"
 _HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s218x")
 _CHECKSUM: Final = struct.Struct(">I")
 _CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
+WASTE: Final = 4
+"""A finished segment keeps what was not used of it, up to one part in so many: then it makes a spare as it is."""
 _ZEROS: Final = bytes(256 * 1024)
 assert _CLEAR_BYTES + TAG_BYTES == SECTOR
 
@@ -162,33 +167,28 @@ class Break:
     proven_durable: bool
     """Something behind it says that what stood here had been synced: not a torn tail but damage."""
     size: int
-    """Bytes from there to the last that is not zero."""
+    """Bytes from there to the last that is not zero; in a file that was a spare, most are of its earlier life."""
 
 
 def read_records(segment: OpenSegment, image: bytes) -> tuple[list[Record], Break | None]:
     """Return the segment's records in order, as far as they go, and what stopped the reading short of zeros."""
-    number = segment.header.number
-    records: list[Record] = []
-    tag, offset = segment.tag, SECTOR
-    reason = "nothing was written here"
-    while offset < len(image):
-        try:
-            record = open_record(segment.seal, number, image, offset)
-        except Damaged as damage:
-            reason = str(damage)
-            break
-        if (record.header.number, record.header.previous_tag) != (len(records) + 1, tag):
-            reason = f"record {record.header.number} stands where {len(records) + 1} belongs"
-            break
-        records.append(record)
-        tag = record.tag
-        offset += record.header.size
+    records = open_chain(segment.seal, segment.header.number, image, SECTOR, segment.tag)
+    offset = records[-1].end if records else SECTOR
     written = len(image.rstrip(b"\0"))
     if written <= offset:
         return records, None
-    return records, Break(
-        offset, reason, _is_proven_durable(segment, image, offset, len(records) + 1), written - offset
-    )
+    missing = len(records) + 1
+    reason = _why_broken(segment, image, offset, missing)
+    return records, Break(offset, reason, _is_proven_durable(segment, image, offset, missing), written - offset)
+
+
+def _why_broken(segment: OpenSegment, image: bytes, offset: int, missing: int) -> str:
+    try:
+        record = open_record(segment.seal, segment.header.number, image, offset)
+    except Damaged as damage:
+        return str(damage)
+    number = record.header.number
+    return f"record {number} stands where {missing} belongs" if number != missing else "it follows another record"
 
 
 def _is_proven_durable(segment: OpenSegment, image: bytes, offset: int, missing: int) -> bool:
@@ -206,8 +206,8 @@ def _is_proven_durable(segment: OpenSegment, image: bytes, offset: int, missing:
 class SegmentWriter:
     """The newest segment, being written. Every append is durable on return."""
 
-    def __init__(self, place: Place, header: SegmentHeader, size: int) -> None:
-        """Begin it: zeroed and its header synced under another name, renamed, the directory synced."""
+    def __init__(self, place: Place, header: SegmentHeader, size: int, spare: str | None = None) -> None:
+        """Begin it, in a spare file if there is one: its header is synced under another name before it gets its own."""
         salt = place.entropy.token_bytes(SALT_BYTES)
         sector = header.encode(place.data_key, salt)
         path = place.path(segment_name(header.number))
@@ -219,8 +219,11 @@ class SegmentWriter:
         self._offset = SECTOR
         self._is_covered = True
         """Whether the last record is a mark, or the header: nothing acknowledged depends on it."""
-        self._file = _make_zeroed(place.disk, path + TEMPORARY_SUFFIX, self._size)
+        if spare is not None:
+            place.disk.rename(place.path(spare), path + TEMPORARY_SUFFIX)
+        self._file = place.disk.open(path + TEMPORARY_SUFFIX, create=True)
         try:
+            _make_whole(self._file, self._size)
             self._file.write(0, [sector])
             self._file.sync()
             place.disk.rename(path + TEMPORARY_SUFFIX, path)
@@ -256,9 +259,10 @@ class SegmentWriter:
             self.append(b"")
 
     def finish(self) -> None:
-        """Give back what was zeroed and not used; the next segment's header covers the last record."""
-        self._file.truncate(self._offset)
-        self._file.sync()
+        """Give back what was not used, if that is much; the next segment's header covers the last record."""
+        if self._size - self._offset > self._size // WASTE:
+            self._file.truncate(self._offset)
+            self._file.sync()
         self._file.close()
 
     def close(self) -> None:
@@ -271,13 +275,9 @@ def segment_size(payload_bytes: int) -> int:
     return SECTOR + record_size(payload_bytes) + record_size(0)
 
 
-def _make_zeroed(disk: Disk, path: str, size: int) -> File:
-    file = disk.open(path, create=True)
-    try:
-        file.truncate(0)
-        for offset in range(0, size, len(_ZEROS)):
-            file.write(offset, [memoryview(_ZEROS)[: size - offset]])
-    except BaseException:
-        file.close()
-        raise
-    return file
+def _make_whole(file: File, size: int) -> None:
+    """Give the file that size, in blocks that are there."""
+    if file.size() > size:
+        file.truncate(size)
+    for offset in range(file.size(), size, len(_ZEROS)):
+        file.write(offset, [memoryview(_ZEROS)[: size - offset]])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import attrs
-from cryptography.x509 import Certificate
+from typing import TYPE_CHECKING
 
+import attrs
+
+from raftswarm import ca  # Its functions are imported when a certificate is read: plain links read none.
 from raftswarm.ca.identity import MANAGER, Credentials, Identity
-from raftswarm.ca.tokens import check_root
-from raftswarm.ca.verification import identity_of, read_certificates, verify
 from raftswarm.errors import NotAuthentic
 from raftswarm.wire.greetings import Welcome, decode_welcome
 from raftswarm.world.clock import WallClock
 from raftswarm.world.network import Link
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 
 def _read_own_identity(admission: Admission) -> Identity:
-    return identity_of(read_certificates(admission.credentials.certificate)[0])
+    return ca.identity_of(ca.read_certificates(admission.credentials.certificate)[0])
 
 
 def _read_roots(admission: Admission) -> tuple[Certificate, ...]:
-    return read_certificates(admission.credentials.roots)
+    return ca.read_certificates(admission.credentials.roots)
 
 
 @attrs.frozen
@@ -47,8 +50,8 @@ class Admission:
         return check_manager(self._verify(certificate), address, expect_node)
 
     def _verify(self, certificate: bytes) -> Identity:
-        return verify(
-            read_certificates(certificate)[0],
+        return ca.verify(
+            ca.read_certificates(certificate)[0],
             self._roots,
             self.clock.now_ns(),
             cluster_id=self.own_identity.cluster_id,
@@ -66,10 +69,10 @@ def check_manager(identity: Identity, address: str, expect_node: str | None) -> 
 
 def accept_pinned_manager(certificate: bytes | None, roots: str, root_digest: bytes, now_ns: int) -> Identity:
     """Judge whoever answered a node that knows nothing but its join token's digest of the root."""
-    check_root(roots, root_digest)
+    ca.check_root(roots, root_digest)
     if certificate is None:
         raise NotAuthentic("the manager showed no certificate")
-    return verify(read_certificates(certificate)[0], read_certificates(roots), now_ns, role=MANAGER)
+    return ca.verify(ca.read_certificates(certificate)[0], ca.read_certificates(roots), now_ns, role=MANAGER)
 
 
 async def receive_welcome(link: Link) -> Welcome:

@@ -28,10 +28,8 @@ from raftswarm.wire.call_codec import (
     FrameKind,
     cut_frames,
     decode_answer,
-    decode_failure,
     decode_request,
     encode_answer,
-    encode_failure,
     encode_request,
     read_count,
     read_frame,
@@ -39,6 +37,7 @@ from raftswarm.wire.call_codec import (
     write_frame,
 )
 from raftswarm.wire.errors import WireError
+from raftswarm.wire.failures import decode_failure, encode_failure
 from raftswarm.wire.frames import MAX_FRAME_BYTES
 from raftswarm.wire.greetings import Lane, encode_purpose
 from raftswarm.wire.requests import AnyAnswer, AnyRequest

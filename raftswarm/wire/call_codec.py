@@ -13,8 +13,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from raftswarm import errors
-from raftswarm.errors import RaftSwarmError, RequestRefused
+from raftswarm.errors import RequestRefused
 from raftswarm.wire.codec import Codec
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.requests import AnyAnswer, AnyRequest
@@ -123,36 +122,3 @@ def decode_request(body: bytes) -> AnyRequest:
         if name and name not in _REQUEST_NAMES:
             raise RequestRefused(f"this node does not know the request {name}", code="Unimplemented") from error
         raise RequestRefused(str(error), code="InvalidArgument") from error
-
-
-# Errors cross by their type's name and their fields.
-
-
-class _Failure(msgspec.Struct, frozen=True):
-    kind: str
-    fields: msgspec.Raw
-
-
-_failures: Codec[_Failure] = Codec(_Failure)
-_ERROR_TYPES: Final[dict[str, type[RaftSwarmError]]] = {
-    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RaftSwarmError)
-}
-_ERROR_CODECS: Final[dict[str, Codec[RaftSwarmError]]] = {name: Codec(kind) for name, kind in _ERROR_TYPES.items()}
-
-
-def encode_failure(error: RaftSwarmError) -> bytes:
-    """Write an error; a type that is not one of `raftswarm.errors` travels as the nearest one that is."""
-    name = next(kind.__name__ for kind in type(error).__mro__ if _ERROR_TYPES.get(kind.__name__) is kind)
-    kind = _ERROR_TYPES[name]
-    plain = kind(**{field.name: getattr(error, field.name) for field in attrs.fields(kind)})
-    return _failures.encode(_Failure(name, msgspec.Raw(_ERROR_CODECS[name].encode(plain))))
-
-
-def decode_failure(body: bytes) -> RaftSwarmError:
-    """Read an error as the type it was; one of a newer version's arrives as RequestRefused."""
-    failure = _failures.decode(body)
-    codec = _ERROR_CODECS.get(failure.kind)
-    if codec is None:
-        return RequestRefused(f"{failure.kind}: the other node is of a newer version", code="Unknown")
-    # Rebuilt by its own constructor: a decoded exception would lack the arguments that a traceback shows.
-    return attrs.evolve(codec.decode(bytes(failure.fields)))

@@ -69,7 +69,7 @@ class Failures(_Frame, frozen=True, array_like=True, tag=4):
 
     numbers: list[int]
     errors: list[bytes]
-    """`call_codec.encode_failure`; each at its number's place."""
+    """`failures.encode_failure`; each at its number's place."""
 
 
 class Whereabouts(_Frame, frozen=True, array_like=True, tag=5):

@@ -135,3 +135,19 @@ async def test_a_follower_that_dies_while_it_is_sent_a_snapshot_gets_it_in_its_n
         await agree(cluster)
 
         assert cluster.machine(name).restored == ["at once"]
+
+
+async def test_a_member_that_starts_with_a_large_state_builds_it_aside_too(autojump_clock: MockClock) -> None:
+    async with open_cluster(KeptAside, compaction=policy()) as cluster:
+        leader = await cluster.leader()
+        for number in range(60):
+            await leader.propose(b"%d" % number)
+        await trio.sleep(1)
+        name = next(name for name, member in cluster.members.items() if member is not leader)
+        await cluster.kill(name)
+
+        await cluster.start(name)
+
+        assert cluster.machine(name).restored == ["aside"]
+        assert 50 <= len(cluster.machine(name).commands) <= 60
+        await agree(cluster)  # type: ignore[arg-type] # A cluster of something narrower.

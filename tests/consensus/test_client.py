@@ -25,7 +25,6 @@ from raftswarm.errors import (
     SessionExpired,
 )
 from raftswarm.transport.memory import MemoryCable
-from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import (
     Answers,
     Commands,
@@ -36,6 +35,7 @@ from raftswarm.wire.client_codec import (
     encode_from_member,
 )
 from raftswarm.wire.envelopes import encode_close
+from raftswarm.wire.failures import encode_failure
 from raftswarm.world.network import Link
 from tests.consensus.conftest import Journal
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import socket
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -31,6 +33,7 @@ from raftswarm.errors import (
 )
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured
+from raftswarm.storage.member_storage import Recovered
 from tests.consensus.conftest import Journal
 
 QUICK = RaftSettings(heartbeat_seconds=0.05, election_seconds=0.4)
@@ -219,9 +222,55 @@ async def test_a_machine_that_cannot_be_captured_or_restored_is_named_too(tmp_pa
             raise ZeroDivisionError("no way back")
 
     await fill(tmp_path / "b", Journal())
-    with pytest.raises(MachineFailed, match=r"while restoring the snapshot up to entry .* no way back"):
-        await fill(tmp_path / "b", Unrestorable())
+
+    class Unpreparable(Journal):
+        def prepare_restore(self, chunks: object) -> Callable[[], object]:
+            del chunks
+            raise ZeroDivisionError("no way back")
+
+    for machine in (Unrestorable(), Unpreparable()):
+        with pytest.raises(MachineFailed, match=r"while restoring the snapshot up to entry .* no way back"):
+            await fill(tmp_path / "b", machine)
     assert list_open_files(tmp_path) == []
+
+
+async def test_a_start_reads_the_snapshot_where_the_loop_does_not_wait_and_restores_it_on_the_loop(
+    tmp_path: Path,
+) -> None:
+    class Aside(Journal):
+        where: ClassVar[list[threading.Thread]] = []
+
+        def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+            picture = list(chunks)
+            self.where.append(threading.current_thread())
+
+            def put_in_place() -> None:
+                self.where.append(threading.current_thread())
+                self.restore(picture)
+
+            return put_in_place
+
+    filled, machine = Journal(), Aside()
+    await fill(tmp_path, filled)
+
+    async with open_alone(tmp_path, machine):
+        reading, restoring = machine.where
+
+    assert reading is not threading.current_thread()
+    assert restoring is threading.current_thread()
+    assert machine.lines == filled.lines
+
+
+async def test_nobody_holds_what_a_member_recovered_once_it_runs(tmp_path: Path) -> None:
+    await fill(tmp_path, Journal())
+
+    async with open_alone(tmp_path) as member:
+        await member.propose(b"x")
+
+        gc.collect()
+        held = [found for found in gc.get_objects() if isinstance(found, Recovered)]
+
+    assert held == []
 
 
 def list_open_files(directory: Path) -> list[Path]:

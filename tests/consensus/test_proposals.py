@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from raftswarm.consensus import proposals
 from raftswarm.consensus.proposals import ProposalQueue, Proposals
 from raftswarm.errors import NotLeader, Overloaded, PayloadTooLarge, RaftSwarmError, Rejected
-from raftswarm.wire.batch import MAX_COMMAND_BYTES
+from raftswarm.wire.batch import LENGTH_BYTES, MAX_COMMAND_BYTES
 
 
 @attrs.define
@@ -48,9 +48,9 @@ class ManyCaller:
         self.answers[place] = answer
 
 
-def drain(queue: ProposalQueue, room: float = inf) -> list[tuple[list[bytes], Proposals]]:
+def drain(queue: ProposalQueue, room: float = inf) -> list[Proposals]:
     batches = []
-    while (batch := queue.take_batch(room))[0]:
+    while (batch := queue.take_batch(room)).commands:
         batches.append(batch)
     return batches
 
@@ -62,11 +62,11 @@ def test_what_waits_travels_together_in_order() -> None:
     queue.add_run([b"c", b"d"], ManyCaller())
     queue.add(b"e", Caller())
 
-    commands, _ = queue.take_batch(inf)
+    commands = queue.take_batch(inf).commands
 
     assert commands == [b"a", b"b", b"c", b"d", b"e"]
     assert len(queue) == 0
-    assert queue.take_batch(inf)[0] == []
+    assert not queue.take_batch(inf).commands
 
 
 def test_everybody_hears_of_its_own() -> None:
@@ -75,7 +75,7 @@ def test_everybody_hears_of_its_own() -> None:
     queue.add(b"a", alice)
     queue.add_run([b"b", b"c", b"d"], many)
     queue.add(b"e", bob)
-    _, batch = queue.take_batch(inf)
+    batch = queue.take_batch(inf)
 
     batch.settle(0, ["a", "b"], {})
     batch.settle(2, ["c", None], {1: Rejected("no")})
@@ -90,7 +90,7 @@ def test_a_caller_may_be_refused_among_others() -> None:
     callers = [Caller(), Caller()]
     for caller in callers:
         queue.add(b"x", caller)
-    _, batch = queue.take_batch(inf)
+    batch = queue.take_batch(inf)
 
     batch.settle(0, [None, "done"], {0: Rejected("no")})
 
@@ -102,10 +102,10 @@ def test_a_batch_keeps_to_its_room_and_the_rest_waits() -> None:
     many = ManyCaller()
     queue.add_run([bytes(10)] * 5, many)
 
-    assert len(queue.take_batch(2 * 14)[0]) == 2
-    assert queue.take_batch(13)[0] == []
+    assert len(queue.take_batch(3 * LENGTH_BYTES + 2 * 10).commands) == 2
+    assert not queue.take_batch(2 * LENGTH_BYTES + 9).commands
     assert len(queue) == 3
-    assert len(queue.take_batch(inf)[0]) == 3
+    assert len(queue.take_batch(inf).commands) == 3
 
 
 def test_one_command_may_be_larger_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_one_command_may_be_larger_than_a_batch(monkeypatch: pytest.MonkeyPatch)
     queue = ProposalQueue()
     queue.add_run([bytes(10), bytes(200), bytes(10)], ManyCaller())
 
-    assert [len(commands) for commands, _ in drain(queue)] == [1, 1, 1]
+    assert [len(batch.commands) for batch in drain(queue)] == [1, 1, 1]
 
 
 def test_only_a_full_queue_refuses_and_only_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_only_a_full_queue_refuses_and_only_what_does_not_fit(monkeypatch: pytes
     assert many.answers == {1: PayloadTooLarge}
     assert many_late.answers == {1: Overloaded}
     assert late.answers == [Overloaded]
-    assert queue.take_batch(inf)[0] == [b"x", b"y", b"z", b"1"]
+    assert queue.take_batch(inf).commands == [b"x", b"y", b"z", b"1"]
 
 
 def test_in_the_end_everybody_is_told() -> None:
@@ -136,7 +136,7 @@ def test_in_the_end_everybody_is_told() -> None:
     many, single = ManyCaller(), Caller()
     queue.add_run([b"a", b"b", b"c"], many)
     queue.add(b"d", single)
-    _, batch = queue.take_batch(5)
+    batch = queue.take_batch(2 * LENGTH_BYTES + 1)
 
     queue.fail_all(NotLeader())
     batch.settle(0, ["done"], {})
@@ -148,7 +148,7 @@ def test_in_the_end_everybody_is_told() -> None:
 
 @given(
     runs=st.lists(st.lists(st.binary(max_size=20), min_size=1, max_size=6), max_size=8),
-    rooms=st.lists(st.integers(min_value=24, max_value=100), min_size=1),
+    rooms=st.lists(st.integers(min_value=30, max_value=100), min_size=1),
     step=st.integers(min_value=1, max_value=4),
 )
 def test_whatever_the_cuts_each_command_gets_its_own_result(
@@ -160,12 +160,12 @@ def test_whatever_the_cuts_each_command_gets_its_own_result(
         queue.add_run(commands, caller)
 
     batches, number = [], 0
-    while (batch := queue.take_batch(rooms[number % len(rooms)]))[0]:
+    while (batch := queue.take_batch(rooms[number % len(rooms)])).commands:
         batches.append(batch)
         number += 1
-    for commands, proposed in reversed(batches):
-        for begin in range(0, len(commands), step):
-            proposed.settle(begin, commands[begin : begin + step], {})
+    for batch in reversed(batches):
+        for begin in range(0, len(batch.commands), step):
+            batch.settle(begin, batch.commands[begin : begin + step], {})
 
     assert [
         [caller.answers[place] for place in range(len(run))] for run, caller in zip(runs, callers, strict=True)

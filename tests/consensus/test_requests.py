@@ -18,7 +18,6 @@ from raftswarm.errors import (
     SessionExpired,
     SessionFull,
 )
-from raftswarm.wire.call_codec import encode_failure
 from raftswarm.wire.client_codec import Answers, Commands, Failures, Questions, decode_from_client
 from raftswarm.wire.envelopes import (
     CloseSession,
@@ -29,6 +28,7 @@ from raftswarm.wire.envelopes import (
     decode_session_request,
     encode_plain,
 )
+from raftswarm.wire.failures import encode_failure
 
 
 @attrs.define

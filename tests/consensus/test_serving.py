@@ -11,7 +11,6 @@ from trio.testing import MockClock
 from raftswarm.ca.identity import WORKER, Identity
 from raftswarm.consensus.memory_cluster import MemoryCluster, open_cluster
 from raftswarm.errors import LinkClosed, NotLeader, Rejected
-from raftswarm.wire.call_codec import decode_failure
 from raftswarm.wire.client_codec import (
     Answers,
     Commands,
@@ -26,6 +25,7 @@ from raftswarm.wire.client_codec import (
     encode_from_client,
 )
 from raftswarm.wire.envelopes import encode_plain
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.greetings import Lane, encode_purpose
 from raftswarm.world.network import Link
 from tests.consensus.conftest import Journal

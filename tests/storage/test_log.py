@@ -10,10 +10,11 @@ import pytest
 from raftswarm.errors import CorruptLog
 from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
+from raftswarm.storage import log as log_module
 from raftswarm.storage.files import Place
 from raftswarm.storage.log import Log
 from raftswarm.storage.replay import replay
-from raftswarm.storage.segment import segment_number
+from raftswarm.storage.segment import SPARE_SUFFIX, segment_number
 
 if TYPE_CHECKING:
     from tests.storage.conftest import MemoryDisk, SeededEntropy
@@ -32,7 +33,11 @@ def log(place: Place) -> Log:
 
 
 def numbers(disk: MemoryDisk) -> list[int | None]:
-    return [segment_number(name) for name in disk.list("log")]
+    return [segment_number(name) for name in disk.list("log") if not name.endswith(SPARE_SUFFIX)]
+
+
+def spares(disk: MemoryDisk) -> int:
+    return sum(name.endswith(SPARE_SUFFIX) for name in disk.list("log"))
 
 
 def test_writes_share_a_segment_until_it_is_full(log: Log, disk: MemoryDisk, make_write: MakeWrite) -> None:
@@ -84,6 +89,36 @@ def test_segments_go_once_all_their_entries_are_old(log: Log, disk: MemoryDisk, 
     assert numbers(disk) == [2, 3, 4]
     log.compact(first_index=20, snapshot_index=19)
     assert numbers(disk) == [4]
+
+
+def test_what_is_not_needed_any_more_is_written_over(
+    log: Log, disk: MemoryDisk, place: Place, make_write: MakeWrite
+) -> None:
+    for index in range(1, 20):
+        log.append(make_write(index))
+    log.compact(first_index=20, snapshot_index=19)
+    assert (numbers(disk), spares(disk)) == ([4], 3)
+
+    for index in range(20, 40):
+        log.append(make_write(index))
+
+    assert (numbers(disk), spares(disk)) == ([4, 5, 6, 7], 0)
+    found = replay(disk, "log", b"k" * 32)
+    assert [entry.index for entry in found.entries] == list(range(19, 40)), "nothing of what the files held before"
+
+
+def test_spares_last_over_a_start_and_are_few(
+    log: Log, disk: MemoryDisk, place: Place, make_write: MakeWrite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "MAX_SPARE_BYTES", 2 * 4096)
+    for index in range(1, 20):
+        log.append(make_write(index))
+    log.compact(first_index=20, snapshot_index=19)
+    assert (numbers(disk), spares(disk)) == ([4], 2)
+
+    Log.resume(place, 4096, replay(disk, "log", b"k" * 32))
+
+    assert (numbers(disk), spares(disk)) == ([4, 5], 1)
 
 
 def test_segments_know_their_entries_after_a_start_too(

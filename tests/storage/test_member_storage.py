@@ -12,6 +12,7 @@ from raftswarm.raft.log_entry import Configuration, HardState, MemberInfo, Snaps
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
+from raftswarm.storage.segment import segment_number
 from tests.receiving import receive
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ LOG = f"{RAFT}/log"
 
 MakeWrite = Callable[..., Write]
 Reopen = Callable[[], tuple[MemberStorage, Recovered]]
+
+
+def count_segments(disk: MemoryDisk) -> int:
+    return sum(segment_number(name) is not None for name in disk.list(LOG))
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def test_a_log_of_many_segments_is_one_log(reopen: Reopen, make_write: MakeWrite
     for index in range(1, 41):
         storage.write(make_write(index))
 
-    assert len(disk.list(LOG)) > 6
+    assert count_segments(disk) > 6
     assert indexes(reopen()[1]) == list(range(1, 41))
 
 
@@ -260,12 +265,12 @@ def test_compaction_removes_segments_and_keeps_what_it_was_told_to(
     for index in range(1, 41):
         storage.write(make_write(index))
     storage.save_snapshot(SnapshotMeta(index=35, term=1), [])
-    before = len(disk.list(LOG))
+    before = count_segments(disk)
 
     storage.compact(30)
     recovered = reopen()[1]
 
-    assert len(disk.list(LOG)) < before / 2
+    assert count_segments(disk) < before / 2
     assert recovered.entries[0].index <= 30
     assert recovered.entries[-1].index == 40
     assert recovered.hard_state == HardState(term=1, voted_for=3)

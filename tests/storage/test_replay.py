@@ -179,6 +179,17 @@ def test_swapped_records_are_refused(disk: MemoryDisk, member: MemberStorage, ru
         run(disk)
 
 
+@pytest.mark.parametrize("wrong", [3, 1])
+def test_entries_that_do_not_follow_each_other_are_refused(
+    disk: MemoryDisk, member: MemberStorage, run: Run, make_write: MakeWrite, wrong: int
+) -> None:
+    member.write(make_write(1))
+    member.write(make_write(wrong))
+
+    with pytest.raises(CorruptLog, match=f"damaged at byte 1024: entry {wrong} follows entry 1"):
+        run(disk)
+
+
 def test_a_record_behind_a_gap_is_refused(
     disk: MemoryDisk, member: MemberStorage, run: Run, make_write: MakeWrite
 ) -> None:

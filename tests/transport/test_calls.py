@@ -20,12 +20,12 @@ from raftswarm.wire.call_codec import (
     STREAM_WINDOW,
     CallFrame,
     FrameKind,
-    decode_failure,
     encode_answer,
     encode_request,
     read_frame,
     write_frame,
 )
+from raftswarm.wire.failures import decode_failure
 from raftswarm.wire.greetings import Lane, encode_purpose
 from raftswarm.wire.requests import (
     AnyAnswer,
