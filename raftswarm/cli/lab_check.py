@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", default="", help="What the object is, such as kv-append; else the index beside, or a guess.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the last of them there, judged.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(files: tuple[Path, ...], model: str, as_json: bool) -> None:
+def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool) -> None:
     """Judge histories of clients, or folders of them: is there one order that explains what all of them saw?
 
     Exit status: 0 all are linearizable, 1 one is not or could not be decided, 2 a file is no history.
@@ -36,6 +37,8 @@ def command(files: tuple[Path, ...], model: str, as_json: bool) -> None:
         raise NotUnderstood(str(error)) from None
     except OSError as error:
         raise NotUnderstood(f"cannot read {error.filename}: {error.strerror}") from None
+    if svg is not None and verdicts:
+        _draw(*verdicts[-1], svg)
     good = sum(verdict.is_linearizable for _, verdict in verdicts)
     if as_json:
         rows = [_row(path, verdict) for path, verdict in verdicts]
@@ -43,6 +46,12 @@ def command(files: tuple[Path, ...], model: str, as_json: bool) -> None:
     elif len(verdicts) > 1:
         click.echo(f"{good} of {len(verdicts)} histories are linearizable")
     exit_if(good < len(verdicts))
+
+
+def _draw(path: Path, verdict: Verdict, svg: Path) -> None:
+    from raftswarm.lab.linearizability import draw_history, read_history
+
+    svg.write_text(draw_history(read_history(path), verdict, path.name), encoding="utf-8")
 
 
 def _expand(files: tuple[Path, ...]) -> list[Path]:

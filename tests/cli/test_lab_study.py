@@ -249,6 +249,8 @@ def test_histories_are_judged(capsys: Captured) -> None:
     status, rows = ask_json(capsys, "check", "good.jsonl", "bad.jsonl")
     assert (status, rows["linearizable"], rows["others"]) == (1, 1, 1)
     assert [row["outcome"] for row in rows["histories"]] == ["linearizable", "not linearizable"]
+    ask(capsys, "check", "bad.jsonl", "--svg", "bad.svg")
+    assert "not linearizable" in Path("bad.svg").read_text()
 
 
 @pytest.mark.parametrize("content", ["{", history({"type": "return", "process": 1, "op": 1})])

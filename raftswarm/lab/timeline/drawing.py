@@ -1,15 +1,15 @@
 """A timeline as a picture: a lane for each member, roles as colours, faults as triangles, commit indexes as a line.
 
-The file needs nothing but itself; pointing at a part tells more about it.
+Pointing at a part tells more about it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from math import ceil, log10
 from typing import Final
 
+from raftswarm.lab import svg
 from raftswarm.lab.steps import Status
 from raftswarm.lab.timeline.events import Mark, MarkKind, Span, Timeline
 
@@ -58,20 +58,16 @@ class _Drawing:
     def draw(self) -> Iterator[str]:
         """Draw from back to front."""
         height = self._floor + BOTTOM
-        yield (
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-            'font-family="sans-serif" font-size="12">'
-        )
-        yield f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
-        yield _text(LEFT, 22, self._timeline.title or "Timeline", size=16)
+        yield svg.begin(WIDTH, height)
+        yield svg.text(LEFT, 22, self._timeline.title or "Timeline", size=16)
         yield from self._draw_legend()
         yield from self._draw_axis()
         yield from (self._draw_span(span) for span in self._timeline.spans)
         for member, row in self._rows.items():
-            yield _text(LEFT - 10, self._lane(row) + BAR / 2 + 4, f"member {member}", anchor="end")
+            yield svg.text(LEFT - 10, self._lane(row) + BAR / 2 + 4, f"member {member}", anchor="end")
             yield self._draw_commits(member, row)
         yield from (self._draw_mark(mark) for mark in self._timeline.marks)
-        yield "</svg>"
+        yield svg.end()
 
     def _x(self, at: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * max(0.0, at - self._start) / self._seconds
@@ -83,38 +79,34 @@ class _Drawing:
         x = LEFT
         for status, colour in COLOURS.items():
             yield f'<rect x="{x}" y="34" width="14" height="14" fill="{colour}" stroke="#90a4ae"/>'
-            yield _text(x + 19, 45, status)
+            yield svg.text(x + 19, 45, status)
             x += 40 + 7 * len(status)
-        yield _triangle(x + 6, 48, MARKS["fault"])
-        yield _text(x + 19, 45, "fault")
+        yield svg.triangle(x + 6, 48, MARKS["fault"], "something befell a member, a link or the cluster")
+        yield svg.text(x + 19, 45, "fault")
         yield f'<path d="M{x + 72} 48h10v-8h10" fill="none" stroke="#37474f"/>'
-        yield _text(x + 98, 45, "commit index")
+        yield svg.text(x + 98, 45, "commit index")
 
     def _draw_axis(self) -> Iterator[str]:
         step = _choose_tick(self._seconds)
         for number in range(ceil(self._start / step), int((self._start + self._seconds) / step) + 1):
             at = number * step
             x = self._x(at)
-            yield f'<path d="M{x:.1f} {TOP}V{self._floor}" stroke="#eceff1"/>'
-            yield _text(x, self._floor + 18, f"{at:g} s", anchor="middle")
+            yield f'<path d="M{x:.1f} {TOP}V{self._floor}" stroke="{svg.GRID}"/>'
+            yield svg.text(x, self._floor + 18, f"{at:g} s", anchor="middle")
 
     def _draw_span(self, span: Span) -> str:
         x, y = self._x(span.start), self._lane(self._rows[span.member])
         width = max(self._x(span.end) - x, 0.8)
-        dashes = ' stroke="#90a4ae" stroke-dasharray="3 3"' if span.status == "down" else ""
         told = f"member {span.member}: {span.status}"
         if span.status != "down":
             told += f" in term {span.term}"
         told += f", {span.start:.3f} to {span.end:.3f} s, from step {span.step} on"
         colour = COLOURS[span.status]
-        bar = (
-            f'<rect x="{x:.1f}" y="{y:g}" width="{width:.1f}" height="{BAR}" fill="{colour}"{dashes}>'
-            f"<title>{escape(told)}</title></rect>"
-        )
+        bar = svg.bar(x, y, width, BAR, colour, told, dashed=span.status == "down")
         if width < LEAST_TEXT or span.status == "down":
             return bar
-        ink = "#ffffff" if span.status == "leader" else "#263238"
-        return bar + _text(x + 4, y + BAR / 2 + 4, f"t{span.term}", ink=ink)
+        ink = "#ffffff" if span.status == "leader" else svg.INK
+        return bar + svg.text(x + 4, y + BAR / 2 + 4, f"t{span.term}", ink=ink)
 
     def _draw_commits(self, member: int, row: int) -> str:
         """Draw a line below the bar that rises with the commit index."""
@@ -127,34 +119,26 @@ class _Drawing:
                 last = commit.index
                 path.append(f"H{self._x(commit.at):.1f}V{bottom - (bottom - top) * last / highest:.1f}")
         path.append(f"H{WIDTH - RIGHT}")
-        told = f"<title>member {member} knows entry {last} to be committed</title>"
+        told = svg.title(f"member {member} knows entry {last} to be committed")
         return f'<path d="{"".join(path)}" fill="none" stroke="#37474f">{told}</path>'
 
     def _draw_mark(self, mark: Mark) -> str:
         x = self._x(mark.at)
-        told = f"<title>{escape(f'{mark.at:.3f} s, step {mark.step}: {mark.text}')}</title>"
+        words = f"{mark.at:.3f} s, step {mark.step}: {mark.text}"
+        told = svg.title(words)
         colour = MARKS[mark.kind]
         if mark.kind == "violation":
             line = f'<path d="M{x:.1f} {TOP}V{self._floor}" stroke="{colour}" stroke-width="2">{told}</path>'
             anchor = "end" if x > WIDTH / 2 else "start"
-            return line + _text(x, TOP - 4, mark.text[:120], anchor=anchor, ink=colour)
+            return line + svg.text(x, TOP - 4, mark.text[:120], anchor=anchor, ink=colour)
         row = self._rows.get(mark.member)
         if mark.kind == "leader" and row is not None:
             return f'<path d="M{x:.1f} {self._lane(row):g}v{BAR}" stroke="#0b2545" stroke-width="2">{told}</path>'
         y = TOP + FAULT_LANE - 8 if row is None else self._lane(row)
-        return _triangle(x, y, colour, told)
+        return svg.triangle(x, y, colour, words)
 
 
 def _choose_tick(seconds: float) -> float:
     """Return a round distance between ticks, such that there are about `TICKS`."""
     power = 10.0 ** ceil(log10(seconds / TICKS))
     return next(power * share for share in (0.2, 0.5, 1.0) if seconds / (power * share) <= TICKS)
-
-
-def _triangle(x: float, y: float, colour: str, inner: str = "") -> str:
-    """Draw one that stands on its tip."""
-    return f'<path d="M{x:.1f} {y:g}l-5 -9h10z" fill="{colour}">{inner}</path>'
-
-
-def _text(x: float, y: float, text: str, *, anchor: str = "start", ink: str = "#263238", size: int = 12) -> str:
-    return f'<text x="{x:.1f}" y="{y:g}" text-anchor="{anchor}" fill="{ink}" font-size="{size}">{escape(text)}</text>'
