@@ -138,6 +138,10 @@ class History:
         """How many calls have no answer yet."""
         return len(self._pending)
 
+    def has_pending(self, kind: CallKind) -> bool:
+        """Tell whether a call of that kind has no answer yet."""
+        return any(call.kind == kind for call in self._pending.values())
+
     def pending_at(self, member: int) -> list[Call]:
         """Calls to that member that have no answer yet."""
         return [call for call in self._pending.values() if call.member == member]

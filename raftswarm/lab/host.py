@@ -101,11 +101,6 @@ class DeathInTurn:
     tearing: Random | None
     """What becomes of unsynced writes, if the power fails with it."""
 
-    @property
-    def power_lost(self) -> bool:
-        """Tell whether the machine dies too."""
-        return self.tearing is not None
-
 
 @attrs.define(eq=False, kw_only=True)
 class Parts:
@@ -160,6 +155,10 @@ class Host:
         """The newest that its process had in its log; kept when that is gone."""
         self.is_damaged = False
         """Its disk no longer holds what it was given; whether it still can be used shows at the next start."""
+        self.is_damaged_at_rest = False
+        """What is wrong shows at the next start, or was nothing."""
+        self.lacks_files = False
+        """It lost a file: without the newest, no other can tell that there was one."""
         self.is_set_back = False
         """It runs on an old copy of its disk."""
         self.is_lost = False
@@ -226,9 +225,12 @@ class Host:
             recovered = self._recover(self.disk.copy())
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
-        if not self.parts.invariants.may_recover(self.member_id, recovered):
-            return "less: it remembers less than it had"
-        return ""
+        invariants = self.parts.invariants
+        if invariants.may_recover(self.member_id, recovered):
+            return ""
+        if not self.lacks_files and not invariants.may_forget(self.member_id, recovered):
+            raise Violation(f"19: the disk of {self.member_id} is damaged, and its member does not notice")
+        return "less: it remembers less than it had"
 
     def recover_copy(self) -> Recovered:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""

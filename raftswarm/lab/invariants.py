@@ -71,6 +71,8 @@ class _Watched:
     configuration: Configuration = Configuration()
     configuration_indexes: list[int] = attrs.Factory(list)
     """Where the configurations of its log are."""
+    covered: tuple[int, int] = (0, 0)
+    """Term and last index that something behind them on disk vouches for: all but the last write, or all of it."""
     is_lost: bool = False
     """Its disk no longer holds what it acknowledged."""
     once_held: LogImage = attrs.Factory(LogImage)
@@ -123,6 +125,7 @@ class Invariants:
             )
         watched.durable = image
         watched.unfinished.clear()
+        self.disk_marked(member)  # The segment that a start begins names the last record before it.
         watched.memory = LogImage.of(recovered.snapshot, recovered.entries)
         watched.leads = 0
         configurations = [entry.index for entry in recovered.entries if entry.kind is EntryKind.CONFIGURATION]
@@ -143,6 +146,12 @@ class Invariants:
     def may_recover(self, member: int, recovered: Recovered) -> bool:
         """Tell whether a start may find this."""
         return any(image.is_same_as(recovered) for image in self._candidates(self._members[member]))
+
+    def may_forget(self, member: int, recovered: Recovered) -> bool:
+        """Tell whether a damaged disk may say this: it lacks no more than a last write for which nothing vouches."""
+        term, index = self._members[member].covered
+        log = LogImage.of(recovered.snapshot, recovered.entries)
+        return recovered.hard_state.term >= term and log.last_index >= index
 
     def set_back(self, member: int, recovered: Recovered) -> None:
         """Its disk was set back to this, and the cluster has to find that out."""
@@ -170,13 +179,21 @@ class Invariants:
     def disk_step_ends(self, member: int) -> None:
         """All steps that began are durable."""
         watched = self._members[member]
-        before = watched.durable.snapshot.index
+        durable = watched.durable
+        before = durable.snapshot.index
+        term, last_index = durable.hard_state.term, durable.log.last_index
         for step in watched.unfinished:
-            step(watched.durable)
+            step(durable)
         watched.unfinished.clear()
-        after = watched.durable.snapshot.index
+        after = durable.snapshot.index
+        watched.covered = (term, min(last_index, durable.log.last_index))
         if after < before:
             raise Violation(f"8: the snapshot of member {member} went back from {before} to {after}")
+
+    def disk_marked(self, member: int) -> None:
+        """Something on disk now vouches for all that is there."""
+        durable = self._members[member].durable
+        self._members[member].covered = (durable.hard_state.term, durable.log.last_index)
 
     # Turns.
 

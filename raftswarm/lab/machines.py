@@ -8,7 +8,7 @@ lost: it never runs again, and has to be replaced.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 from raftswarm.consensus.replica import CompactionPolicy
@@ -21,7 +21,7 @@ from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
-from raftswarm.raft.log_entry import Configuration
+from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
@@ -161,6 +161,7 @@ class Machines:
             self.outcomes[found.partition(":")[0]] += 1
             self.lose(member)
             return False
+        host.is_damaged = host.is_damaged and not host.is_damaged_at_rest
         try:
             self.start(member)
         except DiskFailed as failure:
@@ -222,13 +223,13 @@ class Machines:
             self.suspect = None
 
     def may_lose(self, member: int) -> bool:
-        """Tell whether, without it, every configuration in force keeps a whole majority of its voters."""
+        """Tell whether, without it, every configuration in force or on its way keeps a whole majority of its voters."""
         gone = {member, *(host.member_id for host in self.hosts.values() if host.is_lost or host.is_damaged)}
-        return all(
+        return not self.history.has_pending("change") and all(
             2 * sum(info.id not in gone for info in voters) > len(voters)
             for host in self.hosts.values()
             if not host.is_lost
-            for voters in (host.configuration.voters, host.configuration.outgoing)
+            for voters in _electorates(host.configuration)
             if voters
         )
 
@@ -280,8 +281,8 @@ class Machines:
 
     def _crash_failed(self, host: Host, process: MemberProcess | None) -> None:
         if host.process is process and process is not None:
-            died = process.died_in_turn
-            self.crash(host.member_id, power_lost=died is not None and died.power_lost, tearing=died and died.tearing)
+            tearing = None if process.died_in_turn is None else process.died_in_turn.tearing
+            self.crash(host.member_id, power_lost=tearing is not None, tearing=tearing)
 
     def _lose_failed(self, host: Host, process: MemberProcess | None) -> None:
         if host.process is process and process is not None:
@@ -318,3 +319,10 @@ class Machines:
         """Put a line into the trace."""
         if self.trace.enabled:
             self.trace.record(self.now, f"-- {text}")
+
+
+def _electorates(configuration: Configuration) -> Iterator[Sequence[MemberInfo]]:
+    """Whose majorities decide, or may soon without anybody asking again."""
+    yield configuration.voters
+    yield configuration.outgoing
+    yield [*configuration.voters, *(info for info in configuration.learners if info.promote)]

@@ -81,14 +81,14 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
 
 
 def _strike_machine(world: CoreWorld, host: Host, fault: Fault) -> bool:
-    if isinstance(fault, Start):
-        if host.process is not None:
-            return False
-        world.try_to_start(host.member_id)
-        return True
-    if isinstance(fault, StartAndCrash):
-        return _start_and_crash(world, host, fault)
+    struck = True
     match fault:
+        case Start():
+            struck = host.process is None
+            if struck:
+                world.try_to_start(host.member_id)
+        case StartAndCrash():
+            struck = _start_and_crash(world, host, fault)
         case SlowDown(turn_seconds=seconds):
             host.turn_seconds = seconds
         case Stall(seconds=seconds):
@@ -97,16 +97,17 @@ def _strike_machine(world: CoreWorld, host: Host, fault: Fault) -> bool:
             error = OSError(fault.code, "the disk fails, as it was asked to")
             host.disk.fail_from_now(error, fault.below, calls=FailingCalls(fault.calls), is_lasting=True)
         case MendDisk():
+            struck = not host.disk.is_sound
             host.disk.end_failure()
         case SetClockRate(rate=rate):
-            return _set_clock_rate(world, host, rate)
+            struck = _set_clock_rate(world, host, rate)
         case JumpWall(seconds=seconds):
             host.clock.wall_offset_seconds += seconds
         case Lose():
-            return _lose(world, host)
+            struck = _lose(world, host)
         case _:
-            return host.process is not None and _strike_process(world, host, fault)
-    return True
+            struck = host.process is not None and _strike_process(world, host, fault)
+    return struck
 
 
 def _strike_process(world: CoreWorld, host: Host, fault: Fault) -> bool:
@@ -198,11 +199,13 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             world.crash(host.member_id)
             paths = list(disk.sizes(RAFT_DIRECTORY))
             disk.lose_name(paths[int(place * len(paths))])
+            host.lacks_files = True
         case PutBack():
             return _put_back(world, host)
         case _:
             raise AssertionError(f"nobody knows what {fault} does")
     host.is_damaged = True
+    host.is_damaged_at_rest = isinstance(fault, (FlipBit, LoseName))
     return True
 
 
@@ -271,8 +274,8 @@ def _strike_link(network: SimulatedNetwork, fault: _LinkFault) -> bool:
             struck = network.half_open(sender, receiver)
         case Reconnect():
             struck = network.reconnect(sender, receiver)
-        case SetLink(conditions=conditions):
-            struck = network.set_link(sender, receiver, conditions)
+        case _:
+            struck = network.set_link(sender, receiver, fault.conditions)
     return struck
 
 

@@ -115,6 +115,7 @@ class WitnessedStorage(MemberStorage):
     def mark(self) -> None:
         """Cover the log's end."""
         self._storage.mark()
+        self._invariants.disk_marked(self._member)
 
     def compact(self, first_index: int) -> None:
         """Drop what lies before."""
@@ -123,6 +124,7 @@ class WitnessedStorage(MemberStorage):
     def close(self) -> None:
         """Mark and close."""
         self._storage.close()
+        self._invariants.disk_marked(self._member)
 
 
 def _wrote(write: Write, image: DurableImage) -> None:

@@ -8,12 +8,12 @@ import attrs
 import pytest
 
 from raftswarm.consensus.replica import CompactionPolicy
+from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.history import Call
 from raftswarm.lab.host import SNAPSHOTS_DIRECTORY
 from raftswarm.lab.journal import Journal
-from raftswarm.lab.network import NetworkConditions
 from raftswarm.lab.trace import Trace
 
 T = 1.0
