@@ -137,7 +137,7 @@ def _print_explanation(explanation: Explanation) -> None:
     click.echo(f"step {explanation.step}, {explanation.at:.6f} s: {explanation.event}")
     for sentence in explanation.sentences:
         click.echo(f"    {sentence}")
-    if not explanation.sentences and not explanation.changes:
+    if not (explanation.sentences or explanation.changes or explanation.violation):
         click.echo("    nothing was told or changed; what arrives is taken in when its member takes its turn")
     for change in explanation.changes:
         click.echo(f"    before: {change.before or 'not there'}")

@@ -34,6 +34,8 @@ ROUTINE: Final = {
         Rule.PRE_VOTE_REFUSED,
         Rule.PRE_VOTES_WON,
         Rule.VOTE_IGNORED,
+        Rule.READS_CONFIRMED,
+        Rule.READS_BY_LEASE,
     )
 }
 """Rules of every day, left out where a story of a failure is told."""
@@ -239,6 +241,10 @@ def _find_contradictions(rules: list[_Named]) -> list[Sentence]:
             case "COMMITS" if facts["of_term"] != facts["term"]:
                 text = f"committed entry {facts['index']} of the earlier term {facts['of_term']} by counting"
                 found.append(_accuse(sentence, text, "5.4.2 forbids it"))
+            case "READS_BY_LEASE" if float(str(facts["left_seconds"])) <= 0:
+                found.append(
+                    _accuse(sentence, "answered reads without asking anybody and without a lease", "6.4 forbids it")
+                )
             case _:
                 pass
         if sentence.rule == "VOTE_GIVEN" and _end_of_log(facts, "last_term", "last_index") > _end_of_log(
@@ -260,9 +266,13 @@ def _end_of_log(facts: Mapping[str, object], term: str, index: str) -> tuple[int
 
 
 def _tell_story(rules: list[_Named], violation: str) -> list[Sentence]:
-    """Tell what led to a violation: all that was decided in the terms that it names, or the last things that were."""
+    """Tell what led to a violation: all that was decided in the terms that it names, or the last things that were.
+
+    What a member did again and again is told once.
+    """
     terms = {int(term) for term in re.findall(r"term[ =](\d+)", violation)}
     story = [sentence for sentence, facts in rules if facts.get("term") in terms and sentence.rule not in ROUTINE]
     if not story:
         story = [sentence for sentence, _ in rules if sentence.rule not in ROUTINE]
-    return story[-LONGEST_STORY:]
+    first_told = {(sentence.member, sentence.text): sentence for sentence in reversed(story)}
+    return [one for one in story if first_told[one.member, one.text] is one][-LONGEST_STORY:]

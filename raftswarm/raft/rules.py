@@ -54,6 +54,16 @@ class Rule(Enum):
     COMMIT_HELD_BACK = "5.4.2, Figure 8", "does not commit entry {index} by counting: it is of term {term}, not its own"
     LEARNS_COMMIT = "5.3", "learns from its leader that its log is committed up to entry {index}"
 
+    # Reads.
+    READS_CONFIRMED = (
+        "dissertation 6.4",
+        "answers reads with index {index}: since then a majority heard it lead term {term}",
+    )
+    READS_BY_LEASE = (
+        "dissertation 6.4.1",
+        "answers reads with index {index} at once, by a lease of {left_seconds} s more",
+    )
+
     # Members and snapshots.
     MEMBERS_CHANGE = "dissertation 4.1", "counts votes by {configuration} from now on: that is in its log"
     NEEDS_SNAPSHOT = "7", "sends member {peer} its snapshot: the entries it lacks are compacted"

@@ -7,10 +7,19 @@ from random import Random
 
 import pytest
 
-from raftswarm.raft.events import Event, Receive, TimePassed, Written
+from raftswarm.raft.events import Event, ReadBarrier, Receive, TimePassed, Written
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
-from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, Heartbeat, PreVote, RequestVote, VoteReply
+from raftswarm.raft.messages import (
+    AnyMessage,
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    PreVote,
+    RequestVote,
+    VoteReply,
+)
 from raftswarm.raft.rules import Rule
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.tracing import TraceEvent, json_lines
@@ -25,7 +34,7 @@ LATER_LOG = "refuses its vote in term 5 to member 2: its own log ends later, wit
 class Explained:
     """Member 1 of three, at the end of term 5 with a log of two entries; it says why it does what it does."""
 
-    def __init__(self, *, voted_for: int = 0, pre_vote: bool = False) -> None:
+    def __init__(self, *, voted_for: int = 0, lease_reads: bool = False) -> None:
         self._events: list[TraceEvent] = []
         members = Configuration(voters=tuple(MemberInfo(id=voter) for voter in (1, 2, 3)))
         entries = tuple(Entry(index=n, term=n + 2, kind=EntryKind.BLANK, first_command=1) for n in (1, 2))
@@ -37,7 +46,7 @@ class Explained:
             snapshot=SnapshotMeta(configuration=members),
             entries=entries,
         )
-        settings = RaftSettings(pre_vote=pre_vote)
+        settings = RaftSettings(pre_vote=False, lease_reads=lease_reads)
         self.member = Member(start, settings=settings, chance=Random(1), now=0.0, trace=self._events.append)
         self.member._core.is_trusted = True
 
@@ -160,6 +169,37 @@ def test_an_entry_of_an_earlier_term_is_not_committed_by_counting() -> None:
         "5.3, 5.4.2",
         "commits up to entry 3 of term 6, while it leads term 6: a majority has that on disk",
     )
+
+
+def test_reads_are_answered_when_a_majority_has_heard_the_leader_since() -> None:
+    leader = Explained()
+    leader.tell(TimePassed(), VoteReply(sender=3, to=1, term=6, granted=True), now=10.0)
+    leader.tell(AppendReply(sender=2, to=1, term=6, success=True, match_index=3), now=10.0)
+
+    waits = leader.tell(ReadBarrier(1), now=10.0)
+    answers = leader.tell(HeartbeatReply(sender=2, to=1, term=6, round=9), now=10.01)
+
+    assert waits == []
+    assert [told for told in answers if told[0] == "READS_CONFIRMED"] == [
+        (
+            "READS_CONFIRMED",
+            "dissertation 6.4",
+            "answers reads with index 3: since then a majority heard it lead term 6",
+        )
+    ]
+
+
+def test_with_a_lease_reads_are_answered_at_once() -> None:
+    leader = Explained(lease_reads=True)
+    leader.tell(TimePassed(), VoteReply(sender=3, to=1, term=6, granted=True), now=10.0)
+    leader.tell(AppendReply(sender=2, to=1, term=6, success=True, match_index=3), now=10.0)
+    leader.tell(TimePassed(), now=10.2)
+    leader.tell(HeartbeatReply(sender=2, to=1, term=6, round=9, promise_seconds=1.0), now=10.21)
+
+    [(rule, section, because)] = leader.tell(ReadBarrier(1), now=10.3)
+
+    assert (rule, section) == ("READS_BY_LEASE", "dissertation 6.4.1")
+    assert because == "answers reads with index 3 at once, by a lease of 0.809091 s more"
 
 
 def test_a_later_term_and_an_earlier_one_are_told() -> None:
