@@ -34,6 +34,8 @@ ROUTINE: Final = {
         Rule.PRE_VOTE_REFUSED,
         Rule.PRE_VOTES_WON,
         Rule.VOTE_IGNORED,
+        Rule.LOGS_DIFFER,
+        Rule.BACKS_UP,
         Rule.READS_CONFIRMED,
         Rule.READS_BY_LEASE,
     )
