@@ -31,8 +31,7 @@ from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.journal import REFUSED
-from raftswarm.lab.nemesis import Nemesis
-from raftswarm.lab.seeds import check_liveness
+from raftswarm.lab.phases import check_liveness
 from raftswarm.raft.events import Transition
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured, Context
@@ -355,9 +354,7 @@ class Engine(RuleBasedStateMachine):
         if sys.exc_info()[0] is not None or not hasattr(self, "world"):
             return  # What has failed already says more than what follows from it.
         self.is_over = True
-        nemesis = Nemesis(self.world)
-        nemesis.stop()
-        check_liveness(self.world, nemesis)
+        check_liveness(self.world)
         for client in self.clients:
             client.check()
 

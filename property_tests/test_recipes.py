@@ -19,6 +19,7 @@ from raftswarm.consensus.sessions import SessionMachine
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, SessionExpired
 from raftswarm.lab import Caller, CoreWorld, Nemesis, draw_fault_mix
 from raftswarm.lab.linearizability import MODELS, Outcome, Recording, Verdict, check
+from raftswarm.lab.phases import heal_all
 from raftswarm.raft.state_machine import Context, StateMachine
 from raftswarm.recipes import (
     RecipeMachine,
@@ -151,7 +152,7 @@ def run_world(
         caller.start(Client(f"c{number}", caller, chance, recordings).run(lambda: world.now > seconds))
     world.run_for(seconds)
     nemesis.stop()
-    nemesis.heal_all()
+    heal_all(world)
     finished: list[bool] = []
 
     async def finish() -> None:

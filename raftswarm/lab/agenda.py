@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from raftswarm.lab.disk_runner import VirtualDiskRunner
-from raftswarm.lab.host import Host, MemberProcess
+from raftswarm.lab.host import Host
+from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import BulkEnd, SimulatedNetwork
 
 NOBODY = 0

@@ -20,9 +20,9 @@ from raftswarm.lab.effects import Effects
 from raftswarm.lab.fault_events import Fault, FaultEvent
 from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.history import Call, CallKind
-from raftswarm.lab.host import MemberProcess
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.machines import Machines
+from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
 from raftswarm.raft.events import Transition

@@ -200,6 +200,21 @@ class Mend(AnyFault, frozen=True):
     receiver: int
 
 
+class Partition(AnyFault, frozen=True):
+    """Cut all ways from the one group to the other, and all ways back unless it is one-way."""
+
+    one: tuple[int, ...]
+    other: tuple[int, ...]
+    is_one_way: bool = False
+
+
+class Rejoin(AnyFault, frozen=True):
+    """Undo every cut between the two groups."""
+
+    one: tuple[int, ...]
+    other: tuple[int, ...]
+
+
 class Clog(AnyFault, frozen=True):
     """Hold whatever one says to the other."""
 
@@ -296,6 +311,8 @@ Fault = (
     | JumpWall
     | Cut
     | Mend
+    | Partition
+    | Rejoin
     | Clog
     | Unclog
     | HalfOpen

@@ -41,15 +41,14 @@ class Violation(AssertionError):
     """An invariant does not hold: a bug in the engine, or in the world."""
 
 
-@attrs.frozen
-class MemberView:
+class MemberView(msgspec.Struct, frozen=True):
     """What a member says of itself after a turn."""
 
     term: int
     commit_index: int
     last_index: int
     configuration: Configuration
-    progress: Mapping[int, Progress] = attrs.Factory(dict)
+    progress: Mapping[int, Progress] = msgspec.field(default_factory=dict)
     """Of its followers, if it leads."""
 
 

@@ -13,7 +13,9 @@ from raftswarm.lab.fault_events import (
     HalfOpen,
     Interrogate,
     Mend,
+    Partition,
     Reconnect,
+    Rejoin,
     SetLink,
     TransferLeadership,
     Unclog,
@@ -24,6 +26,7 @@ from raftswarm.raft.roles import Leader, Transfer
 
 QUESTION_TIMEOUTS = 2
 """For so many election timeouts clients ask who was deposed: it may lead on for one, by its own clock."""
+FIRST_LOOK_SECONDS = 0.001
 LOOK_EVERY_SECONDS = 0.0005
 """Less than it takes to be elected."""
 ANOTHER_PARTITION_SHARE = 0.3
@@ -64,14 +67,14 @@ class LinkPlans:
     def _partition(self, chance: Random) -> Plan:
         """Two groups that do not hear each other, or one of which does not hear the other; then maybe two others."""
         while True:
-            ways = self._draw_partition(chance)
-            yield from self._cut(ways)
+            one, other = self._draw_groups(chance)
+            yield Partition(one, other, is_one_way=chance.random() < self._mix.one_way_share)
             yield draw_seconds(chance, self._mix.partition_seconds)
-            yield from self._mend(ways)
+            yield Rejoin(one, other)
             if chance.random() >= ANOTHER_PARTITION_SHARE:
                 return  # Else at once: who was alone may now meet who has not heard the leader since.
 
-    def _draw_partition(self, chance: Random) -> list[_Way]:
+    def _draw_groups(self, chance: Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
         members = self._members
         chance.shuffle(members)
         leader = self._world.leader
@@ -82,26 +85,15 @@ class LinkPlans:
             cut = chance.randint(1, (len(members) + 1) // 2)
         else:
             cut = chance.randint(0, len(members))
-        ways = [(one, other) for one in members[:cut] for other in members[cut:]]
-        if chance.random() >= self._mix.one_way_share:
-            ways += [(other, one) for one, other in ways]
-        return ways
+        return tuple(members[:cut]), tuple(members[cut:])
 
     def _cut_mesh(self, chance: Random) -> Plan:
         """Any directions between any two; everybody may still hear everybody by way of others."""
         ways = self._ways(chance)
         ways = ways[: chance.randint(0, len(ways))]
-        yield from self._cut(ways)
-        yield draw_seconds(chance, self._mix.partition_seconds)
-        yield from self._mend(ways)
-
-    @staticmethod
-    def _cut(ways: list[_Way]) -> Plan:
         for sender, receiver in ways:
             yield Cut(sender, receiver)
-
-    @staticmethod
-    def _mend(ways: list[_Way]) -> Plan:
+        yield draw_seconds(chance, self._mix.partition_seconds)
         for sender, receiver in ways:
             yield Mend(sender, receiver)
 
@@ -148,29 +140,28 @@ class LinkPlans:
     def _usurp(self, chance: Random) -> Plan:
         world = self._world
         old = world.leader
-        others = [member for member in self._members if member != old]
+        others = tuple(member for member in self._members if member != old)
         if old is None or not others:
             return
         patience = QUESTION_TIMEOUTS * world.settings.election_seconds
-        until = world.now + patience
         yield Interrogate(old, patience)
-        ways = [(other, old) for other in others]
-        if chance.random() < 0.7:
+        is_transfer = chance.random() < 0.7
+        if is_transfer:
             yield TransferLeadership(old)
-            while not self._is_heir_told(old):
+            yield FIRST_LOOK_SECONDS
+            while (transfer := self._transfer_of(old)) is not None and not transfer.is_told:
                 yield LOOK_EVERY_SECONDS
-                if world.now > until or world.hosts[old].process is None:
-                    return
-        else:
-            ways += [(old, other) for other in others]
-        yield from self._cut(ways)
+            if transfer is None:
+                return
+        yield Partition(others, (old,), is_one_way=is_transfer)
         yield draw_seconds(chance, self._mix.partition_seconds)
-        yield from self._mend(ways)
+        yield Rejoin(others, (old,))
 
-    def _is_heir_told(self, member: int) -> bool:
+    def _transfer_of(self, member: int) -> Transfer | None:
+        """How far it has come with handing over, if it is at that."""
         process = self._world.hosts[member].process
         match process and process.member.role:
-            case Leader(transfer=Transfer(is_told=True)):
-                return True
+            case Leader(transfer=transfer):
+                return transfer
             case _:
-                return False
+                return None

@@ -16,9 +16,10 @@ from raftswarm.errors import DiskFailed, OutcomeUnknown, Regressed, StorageError
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.history import History
-from raftswarm.lab.host import Host, MemberProcess, Parts
+from raftswarm.lab.host import Host, Parts
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
+from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.log_entry import Configuration, MemberInfo
@@ -276,7 +277,7 @@ class Machines:
             case Regressed():
                 raise Violation(f"member {member} is told that its disk was set back, which it was not") from error
             case _:
-                raise error
+                raise error.__cause__ if isinstance(error.__cause__, Violation) else error
         self.heap.after(0.0, bury, host, host.process)
 
     def _crash_failed(self, host: Host, process: MemberProcess | None) -> None:

@@ -42,7 +42,7 @@ class Nemesis:
     def _go_on(self, plan: Plan) -> None:
         """Let its faults strike until it wants to wait, or ends."""
         for step in plan if self._is_active else ():
-            if isinstance(step, float):
+            if isinstance(step, (int, float)):
                 self._world.heap.interrupt_at(self._world.now + step, self._go_on, plan)
                 return
             self._world.apply(step)

@@ -27,9 +27,6 @@ LEADER_WITHIN_TIMEOUTS = 10
 def check_liveness(world: CoreWorld) -> None:
     """Heal the world step by step and require what must come back, or raise Violation; no fault strikes any more."""
     chance = world.chance("healing")
-    for host in world.hosts.values():
-        if host.is_damaged and not host.is_lost:
-            world.lose(host.member_id)  # No operator would trust it any more.
     core = heal_core(world, chance)
     patience = _patience(world)
     world.run_until(lambda: world.leader in core, within_seconds=patience, what=f"a leader among {core}")
@@ -48,6 +45,7 @@ def check_liveness(world: CoreWorld) -> None:
 
 def heal_core(world: CoreWorld, chance: Random) -> list[int]:
     """Bring a random quorum of every configuration in force back in good order; break all others for good."""
+    _take_away_damaged(world)
     whole = [host.member_id for host in world.hosts.values() if not host.is_lost]
     chance.shuffle(whole)
     core: list[int] = []
@@ -73,6 +71,7 @@ def heal_core(world: CoreWorld, chance: Random) -> list[int]:
 
 def heal_all(world: CoreWorld) -> None:
     """Bring everybody back who is not lost."""
+    _take_away_damaged(world)
     world.heal()
     world.calm_links()
     for host in list(world.hosts.values()):
@@ -98,6 +97,13 @@ def scan_durability(world: CoreWorld) -> None:
         for entry in recovered.entries:
             if entry.index in committed and committed[entry.index] != entry:
                 raise Violation(f"7: the disk of {member} holds another entry at {entry.index} than was committed")
+
+
+def _take_away_damaged(world: CoreWorld) -> None:
+    """No operator would trust such a disk any more."""
+    for host in world.hosts.values():
+        if host.is_damaged and not host.is_lost:
+            world.lose(host.member_id)
 
 
 def _patience(world: CoreWorld) -> float:
@@ -146,8 +152,9 @@ def _serve(world: CoreWorld, core: list[int] | None, count: int) -> None:
 
 
 def _answer_all(world: CoreWorld, members: list[int]) -> None:
+    calls = [call for member in members for call in world.history.pending_at(member)]
     world.run_until(
-        lambda: not any(world.history.pending_at(member) for member in members),
+        lambda: all(call.ended_at is not None for call in calls),
         within_seconds=CONVERGE_WITHIN_SECONDS,
         what=f"an end of every call to {members}",
     )

@@ -12,11 +12,11 @@ from raftswarm.lab.fault_events import (
     AddMachine,
     ChangeMembers,
     Crash,
-    Cut,
     Fault,
     FaultEvent,
-    Mend,
+    Partition,
     Pause,
+    Rejoin,
     Resume,
     Start,
     TransferLeadership,
@@ -27,12 +27,6 @@ from raftswarm.lab.recording import Recording, sort_faults
 LEADER: Final = 2
 """Of three members, or four, that have three levels of priority among them."""
 LEADER_OF_FIVE: Final = 4
-
-
-def _cuts(at: float, one: tuple[int, ...], other: tuple[int, ...], kind: type[Cut | Mend]) -> list[FaultEvent]:
-    """Cut, or mend, all links between two groups."""
-    pairs = [(a, b) for a in one for b in other]
-    return [FaultEvent(at, kind(*pair)) for a, b in pairs for pair in ((a, b), (b, a))]
 
 
 def _scenario(
@@ -60,7 +54,7 @@ SCENARIOS: Final[dict[str, Recording]] = {
     ),
     "partition": _scenario(
         "A leader alone: the others elect another, and what the first one appended is cut",
-        [*_cuts(3.0, (LEADER_OF_FIVE,), (1, 2, 3, 5), Cut), *_cuts(6.0, (LEADER_OF_FIVE,), (1, 2, 3, 5), Mend)],
+        [_at(3.0, Partition((LEADER_OF_FIVE,), (1, 2, 3, 5))), _at(6.0, Rejoin((LEADER_OF_FIVE,), (1, 2, 3, 5)))],
         members=5,
         priority_levels=5,
     ),

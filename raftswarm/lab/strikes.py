@@ -35,9 +35,11 @@ from raftswarm.lab.fault_events import (
     Mend,
     MendDisk,
     Misdirect,
+    Partition,
     Pause,
     PutBack,
     Reconnect,
+    Rejoin,
     Resume,
     SetClockRate,
     SetLink,
@@ -49,7 +51,8 @@ from raftswarm.lab.fault_events import (
     TransferLeadership,
     Unclog,
 )
-from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, DeathInTurn, Host
+from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
+from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.wire.envelopes import encode_plain
@@ -65,19 +68,21 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
     """Let it strike; False, and nothing changed, if it does not fit the moment."""
     match fault:
         case AddMachine(member):
-            return _add_machine(world, member)
+            struck = _add_machine(world, member)
         case ChangeMembers():
-            return _change_members(world, fault)
+            struck = _change_members(world, fault)
         case LeaveJoint():
-            return _leave_joint(world)
+            struck = _leave_joint(world)
+        case Partition() | Rejoin():
+            struck = _strike_groups(world.network, fault)
         case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
             is_link = fault.sender in world.hosts and fault.receiver in world.hosts and fault.sender != fault.receiver
-            return is_link and _strike_link(world.network, fault)
+            struck = is_link and _strike_link(world.network, fault)
         case _:
             host = world.hosts.get(fault.member)
-            if host is None or host.is_lost or world.suspect not in (None, fault.member):
-                return False
-            return _strike_machine(world, host, fault)
+            is_safe = host is not None and not host.is_lost and world.suspect in {None, fault.member}
+            struck = is_safe and host is not None and _strike_machine(world, host, fault)
+    return struck
 
 
 def _strike_machine(world: CoreWorld, host: Host, fault: Fault) -> bool:
@@ -276,6 +281,20 @@ def _strike_link(network: SimulatedNetwork, fault: _LinkFault) -> bool:
             struck = network.reconnect(sender, receiver)
         case _:
             struck = network.set_link(sender, receiver, fault.conditions)
+    return struck
+
+
+def _strike_groups(network: SimulatedNetwork, fault: Partition | Rejoin) -> bool:
+    ways = [(one, other) for one in fault.one for other in fault.other if one != other]
+    back = [(other, one) for one, other in ways]
+    struck = False
+    match fault:
+        case Partition(is_one_way=is_one_way):
+            for sender, receiver in ways if is_one_way else ways + back:
+                struck |= network.cut(sender, receiver)
+        case Rejoin():
+            for sender, receiver in ways + back:
+                struck |= network.mend(sender, receiver)
     return struck
 
 

@@ -54,3 +54,32 @@ def test_later_events_wait() -> None:
     assert heap.next_time() == 2.0
     assert heap.run_next()
     assert not heap.run_next()
+
+
+def test_interrupts_come_before_the_events_of_their_instant_and_are_not_counted() -> None:
+    heap = EventHeap()
+    seen: list[str] = []
+    heap.at(1.0, seen.append, "event")
+    heap.interrupt_at(1.0, seen.append, "interrupt")
+    heap.interrupt_at(2.0, seen.append, "later interrupt")
+    heap.at(1.5, seen.append, "later event")
+
+    heap.run_until(3.0)
+
+    assert seen == ["interrupt", "event", "later event", "later interrupt"]
+    assert heap.events_run == 2
+
+
+def test_interrupts_come_one_by_one_as_events_do() -> None:
+    heap = EventHeap()
+    seen: list[str] = []
+    heap.interrupt_at(1.0, seen.append, "interrupt")
+    heap.at(2.0, seen.append, "event")
+
+    assert heap.next_time() == 1.0
+    assert heap.run_next()
+    assert heap.now == 1.0
+    assert heap.run_next()
+
+    assert seen == ["interrupt", "event"]
+    assert not heap.run_next()

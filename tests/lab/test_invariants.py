@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import attrs
 import msgspec
 import pytest
 
@@ -384,7 +383,7 @@ def test_11_an_acknowledgement_that_the_follower_never_gave_is_found() -> None:
 
     def count_on(match_index: int) -> None:
         progress = {BOB: Progress(next_index=3, heard_at=0.0, match_index=match_index)}
-        cluster.invariants.handed_out(ALICE, Ready(), attrs.evolve(view, progress=progress))
+        cluster.invariants.handed_out(ALICE, Ready(), msgspec.structs.replace(view, progress=progress))
 
     count_on(1)
     violates(11, lambda: count_on(2))
@@ -394,7 +393,7 @@ def test_11_an_entry_that_is_sent_again_after_it_was_acknowledged_is_found() -> 
     cluster = Cluster()
     cluster.lead(ALICE, 1)
     progress = {BOB: Progress(next_index=1, heard_at=0.0, match_index=1)}
-    view = attrs.evolve(cluster.views[ALICE], progress=progress)
+    view = msgspec.structs.replace(cluster.views[ALICE], progress=progress)
 
     violates(11, lambda: cluster.invariants.handed_out(ALICE, Ready(), view))
 

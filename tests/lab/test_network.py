@@ -336,3 +336,98 @@ def test_damage_changes_a_single_bit() -> None:
 
     (frame,) = mesh.at[B].frames
     assert int.from_bytes(frame, "big").bit_count() == 1
+
+
+def test_a_short_queue_loses_what_it_has_no_room_for_and_says_so_once() -> None:
+    mesh = Mesh(A, B, conditions=NetworkConditions(capacity=3))
+
+    mesh.say(A, B, *range(10))
+    mesh.wait()
+
+    assert mesh.at[B].terms == [0, 1, 2]
+    assert mesh.at[A].told == ["connected 2", "unreachable 2"]
+    mesh.say(A, B, 10)
+    mesh.wait()
+    assert mesh.at[B].terms[-1] == 10
+
+
+def test_a_slow_reader_takes_its_time_for_each_message() -> None:
+    mesh = Mesh(A, B, conditions=NetworkConditions(reading_seconds=0.1))
+
+    mesh.say(A, B, *range(10))
+    mesh.wait(0.45)
+
+    assert mesh.at[B].terms == [0, 1, 2, 3, 4]
+
+
+def test_a_clogged_link_loses_nothing_and_keeps_the_order() -> None:
+    mesh = Mesh(A, B)
+    assert mesh.network.clog(A, B)
+    assert not mesh.network.clog(A, B)
+
+    mesh.say(A, B, 1, 2, 3)
+    mesh.wait()
+    assert mesh.at[B].terms == []
+    mesh.network.unclog(A, B)
+    mesh.wait()
+
+    assert mesh.at[B].terms == [1, 2, 3]
+
+
+def test_what_is_under_way_on_a_broken_connection_arrives_after_the_new_one_is_there() -> None:
+    mesh = Mesh(A, B)
+    mesh.network.clog(A, B)
+    mesh.say(A, B, 1)
+
+    assert mesh.network.reconnect(A, B)
+    mesh.wait()
+    mesh.network.unclog(A, B)
+    mesh.wait()
+
+    assert mesh.at[A].told == ["connected 2", "connected 2"]
+    assert mesh.at[B].terms == [1]
+
+
+def test_a_damaged_message_breaks_its_connection_and_another_is_opened() -> None:
+    mesh = Mesh(A, B, conditions=NetworkConditions(breakage=0.5))
+    for term in range(20):
+        mesh.say(A, B, term)
+        mesh.wait()
+
+    assert 3 < len(mesh.at[B].terms) < 17
+    assert mesh.at[A].told.count("connected 2") == 1 + 20 - len(mesh.at[B].terms)
+
+
+def test_a_half_open_connection_is_a_silence_that_a_new_one_ends() -> None:
+    mesh = Mesh(A, B)
+    assert mesh.network.half_open(A, B)
+
+    mesh.say(A, B, 1)
+    mesh.wait()
+    mesh.network.heal()
+    mesh.wait()
+    mesh.say(A, B, 2)
+    mesh.wait()
+
+    assert mesh.at[B].terms == [2]
+    assert mesh.at[A].told == ["connected 2", "connected 2"]
+
+
+def test_links_draw_their_own_conditions() -> None:
+    heap = EventHeap()
+    kinds = (NetworkConditions(), NetworkConditions(loss=1.0))
+    network = SimulatedNetwork(heap, Random, *kinds)
+    listeners = {member: Listener() for member in range(1, 9)}
+    for member, listener in listeners.items():
+        network.attach(member, listener)
+        network.set_peers(member, [peer for peer in listeners if peer != member])
+    heap.run_until(1.0)
+
+    for sender in listeners:
+        for to in listeners:
+            if sender != to:
+                network.post(Heartbeat(sender=sender, to=to, term=sender, commit=0))
+    heap.run_until(2.0)
+
+    heard = sum(len(listener.terms) for listener in listeners.values())
+    assert 10 < heard < 46

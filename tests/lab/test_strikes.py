@@ -342,7 +342,19 @@ def test_what_vanished_from_a_disk_is_found_at_the_end() -> None:
     world = CoreWorld(19)
     member = busy(world)
     disk = world.hosts[member].disk
-    disk.lose_name(list(disk.sizes("raft/log"))[0])
+    disk.lose_name(next(iter(disk.sizes("raft/log"))))
 
     with pytest.raises(StorageError):
         scan_durability(world)
+
+
+def test_a_member_whose_newest_file_is_gone_is_taken_for_one_that_forgot() -> None:
+    """Nothing on its disk says that it was there, and the boot it counted is lost: others would tell it."""
+    world = CoreWorld(20)
+    member = busy(world)
+    names = list(world.hosts[member].disk.sizes("raft"))
+
+    strike(world, LoseName(member, (len(names) - 0.5) / len(names)), Start(member))
+
+    assert world.outcomes == {"less": 1}
+    assert world.hosts[member].is_lost
