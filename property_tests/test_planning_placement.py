@@ -22,6 +22,7 @@ from raftswarm.objects.specs import (
     TaskSpec,
 )
 from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.world.slices import in_one_piece
 
 
 def make_node(number: int, *, cpus: int = 0, zone: str = "") -> Node:
@@ -45,7 +46,7 @@ def make_task(
 
 def placed(nodes: list[Node], tasks: list[Task]) -> dict[str, str]:
     """Task ids and the nodes they were given."""
-    actions = plan_assignments(Ledger.read(nodes, tasks), now=1)
+    actions = in_one_piece(plan_assignments(in_one_piece(Ledger.read(nodes, tasks)), now=1))
     given_nodes = {action.task_id: action.node_id for action in actions if isinstance(action, AssignTask)}
     explained = {action.task_id for action in actions if isinstance(action, ExplainTask)}
     waiting = {task.id for task in tasks if task.status.state is TaskState.PENDING}

@@ -37,6 +37,7 @@ from raftswarm.store.alone import LoneProposer
 from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
 from raftswarm.store.transaction import StoreTransaction
+from raftswarm.world.slices import in_one_piece
 
 SECOND = 1_000_000_000
 BAD = "bad"
@@ -118,23 +119,25 @@ class ToySwarm:
 
     def orchestrate(self) -> Sequence[Action]:
         nodes = {node.id: node for node in self.store.find(Node)}
-        plan = plan_service(
-            self.service,
-            self.tasks,
-            nodes,
-            now=self.now,
-            memory=self.memory,
-            new_id=lambda: f"task{next(self._numbers):04}",
+        plan = in_one_piece(
+            plan_service(
+                self.service,
+                self.tasks,
+                nodes,
+                now=self.now,
+                memory=self.memory,
+                new_id=lambda: f"task{next(self._numbers):04}",
+            )
         )
         self.memory, self.wake_at = plan.memory, plan.wake_at
         self.write(plan.actions)
         return plan.actions
 
     def place(self) -> None:
-        plan = plan_allocation(self.store.find(Service), self.tasks, {}, now=self.now)
+        plan = in_one_piece(plan_allocation(self.store.find(Service), self.tasks, {}, now=self.now))
         self.write(plan.actions)
-        ledger = Ledger.read(self.store.find(Node), self.store.find(Task))
-        self.write(plan_assignments(ledger, now=self.now))
+        ledger = in_one_piece(Ledger.read(self.store.find(Node), self.store.find(Task)))
+        self.write(in_one_piece(plan_assignments(ledger, now=self.now)))
 
     def reap(self, limit: int) -> None:
         slots: dict[int, list[Task]] = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from os import PathLike, fspath
 from typing import Final
@@ -44,9 +44,11 @@ from raftswarm.wire.greetings import Lane
 from raftswarm.world.chance import Entropy, SystemEntropy
 from raftswarm.world.clock import SystemWallClock, WallClock
 from raftswarm.world.disk import Disk, DiskRunner
+from raftswarm.world.garbage import PLAN
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link, Network
 from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
+from raftswarm.world.watchdog import watch_loop
 
 GROUP_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 
@@ -64,6 +66,7 @@ async def open_member(
     settings: RaftSettings | None = None,
     compaction: CompactionPolicy | None = None,
     trace: str | PathLike[str] | TraceSink | None = None,
+    plan_collections: bool = True,
 ) -> AsyncIterator[RaftMember]:
     """Run one member of a replicated state machine for as long as the block lasts.
 
@@ -84,6 +87,7 @@ async def open_member(
         compaction: when to take snapshots.
         trace: a file to add every state change to, one line of JSON each (docs/formats.md), or a function that takes
             them as they happen and must not raise.
+        plan_collections: keep this process's garbage collections short meanwhile (docs/embedding.md).
 
     Raises:
         InvalidSpec: the arguments contradict each other, or the trace cannot be written there.
@@ -95,7 +99,12 @@ async def open_member(
     founding = found(cluster, name, members, address)
     with open_trace(trace) as sink:
         async with open_host(
-            directory, name=name, address=founding.address, cluster=cluster, credentials=credentials
+            directory,
+            name=name,
+            address=founding.address,
+            cluster=cluster,
+            credentials=credentials,
+            plan_collections=plan_collections,
         ) as host:
             running = host.run(founding, "raft", machine, settings=settings, compaction=compaction, trace=sink)
             async with running as member:
@@ -110,6 +119,7 @@ async def open_host(
     address: str,
     cluster: str = "embedded",
     credentials: Credentials | None = None,
+    plan_collections: bool = True,
 ) -> AsyncIterator[Host]:
     """Take part in groups of members, opened with `Host.open_member`, for as long as the block lasts.
 
@@ -119,6 +129,7 @@ async def open_host(
         address: ``host:port`` where it listens.
         cluster: keeps hosts of different clusters apart.
         credentials: as of `raftswarm.open_member`.
+        plan_collections: as of `raftswarm.open_member`.
 
     Raises:
         LinkError: the address cannot be listened on.
@@ -141,7 +152,8 @@ async def open_host(
                 chance=random.Random(entropy.token_bytes(16)),  # noqa: S311 - timing, not secrets
             )
             async with run_host(world, place, name=name, address=address, cluster=cluster) as host:
-                yield host
+                with watch_loop(), PLAN.in_force() if plan_collections else nullcontext():
+                    yield host
     finally:
         lock.close()
 
@@ -279,6 +291,7 @@ class Host:
             ) as member:
                 self._cards[group] = Card(member.driver.member_id, self.name, group)
                 self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
+                PLAN.settle()
                 yield member
         finally:
             self._served.pop(group, None)

@@ -7,6 +7,7 @@ import attrs
 from raftswarm.api.filters import NODE_FILTERS, parse_filters
 from raftswarm.api.nodes import ManagerStatusJson, NodeJson, parse_node_spec, show_node
 from raftswarm.engine.backend import Backend
+from raftswarm.engine.lists import list_response
 from raftswarm.engine.local_state import require_manager
 from raftswarm.engine.router import Call, Route, route
 from raftswarm.http.messages import Response, json_response
@@ -42,7 +43,7 @@ class NodeEndpoints:
         require_manager(self._backend.node.info())
         filters = parse_filters(call.query.get("filters", ""), NODE_FILTERS)
         answer = await self._backend.ask(ListNodes(filters=filters), NodesAnswer)
-        return json_response([show_view(view) for view in answer.nodes])
+        return await list_response(answer.nodes, show_view)
 
     async def inspect(self, call: Call) -> Response:
         """``GET /nodes/{id}``."""

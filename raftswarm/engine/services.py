@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from raftswarm.api.filters import SERVICE_FILTERS, parse_filters
 from raftswarm.api.services import ServiceJson, ServiceStatusJson, parse_service_spec, show_service
 from raftswarm.engine.backend import Backend
+from raftswarm.engine.lists import list_response
 from raftswarm.engine.local_state import require_manager
 from raftswarm.engine.random_names import make_name
 from raftswarm.engine.router import Call, Route, route
@@ -47,7 +48,7 @@ class ServiceEndpoints:
         require_manager(self._backend.node.info())
         filters = parse_filters(call.query.get("filters", ""), SERVICE_FILTERS)
         answer = await self._backend.ask(ListServices(filters=filters, with_counts=call.flag("status")), ServicesAnswer)
-        return json_response([show_view(view) for view in answer.services])
+        return await list_response(answer.services, show_view)
 
     async def create(self, call: Call) -> Response:
         """Create a service; one without a name gets one."""

@@ -7,6 +7,7 @@ import attrs
 from raftswarm.api.filters import TASK_FILTERS, Filters, parse_filters
 from raftswarm.api.tasks import show_task
 from raftswarm.engine.backend import Backend
+from raftswarm.engine.lists import list_response
 from raftswarm.engine.local_state import require_manager
 from raftswarm.engine.router import Call, Route, route
 from raftswarm.http.messages import Response, json_response
@@ -41,7 +42,7 @@ class TaskEndpoints:
         require_manager(self._backend.node.info())
         filters = await self._resolve(parse_filters(call.query.get("filters", ""), TASK_FILTERS))
         answer = await self._backend.ask(ListTasks(filters=filters), TasksAnswer)
-        return json_response([show_task(task) for task in answer.tasks])
+        return await list_response(answer.tasks, show_task)
 
     async def inspect(self, call: Call) -> Response:
         """``GET /tasks/{id}``."""

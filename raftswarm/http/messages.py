@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 import attrs
@@ -73,12 +73,17 @@ class Response:
     body: bytes | Streamed | Hijacked = b""
 
 
-_json = msgspec.json.Encoder()
+encode_json: Final = msgspec.json.Encoder().encode
 
 
 def json_response(value: Any, status: int = 200) -> Response:
     """Answer with a value as JSON, followed by a newline, as Go's encoder does."""
-    return Response(status=status, headers=(("Content-Type", "application/json"),), body=_json.encode(value) + b"\n")
+    return json_text_response(encode_json(value) + b"\n", status)
+
+
+def json_text_response(text: bytes, status: int = 200) -> Response:
+    """Answer with what is JSON already."""
+    return Response(status=status, headers=(("Content-Type", "application/json"),), body=text)
 
 
 def error_response(status: int, message: str) -> Response:

@@ -216,11 +216,13 @@ class _Connection:
         headers = [*response.headers, ("Content-Length", str(len(response.body)))]
         if close:
             headers.append(("Connection", "close"))
-        pieces = [self._http.send(h11.Response(status_code=response.status, headers=headers))]
+        events: list[h11.Event] = [h11.Response(status_code=response.status, headers=headers)]
         if with_body and response.body:
-            pieces.append(self._http.send(h11.Data(data=response.body)))
-        pieces.append(self._http.send(h11.EndOfMessage()))
-        await self._stream.send_all(b"".join(piece for piece in pieces if piece))
+            events.append(h11.Data(data=response.body))
+        events.append(h11.EndOfMessage())
+        # Bodies may be long: they are copied once, and not by h11.
+        pieces = [piece for event in events for piece in self._http.send_with_data_passthrough(event) or ()]
+        await self._stream.send_all(b"".join(pieces))
 
     async def _send_stream(self, response: Response, body: Streamed, request: Request) -> None:
         await self._send(h11.Response(status_code=response.status, headers=list(response.headers)))

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from raftswarm.ca import Identity
 from raftswarm.errors import RequestRefused
-from raftswarm.manager.control.requests import decode_request, encode
+from raftswarm.manager.control.requests import decode_request, encode_answer
 from raftswarm.node.manager_role import ManagerRole
 from raftswarm.wire.requests import (
     AnyAnswer,
@@ -21,6 +21,7 @@ from raftswarm.wire.requests import (
     OpenSession,
     ReportStatus,
 )
+from raftswarm.world.slices import run_sliced
 
 
 class CallService:
@@ -35,7 +36,7 @@ class CallService:
         match request:
             case Control():
                 answer = await manager.requests.answer_here(decode_request(request.body))
-                return Controlled(body=encode(answer))
+                return Controlled(body=await run_sliced(encode_answer(answer)))
             case IssueCertificate():
                 return await self._issue(caller, request)
             case JoinMembers() if caller is not None:

@@ -28,9 +28,11 @@ from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.tls import open_tls_network
 from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.clock import SystemWallClock
+from raftswarm.world.garbage import PLAN
 from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
 from raftswarm.world.real_processes import RealProcesses
 from raftswarm.world.runtime_directory import runtime_directory
+from raftswarm.world.watchdog import watch_loop
 
 logger = logging.getLogger("raftswarm.daemon")
 
@@ -60,6 +62,8 @@ async def run_daemon(options: DaemonOptions) -> None:
             listeners = [
                 await stack.enter_async_context(open_listener(address, plain_tcp=True)) for address in addresses
             ]
+            stack.enter_context(watch_loop())
+            stack.enter_context(PLAN.in_force())
             runner = await stack.enter_async_context(ThreadDiskRunner())
             world = NodeWorld(
                 disk=disk,

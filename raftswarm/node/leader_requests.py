@@ -25,12 +25,13 @@ from raftswarm.manager.control.requests import (
     ListServices,
     ListTasks,
     decode_answer,
-    encode,
+    encode_request,
 )
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.ready import Leadership
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.wire.requests import AnyAnswer, AnyRequest, Control, Controlled
+from raftswarm.world.slices import run_sliced
 
 T = TypeVar("T")
 
@@ -92,9 +93,9 @@ class LeaderRequests:
             return await self.answer_here(request)
 
         async def there(address: str) -> AnyControlAnswer:
-            answer = await self._calls.call(address, Control(body=encode(request)))
+            answer = await self._calls.call(address, Control(body=encode_request(request)))
             assert isinstance(answer, Controlled), "the codec pairs answers with requests"
-            return decode_answer(answer.body)
+            return await run_sliced(decode_answer(answer.body))
 
         return await self._by_leader(here, there, may_repeat=may_repeat)
 

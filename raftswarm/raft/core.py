@@ -198,9 +198,11 @@ class Core:
         start, width = self._timer_slice[1]
         return self.now + self.settings.election_seconds * (1 + start + width * self.chance.random())
 
-    def draw_hint_retry(self) -> float:
-        """Return a moment soon from now: with a hint nobody else is waited for."""
-        return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
+    def draw_retry(self) -> float:
+        """Return a moment soon from now, to ask again after an election that nobody could win: sooner with a hint."""
+        if self.fresh_hint:
+            return self.now + self.chance.uniform(*self.settings.hint_retry_seconds)
+        return self.now + self.settings.heartbeat_seconds * self.chance.uniform(1.0, 2.0)
 
     def draw_hint_spread(self) -> float:
         """Return a delay that keeps members apart that would otherwise campaign at the same moment."""

@@ -39,7 +39,7 @@ def ask_for_pre_votes(core: Core) -> None:
         case _:
             lost_leader = 0
     hint = core.fresh_hint
-    deadline = core.draw_hint_retry() if hint else core.draw_election_timeout()
+    deadline = core.draw_retry() if hint else core.draw_election_timeout()
     role = PreCandidate(deadline=deadline, lost_leader=lost_leader, votes={core.id: True})
     core.become(role)
     core.because(Rule.PRE_VOTE, term=core.term + 1)
@@ -75,9 +75,10 @@ def campaign(core: Core, *, transfer: bool = False) -> None:
     """Begin a term and ask for votes in it (5.2). The own vote counts when it is durable, like all others."""
     assert core.may_vote
     assert transfer or not leases.is_promised(core), "timers are longer than promises"
+    lost_leader = core.role.lost_leader if isinstance(core.role, PreCandidate) else 0
     core.set_hard_state(core.term + 1, voted_for=core.id)
     core.because(Rule.CAMPAIGN_FOR_TRANSFER if transfer else Rule.CAMPAIGN, term=core.term)
-    core.become(Candidate(deadline=core.draw_election_timeout(), votes={}))
+    core.become(Candidate(deadline=core.draw_election_timeout(), lost_leader=lost_leader, votes={}))
     core.note(f"asks for votes in term {core.term}")
     core.send_when_written(VoteReply(sender=core.id, to=core.id, term=core.term, boot=core.boot, granted=True))
     for voter in core.other_voters:
@@ -99,8 +100,9 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
     """A voter answered, or our own vote is on disk."""
     role.votes[reply.sender] = reply.granted
     votes = dict(role.votes)
-    if core.fresh_hint:
-        votes.setdefault(core.fresh_hint, False)  # Whoever has stopped will not vote: do not wait for it.
+    gone = core.fresh_hint or role.lost_leader
+    if gone:
+        votes.setdefault(gone, False)  # Whoever has stopped, or is silent, will not vote: do not wait for it.
     match core.quorum.vote_result(votes):
         case VoteResult.WON:
             core.note(f"leads term {core.term} with the votes of {sorted(v for v, yes in votes.items() if yes)}")
@@ -109,8 +111,7 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
             replication.lead(core)
         case VoteResult.LOST:
             core.because(Rule.ELECTION_LOST, term=core.term, voters=_who(votes, granted=False))
-            deadline = core.draw_hint_retry() if core.fresh_hint else role.deadline
-            core.become(Follower(deadline=deadline))
+            core.become(Follower(deadline=core.draw_retry() if gone else role.deadline))
         case VoteResult.PENDING:
             pass
 
@@ -130,10 +131,7 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
     refusal = _find_pre_vote_refusal(core, request)
     granted = refusal is None
     _explain(core, request, refusal, given=Rule.PRE_VOTE_GIVEN, refused=Rule.PRE_VOTE_REFUSED)
-    if _shares_hint(core, request):
-        _order_campaigns(core, request, granted=granted)
-    elif isinstance(core.role, Follower) and core.leader == request.leader_hint != 0:
-        core.role.asked = request
+    _order_campaigns(core, request, granted=granted)
     core.send(
         PreVoteReply(
             sender=core.id,
@@ -146,19 +144,21 @@ def answer_pre_vote(core: Core, request: PreVote) -> None:
 
 
 def _order_campaigns(core: Core, request: PreVote, *, granted: bool) -> None:
-    """Of two who share a hint let one campaign: the one with the better log, and with equal ones who has the lower id.
+    """Of two who want to lead let one campaign: the one with the better log, of equal ones who has the lower id.
 
     Otherwise each might vote for itself.
     """
     is_up_to_date = core.log.is_up_to_date(request.last_term, request.last_index)
     is_better = is_up_to_date and (request.last_term, request.last_index) != (core.log.last_term, core.log.last_index)
     match core.role:
-        case Follower() as role if granted:
-            role.deadline = max(role.deadline, core.draw_hint_retry())  # Leave it the time to win.
-        case Follower() as role if not is_up_to_date and _may_campaign(core):
-            role.deadline = min(role.deadline, core.now + core.draw_hint_spread())  # It cannot win without us.
         case PreCandidate() if granted and (is_better or request.sender < core.id):
-            core.become(Follower(deadline=core.draw_hint_retry()))
+            core.become(Follower(deadline=core.draw_retry()))
+        case Follower(leader=leader) as role if 0 != leader == request.leader_hint != core.fresh_hint:
+            role.asked = request
+        case Follower() as role if granted and core.fresh_hint:
+            role.deadline = max(role.deadline, core.draw_retry())  # Leave it the time to win.
+        case Follower() as role if not is_up_to_date and not is_sticky(core, request) and _may_campaign(core):
+            role.deadline = min(role.deadline, core.now + core.draw_hint_spread())  # It cannot win without us.
         case _:
             pass
 

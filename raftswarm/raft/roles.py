@@ -43,6 +43,8 @@ class Candidate:
 
     deadline: float
     """When to give this election up."""
+    lost_leader: int
+    """As the pre-candidate had it."""
     votes: dict[int, bool]
     """Its own vote is among them once it is durable."""
 

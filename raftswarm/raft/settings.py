@@ -24,7 +24,7 @@ class RaftSettings:
     hint_rank_seconds: float = 0.01
     """With a hint that the leader stopped, a member waits this long per place in the successor order …"""
     hint_spread_seconds: float = 0.005
-    """… plus up to this much at random."""
+    """… plus up to this much at random, unless it is the first."""
     hint_retry_seconds: tuple[float, float] = (0.02, 0.04)
     """While the hint is fresh, pre-votes are retried after a delay drawn from here."""
     append_window_bytes: int = attrs.field(default=4 * 1024 * 1024, validator=_ABOVE_ZERO)

@@ -47,9 +47,18 @@ class ChangeRing:
         for watch in self._watches:
             watch.notice(tables)
 
-    def leap(self, changes: Iterable[Change], newest: int) -> None:
-        """Append what a snapshot changed. Who watches sees the difference; from in between nobody can begin."""
-        self.add(changes)
+    def leap(self, changes: Iterable[Change] | None, newest: int) -> None:
+        """Append what a snapshot changed. Who watches sees the difference; from in between nobody can begin.
+
+        With None for the difference, everybody has missed something.
+        """
+        if changes is None:
+            self._ring.clear()
+            self.count += 1
+            for watch in self._watches:
+                watch.notice(watch.tables)
+        else:
+            self.add(changes)
         self.forgotten_upto = self.newest = newest
 
     def since(self, place: int) -> Iterator[Change] | None:
@@ -85,7 +94,8 @@ class TableWatch:
 
     def __init__(self, ring: ChangeRing, tables: frozenset[type[Object]], after: int | None) -> None:
         self._ring = ring
-        self._tables = tables
+        self.tables = tables
+        """Empty for all."""
         self._place: int | None = ring.count if after is None else ring.place_after(after)
         """None: what it asked for is forgotten."""
         self._waiting = trio.lowlevel.ParkingLot()
@@ -103,7 +113,7 @@ class TableWatch:
 
     def notice(self, tables: Iterable[type[Object]]) -> None:
         """Wake up if one of these tables is watched."""
-        if not self._tables or any(table in self._tables for table in tables):
+        if not self.tables or any(table in self.tables for table in tables):
             self._waiting.unpark_all()
 
     def _take(self) -> list[Change]:
@@ -111,4 +121,4 @@ class TableWatch:
         self._place, self.cursor = self._ring.count, self._ring.newest
         if missed is None:
             raise WatchOverflow("too many changes since the last look: read the tables anew")
-        return [change for change in missed if not self._tables or kind_of(change.object) in self._tables]
+        return [change for change in missed if not self.tables or kind_of(change.object) in self.tables]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,10 +23,14 @@ from raftswarm.store.contracts import Change, Proposer, Reader, Transaction, Wat
 from raftswarm.store.snapshot import TablesCapture, read_tables
 from raftswarm.store.tables import NAME, NODE, SERVICE, SLOT, Table, folded, new_tables
 from raftswarm.store.transaction import StoreTransaction
+from raftswarm.world.garbage import PLAN
 
 __all__ = ["Change", "Proposer", "Reader", "Store", "Transaction", "Watch", "WatchOverflow", "Writes"]
 
 T = TypeVar("T", bound=Object)
+
+MAX_DIFFERENCES: Final = 1_000
+"""Where a restore changes more objects than that, watchers read the tables anew."""
 
 
 class Store:
@@ -187,13 +191,23 @@ class Store:
         self._tables = new
         self._by_kind = {table.kind.name: table for table in new.values()}
         self._ring.leap(_differences(old, new, newest), newest)
+        PLAN.settle()
 
 
 def _differences(
     old: dict[type[Object], Table[Any]], new: dict[type[Object], Table[Any]], command_number: int
-) -> Iterator[Change]:
+) -> list[Change] | None:
+    """What a restore changes; None if that is more than watchers should look at one by one."""
+    changed: list[tuple[type[Object], str]] = []
     for kind, table in new.items():
-        for object_id in sorted(old[kind].objects.keys() | table.objects.keys()):
-            before, after = old[kind].get(object_id), table.get(object_id)
-            if before is None or after is None or before.version != after.version:
-                yield Change(before, after, command_number)
+        before, after = old[kind].objects, table.objects
+        ids = [object_id for object_id in before if object_id not in after]
+        ids += [
+            object_id
+            for object_id, stored in after.items()
+            if (known := before.get(object_id)) is None or known.version != stored.version
+        ]
+        changed += ((kind, object_id) for object_id in sorted(ids))
+        if len(changed) > MAX_DIFFERENCES:
+            return None
+    return [Change(old[kind].get(object_id), new[kind].get(object_id), command_number) for kind, object_id in changed]

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from raftswarm.ca import make_signing_request, new_key, parse_join_token
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions
 from raftswarm.errors import NotLeader, RequestRefused
-from raftswarm.manager.control.requests import ClusterAnswer, GetCluster, encode
+from raftswarm.manager.control.requests import ClusterAnswer, GetCluster, encode_request
 from raftswarm.node.entering import read_credentials
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.storage.keys import KeyRing
@@ -85,13 +85,13 @@ async def test_a_worker_controls_nothing(autojump_clock: MockClock, hall: Hall) 
 
     async with calling(hall, worker, leader) as caller:
         with pytest.raises(RequestRefused, match="Control is for a swarm-manager, and the caller is a swarm-worker"):
-            await caller.call(Control(body=encode(GetCluster())))
+            await caller.call(Control(body=encode_request(GetCluster())))
 
 
 async def test_a_follower_sends_sessions_and_control_to_the_leader(autojump_clock: MockClock, hall: Hall) -> None:
     leader, follower, worker, _ = await form(hall)
 
-    for who, request in ((worker, BeatHeart(session_id="any")), (leader, Control(body=encode(GetCluster())))):
+    for who, request in ((worker, BeatHeart(session_id="any")), (leader, Control(body=encode_request(GetCluster())))):
         async with calling(hall, who, follower) as caller:
             with pytest.raises(NotLeader) as refusal:
                 await caller.call(request)
@@ -104,7 +104,7 @@ async def test_control_that_cannot_be_read_is_refused(autojump_clock: MockClock,
     async with calling(hall, follower, leader) as caller:
         with pytest.raises(RequestRefused):
             await caller.call(Control(body=b"\xc1 nonsense"))
-        assert (await caller.call(Control(body=encode(GetCluster())))) is not None
+        assert (await caller.call(Control(body=encode_request(GetCluster())))) is not None
 
 
 async def test_what_a_manager_does_not_serve_is_refused(autojump_clock: MockClock, hall: Hall) -> None:

@@ -20,13 +20,14 @@ from raftswarm.manager.control.requests import (
     ListServices,
     ServicesAnswer,
     decode_request,
-    encode,
+    encode_answer,
 )
 from raftswarm.node.leader_requests import LOST_LEADERSHIP, NO_LEADER, REQUEST_SECONDS, LeaderRequests
 from raftswarm.objects.specs import ServiceSpec
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.ready import Leadership
 from raftswarm.wire.requests import AnyAnswer, AnyRequest, Control, Controlled, IssueCertificate, IssuedCertificate
+from raftswarm.world.slices import in_one_piece
 
 US, BOB, CAROL = 1, 2, 3
 ADDRESSES = {US: "us:1", BOB: "bob:1", CAROL: "carol:1"}
@@ -103,7 +104,7 @@ class Scene:
 
 
 def answered(answer: AnyControlAnswer = NOTHING) -> Controlled:
-    return Controlled(body=encode(answer))
+    return Controlled(body=in_one_piece(encode_answer(answer)))
 
 
 async def test_the_leader_answers_itself_and_reads_behind_a_barrier(autojump_clock: MockClock) -> None:

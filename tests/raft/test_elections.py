@@ -350,6 +350,57 @@ def test_a_deposed_leader_learns_of_it(make_bench: MakeBench) -> None:
     assert [reply.term for reply in bench.take(HeartbeatReply)] == [3, 3]
 
 
+# A silent leader.
+
+
+def test_a_split_election_is_repeated_soon_without_waiting_for_the_silent_leader_s_vote(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    bench.follow(BOB, term=1)
+    bench.time_out()
+    bench.receive(pre_granted(CAROL, term=2))
+    bench.write()
+    assert isinstance(bench.member.role, Candidate)
+
+    bench.receive(VoteReply(sender=CAROL, to=ALICE, term=2, granted=False))
+
+    assert isinstance(bench.member.role, Follower)
+    assert 0.1 <= bench.member.next_deadline - bench.now <= 0.2
+
+
+def test_who_has_the_better_log_campaigns_once_a_worse_one_has_asked_in_vain(make_bench: MakeBench) -> None:
+    bench = make_bench(log=log_of(1))
+    bench.follow(BOB, term=1)
+    bench.now = 1.0
+
+    bench.receive(pre_vote(CAROL, term=2))
+
+    assert [reply.granted for reply in bench.take(PreVoteReply)] == [False]
+    assert bench.member.next_deadline - bench.now <= 0.005
+
+
+def test_who_hears_the_leader_does_not_campaign_because_a_worse_log_asks(make_bench: MakeBench) -> None:
+    bench = make_bench(log=log_of(1))
+    bench.follow(BOB, term=1)
+
+    bench.receive(pre_vote(CAROL, term=2))
+
+    assert bench.member.next_deadline >= 1.0
+
+
+def test_two_that_lose_patience_at_the_same_moment_elect_one_at_once(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(ALICE, BOB, CAROL)
+    cluster.elect(ALICE)
+    del cluster.benches[ALICE]
+    now = cluster.now + 2.0
+
+    for bench in cluster.benches.values():
+        bench.now = now
+        bench.wait(0.0)
+    cluster.settle()
+
+    assert [bench.member.is_leader for bench in cluster.benches.values()] == [True, False]
+
+
 # Hints.
 
 
@@ -460,6 +511,7 @@ def test_the_better_log_does_not_wait_for_its_place_once_a_worse_one_has_asked(m
     assert bench.member.next_deadline <= 0.005
 
 
+@pytest.mark.parametrize("has_hint", [True, False])
 @pytest.mark.parametrize(
     ("member_id", "other", "log", "gives_way"),
     [
@@ -470,20 +522,42 @@ def test_the_better_log_does_not_wait_for_its_place_once_a_worse_one_has_asked(m
     ],
 )
 def test_of_two_who_ask_at_once_the_better_log_goes_on_and_of_equal_ones_the_lower_id(
-    make_bench: MakeBench, member_id: int, other: int, log: tuple[int, ...], *, gives_way: bool
+    make_bench: MakeBench, member_id: int, other: int, log: tuple[int, ...], *, gives_way: bool, has_hint: bool
 ) -> None:
     bench = make_bench(member_id=member_id, log=log_of(1, 1))
     bench.follow(ALICE, term=1)
-    bench.step(PeerStopped(ALICE))
+    if has_hint:
+        bench.step(PeerStopped(ALICE))
     bench.time_out()
     assert isinstance(bench.member.role, PreCandidate)
 
     bench.receive(
-        PreVote(sender=other, to=member_id, term=2, last_term=log[-1], last_index=len(log), leader_hint=ALICE),
+        PreVote(
+            sender=other,
+            to=member_id,
+            term=2,
+            last_term=log[-1],
+            last_index=len(log),
+            leader_hint=ALICE if has_hint else 0,
+        ),
         PreVoteReply(sender=other, to=member_id, term=2, granted=True),
     )
 
     assert isinstance(bench.member.role, Follower if gives_way else Candidate)
+    if gives_way:
+        assert bench.member.next_deadline - bench.now <= 0.2, "should the other one fail"
+
+
+def test_a_false_alarm_of_one_deposes_nobody_whom_the_others_hear(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(ALICE, BOB, CAROL)
+    cluster.elect(ALICE)
+    term = cluster[ALICE].member.term
+
+    cluster[BOB].step(PeerStopped(ALICE))  # He comes first in the order, and asks at once.
+    cluster.wait(2.0)
+
+    assert cluster[ALICE].member.is_leader
+    assert [(bench.member.term, bench.member.leader) for bench in cluster.benches.values()] == [(term, ALICE)] * 3
 
 
 def test_two_who_share_a_hint_elect_without_waiting(make_bench: MakeBench) -> None:
@@ -532,14 +606,15 @@ def test_a_split_election_after_a_hint_is_repeated_soon(make_bench: MakeBench) -
     bench = make_bench()
     bench.follow(BOB, term=1)
     bench.step(PeerStopped(BOB))
-    bench.time_out()
-    bench.receive(pre_granted(CAROL, term=2))
-    bench.write()
+    for term in (2, 3):
+        bench.time_out()
+        bench.receive(pre_granted(CAROL, term=term))
+        bench.write()
 
-    bench.receive(VoteReply(sender=CAROL, to=ALICE, term=2, granted=False))
+        bench.receive(VoteReply(sender=CAROL, to=ALICE, term=term, granted=False))
 
-    assert isinstance(bench.member.role, Follower)
-    assert bench.member.next_deadline - bench.now <= 0.04
+        assert isinstance(bench.member.role, Follower)
+        assert bench.member.next_deadline - bench.now <= 0.04
 
 
 def test_a_cluster_replaces_a_stopped_leader_within_a_hundredth_of_the_timeout(make_cluster: MakeCluster) -> None:

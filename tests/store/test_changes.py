@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from msgspec.structs import replace
 
 from raftswarm.objects.records import Node, Service
 from raftswarm.objects.specs import ServiceSpec
+from raftswarm.raft.state_machine import Context
 from raftswarm.store.alone import LoneProposer
-from raftswarm.store.contracts import Change, Transaction, WatchOverflow
-from raftswarm.store.store import Store
+from raftswarm.store.change_set import encode
+from raftswarm.store.contracts import Change, Transaction, Watch, WatchOverflow
+from raftswarm.store.store import MAX_DIFFERENCES, Store
 from raftswarm.store.writes import StoreWrites
 
 
@@ -122,3 +125,33 @@ async def test_a_snapshot_shows_watchers_what_it_changed(store: Store, writes: S
     assert {change.command_number for change in changes} == {6}
     with store.watch(after=4) as between, pytest.raises(WatchOverflow):
         await between.next()
+
+
+async def test_after_a_snapshot_that_changes_very_much_watchers_read_anew(
+    store: Store, autojump_clock: trio.testing.MockClock
+) -> None:
+    ahead = Store()
+    far = LoneProposer(ahead)
+    for start in range(0, MAX_DIFFERENCES + 1, 100):
+        transaction = ahead.begin()
+        for number in range(start, start + 100):
+            transaction.create(Node(id=f"n{number:05}"))
+        far.apply(encode(transaction.change_set()))
+
+    with store.watch(Node) as watch, store.watch() as other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(overflow, watch)
+            await trio.testing.wait_all_tasks_blocked()
+            store.restore(ahead.capture().chunks())
+        await overflow(other)
+
+        transaction = store.begin()
+        transaction.create(Node(id="later"))
+        command = encode(transaction.change_set())
+        store.apply(command, Context(command_number=len(far.commands) + 1, time_ns=1, index=1, term=1))
+        assert told(list(await watch.next())) == [("created", "later")]
+
+
+async def overflow(watch: Watch) -> None:
+    with pytest.raises(WatchOverflow), trio.fail_after(1):
+        await watch.next()

@@ -12,6 +12,7 @@ from raftswarm.manager.allocator.ports import PortSpace, PortsTaken, is_allocate
 from raftswarm.objects.records import Endpoint, Service, Task
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import endpoint_spec
+from raftswarm.world.slices import Slices
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,14 @@ class Plan:
 
 def plan_allocation(
     services: Iterable[Service], tasks: Iterable[Task], latest_ports: Mapping[str, int], *, now: int
-) -> Plan:
+) -> Slices[Plan]:
     """Allocate what is missing. `services` are all there are; `tasks` those that are NEW."""
     known = {service.id: service for service in services}
     space = PortSpace.of(known.values(), latest_ports)
     actions: list[AnyAction] = []
     refused: dict[str, str] = {}
     for service in _unallocated(known.values()):
+        yield
         wanted = endpoint_spec(service)
         try:
             ports, space = space.allocate(service, wanted)
@@ -44,11 +46,10 @@ def plan_allocation(
         endpoint = Endpoint(spec=wanted, ports=ports) if ports else None
         actions.append(PublishService(service.id, wanted, endpoint))
 
-    actions += [
-        QueueTask(task.id, now)
-        for task in tasks
-        if task.status.state is TaskState.NEW and task.service_id not in refused
-    ]
+    for task in tasks:
+        yield
+        if task.status.state is TaskState.NEW and task.service_id not in refused:
+            actions.append(QueueTask(task.id, now))
     return Plan(tuple(actions), refused, space.latest)
 
 

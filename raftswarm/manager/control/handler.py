@@ -31,6 +31,7 @@ from raftswarm.manager.control.tasks import TaskRequests
 from raftswarm.store.store import Store, Writes
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
+from raftswarm.world.slices import run_sliced
 
 
 class ControlHandler:
@@ -80,7 +81,7 @@ class ControlHandler:
             case CreateService():
                 return await self._services.create(request)
             case ListServices():
-                return self._services.list_all(request)
+                return await run_sliced(self._services.list_all(request))
             case GetService():
                 return self._services.get(request)
             case UpdateService():
@@ -88,7 +89,7 @@ class ControlHandler:
             case RemoveService():
                 return await self._services.remove(request)
             case ListTasks():
-                return self._tasks.list_all(request)
+                return await run_sliced(self._tasks.list_all(request))
             case GetTask():
                 return self._tasks.get(request)
             case _:

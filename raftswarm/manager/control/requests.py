@@ -11,6 +11,7 @@ import msgspec
 from raftswarm.errors import RequestRefused
 from raftswarm.objects.records import Cluster, Node, Service, Task
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
+from raftswarm.world.slices import Slices
 
 Filters = dict[str, list[str]]
 """Key to accepted values: OR inside a key, AND across keys."""
@@ -219,7 +220,7 @@ AnyControlRequest = (
     | ListTasks
     | GetTask
 )
-AnyControlAnswer = (
+_ShortAnswer = (
     Accepted
     | ClusterAnswer
     | UnlockKeyAnswer
@@ -228,18 +229,28 @@ AnyControlAnswer = (
     | CreatedAnswer
     | ServicesAnswer
     | ServiceAnswer
-    | TasksAnswer
     | TaskAnswer
 )
+AnyControlAnswer = _ShortAnswer | TasksAnswer
+
+
+class _TasksInPieces(ControlAnswer, frozen=True, kw_only=True, tag="TasksAnswer"):
+    """A `TasksAnswer` whose tasks are encoded, each for itself: there may be too many of them for one go."""
+
+    tasks: tuple[msgspec.Raw, ...]
+
 
 _encoder = msgspec.msgpack.Encoder()
+_task_decoder = msgspec.msgpack.Decoder(Task)
 _request_decoder: msgspec.msgpack.Decoder[AnyControlRequest] = msgspec.msgpack.Decoder(AnyControlRequest)
-_answer_decoder: msgspec.msgpack.Decoder[AnyControlAnswer] = msgspec.msgpack.Decoder(AnyControlAnswer)
+_answer_decoder: msgspec.msgpack.Decoder[_ShortAnswer | _TasksInPieces] = msgspec.msgpack.Decoder(
+    _ShortAnswer | _TasksInPieces
+)
 
 
-def encode(message: AnyControlRequest | AnyControlAnswer) -> bytes:
+def encode_request(request: AnyControlRequest) -> bytes:
     """Encode for the link to the leader."""
-    return _encoder.encode(message)
+    return _encoder.encode(request)
 
 
 def decode_request(body: bytes) -> AnyControlRequest:
@@ -250,9 +261,27 @@ def decode_request(body: bytes) -> AnyControlRequest:
         raise RequestRefused(f"not a control request: {error}", code="InvalidArgument") from error
 
 
-def decode_answer(body: bytes) -> AnyControlAnswer:
+def encode_answer(answer: AnyControlAnswer) -> Slices[bytes]:
+    """Encode for the link back."""
+    if not isinstance(answer, TasksAnswer):
+        return _encoder.encode(answer)
+    tasks: list[msgspec.Raw] = []
+    for task in answer.tasks:
+        yield
+        tasks.append(msgspec.Raw(_encoder.encode(task)))
+    return _encoder.encode(_TasksInPieces(tasks=tuple(tasks)))
+
+
+def decode_answer(body: bytes) -> Slices[AnyControlAnswer]:
     """Decode on the follower; RequestRefused when the leader answered with something else."""
     try:
-        return _answer_decoder.decode(body)
+        answer = _answer_decoder.decode(body)
+        if not isinstance(answer, _TasksInPieces):
+            return answer
+        tasks: list[Task] = []
+        for task in answer.tasks:
+            yield
+            tasks.append(_task_decoder.decode(task))
+        return TasksAnswer(tasks=tuple(tasks))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RequestRefused(f"the leader's answer cannot be understood: {error}", code="Internal") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import attrs
@@ -30,9 +30,10 @@ from raftswarm.objects.ids import ID_RANDOM_BYTES, make_id
 from raftswarm.objects.records import Node, Service, Task, UpdateStatus
 from raftswarm.objects.specs import PortConfig, ServiceSpec
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
-from raftswarm.store.store import Reader, Store, Transaction, Writes
+from raftswarm.store.store import Store, Transaction, Writes
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
+from raftswarm.world.slices import Slices
 
 FILTER_KEYS: Final = ("id", "label", "mode", "name", "runtime")
 
@@ -91,33 +92,34 @@ class ServiceRequests:
         """Show one."""
         return ServiceAnswer(view=ServiceView(service=look_up(self._store, Service, request.reference)))
 
-    def list_all(self, request: ListServices) -> ServicesAnswer:
+    def list_all(self, request: ListServices) -> Slices[ServicesAnswer]:
         """Show those that match."""
         check_keys(request.filters, FILTER_KEYS)
-        found = (service for service in self._store.find(Service) if _matches(service, request))
-        return ServicesAnswer(
-            services=tuple(
-                ServiceView(service=service, counts=count_tasks(self._store, service) if request.with_counts else None)
-                for service in found
-            )
-        )
+        down = {node.id: node.state is NodeState.DOWN for node in self._store.find(Node)}
+        found = [
+            (service, self._store.tasks_of_service(service.id) if request.with_counts else None)
+            for service in self._store.find(Service)
+            if _matches(service, request)
+        ]
+        views: list[ServiceView] = []
+        for service, tasks in found:
+            yield
+            counts = (yield from _count(service, tasks, down)) if tasks is not None else None
+            views.append(ServiceView(service=service, counts=counts))
+        return ServicesAnswer(services=tuple(views))
 
 
-def count_tasks(reader: Reader, service: Service) -> ServiceTaskCounts:
+def _count(service: Service, tasks: Iterable[Task], down: Mapping[str, bool]) -> Slices[ServiceTaskCounts]:
     """How many tasks run and how many should. What a node that is down was running does not count."""
-    tasks = list(reader.tasks_of_service(service.id))
-    running = sum(task.status.state is TaskState.RUNNING and not _is_down(reader, task) for task in tasks)
+    running = desired = 0
+    for task in tasks:
+        yield
+        running += task.status.state is TaskState.RUNNING and not down.get(task.node_id, True)
+        desired += task.desired_state is TaskState.RUNNING
     replicated = service.spec.mode.replicated
-    if replicated is None:
-        desired = sum(task.desired_state is TaskState.RUNNING for task in tasks)
-    else:
+    if replicated is not None:
         desired = replicated.replicas if replicated.replicas is not None else 1
     return ServiceTaskCounts(running=running, desired=desired)
-
-
-def _is_down(reader: Reader, task: Task) -> bool:
-    node = reader.get(Node, task.node_id)
-    return node is None or node.state is NodeState.DOWN
 
 
 def _matches(service: Service, request: ListServices) -> bool:

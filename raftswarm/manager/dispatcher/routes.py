@@ -7,19 +7,25 @@ from raftswarm.objects.specs import PortConfig
 from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.store.store import Change, Reader
 from raftswarm.wire.requests import Backend, Route
+from raftswarm.world.slices import Slices
 
 
-def find_routes(reader: Reader) -> tuple[Route, ...]:
-    """All routes of the swarm, sorted by service. A port that nobody serves has one too, without backends."""
+def find_routes(reader: Reader) -> Slices[tuple[Route, ...]]:
+    """All routes of the swarm, sorted by service. A port that nobody serves has one too, without backends.
+
+    What changes meanwhile may or may not be in them; it asks for new ones.
+    """
     routes: list[Route] = []
     for service in reader.find(Service):
+        yield
         ports = ingress_ports(service)
         if ports:
-            tasks = [task for task in reader.tasks_of_service(service.id) if _serves(task) and _is_up(reader, task)]
-            backends = tuple(
-                Backend(task_id=task.id, address=task.status.address, node_id=task.node_id) for task in tasks
-            )
-            routes += (Route(service_id=service.id, port=port, backends=backends) for port in ports)
+            backends: list[Backend] = []
+            for task in reader.tasks_of_service(service.id):
+                yield
+                if _serves(task) and _is_up(reader, task):
+                    backends.append(Backend(task_id=task.id, address=task.status.address, node_id=task.node_id))
+            routes += (Route(service_id=service.id, port=port, backends=tuple(backends)) for port in ports)
     return tuple(routes)
 
 

@@ -27,6 +27,7 @@ from raftswarm.store.store import Change, Store, Watch, WatchOverflow, Writes
 from raftswarm.wire.requests import Assignments, ManagerPeer, OpenSession, Route, SessionMessage
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
+from raftswarm.world.slices import Slices, run_sliced
 
 logger = logging.getLogger("raftswarm.dispatcher")
 
@@ -86,7 +87,7 @@ class Term:
                 self._reports.add_node(node.id, news)
                 self._expect("heartbeat", node.id, grace)
         await self._reports.flush()
-        self._routes = find_routes(self._store)
+        self._routes = await run_sliced(find_routes(self._store))
 
     async def serve(self, watch: Watch) -> None:
         """Serve until cancelled; `watch` was opened before `begin`."""
@@ -190,8 +191,12 @@ class Term:
             except WatchOverflow:
                 self._start_over()
                 continue
-            for change in changes:
-                self._pass_on(change)
+            await run_sliced(self._pass_on_all(changes))
+
+    def _pass_on_all(self, changes: Sequence[Change]) -> Slices[None]:
+        for change in changes:
+            yield
+            self._pass_on(change)
 
     def _pass_on(self, change: Change) -> None:
         if changes_routes(change):
@@ -246,7 +251,7 @@ class Term:
     async def _follow_routes(self) -> None:
         while True:
             await self._routes_changed.wait()
-            routes = find_routes(self._store)
+            routes = await run_sliced(find_routes(self._store))
             if routes != self._routes:
                 self._routes = routes
                 self._ring_all(AssignmentMessages)

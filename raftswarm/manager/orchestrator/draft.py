@@ -17,6 +17,7 @@ from raftswarm.manager.orchestrator.attempts import may_restart
 from raftswarm.objects.records import Node, Service, Task
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import age, is_dirty, is_wanted, may_run, new_task
+from raftswarm.world.slices import Slices
 
 SlotKey: TypeAlias = int | str
 """A slot's number, or the id of its node."""
@@ -47,14 +48,18 @@ class Draft:
         now: int,
         waiting_since: Mapping[str, int],
         new_id: Callable[[], str],
-    ) -> Draft:
+    ) -> Slices[Draft]:
         """Start from what is stored."""
         slots: dict[SlotKey, list[Task]] = {}
         before = {}
-        for task in sorted(tasks, key=age):
+        for task in tasks:
             slots.setdefault(slot_of(task), []).append(task)
             before[task.id] = task.desired_state
-        ordered = {key: slots[key] for key in sorted(slots, key=slot_order)}
+            yield
+        ordered: dict[SlotKey, list[Task]] = {}
+        for key in sorted(slots, key=slot_order):
+            ordered[key] = sorted(slots[key], key=age)
+            yield
         return cls(service, nodes, now, ordered, waiting_since=waiting_since, before=before, new_id=new_id)
 
     def updatable(self, key: SlotKey) -> list[Task]:
@@ -130,10 +135,11 @@ class Draft:
         """Ask for another plan then."""
         self.wake_at = moment if self.wake_at is None else min(self.wake_at, moment)
 
-    def changes(self) -> list[ChangeSlot]:
+    def changes(self) -> Slices[list[ChangeSlot]]:
         """What has to be written, slot by slot."""
         changes = []
         for slot in self.slots.values():
+            yield
             created = tuple(task for task in slot if task.id not in self._before)
             raised = tuple(
                 (task.id, task.desired_state)

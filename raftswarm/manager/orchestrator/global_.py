@@ -6,6 +6,7 @@ from raftswarm.manager.orchestrator.draft import Draft, SlotKey
 from raftswarm.objects.records import Node
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import can_host, fits
+from raftswarm.world.slices import Slices
 
 
 def may_fill(draft: Draft, node: Node | None) -> bool:
@@ -18,9 +19,10 @@ def may_fill(draft: Draft, node: Node | None) -> bool:
     )
 
 
-def plan_coverage(draft: Draft) -> list[SlotKey]:
+def plan_coverage(draft: Draft) -> Slices[list[SlotKey]]:
     """Fill fitting nodes, leave paused ones alone, clear the others; return the nodes whose task may be updated."""
     for node_id, slot in draft.slots.items():
+        yield
         node = draft.nodes.get(str(node_id))
         if node is None or not can_host(node) or not fits(draft.service.spec.task_template, node):
             # Of a node that is gone nobody will report an end: those records go at once.
@@ -28,6 +30,7 @@ def plan_coverage(draft: Draft) -> list[SlotKey]:
 
     kept: list[SlotKey] = []
     for node_id in sorted(draft.nodes):
+        yield
         if not may_fill(draft, draft.nodes[node_id]):
             continue
         if draft.updatable(node_id):

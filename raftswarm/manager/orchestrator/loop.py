@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import attrs
 import trio
@@ -16,6 +16,7 @@ from raftswarm.objects.tasks import can_host
 from raftswarm.store.contracts import Change, Watch, Writes
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
+from raftswarm.world.slices import Slices, run_sliced
 
 
 @attrs.define(eq=False)
@@ -37,22 +38,25 @@ class Orchestrator:
             agenda = _Agenda(self._store, clock)
             agenda.note_all()
             while True:
-                await write_actions(self._writes, self._plan(agenda, clock.now_ns()))
+                await write_actions(self._writes, await run_sliced(self._plan(agenda, clock.now_ns())))
                 await agenda.wait(watch)
 
-    def _plan(self, agenda: _Agenda, now: int) -> list[AnyAction]:
+    def _plan(self, agenda: _Agenda, now: int) -> Slices[list[AnyAction]]:
         nodes = {node.id: node for node in self._store.find(Node)}
+        due = [
+            (service_id, self._store.get(Service, service_id), self._store.tasks_of_service(service_id))
+            for service_id in agenda.take(now)
+        ]
         new_id = id_source(self._entropy)
         actions: list[AnyAction] = []
-        for service_id in agenda.take(now):
-            service = self._store.get(Service, service_id)
-            tasks = self._store.tasks_of_service(service_id)
+        for service_id, service, tasks in due:
+            yield
             if service is None:
                 agenda.forget(service_id)
                 actions += plan_removal(tasks)
                 continue
             memory = agenda.memories.get(service_id)
-            plan = plan_service(service, tasks, nodes, now=now, memory=memory, new_id=new_id)
+            plan = yield from plan_service(service, tasks, nodes, now=now, memory=memory, new_id=new_id)
             agenda.memories[service_id] = plan.memory
             if plan.wake_at is not None:
                 agenda.wake_at[service_id] = plan.wake_at
@@ -93,11 +97,17 @@ class _Agenda:
         """Wait until something is to be planned."""
         while not self._dirty:
             seconds = self._clock.seconds_until(min(self.wake_at.values())) if self.wake_at else float("inf")
-            with trio.move_on_after(seconds) as patience:
-                for change in await watch.next():
-                    self._note(change)
-            if patience.cancelled_caught:
+            changes: Sequence[Change] = ()
+            with trio.move_on_after(seconds):
+                changes = await watch.next()
+            if not changes:
                 return
+            await run_sliced(self._note_all(changes))
+
+    def _note_all(self, changes: Iterable[Change]) -> Slices[None]:
+        for change in changes:
+            yield
+            self._note(change)
 
     def _note(self, change: Change) -> None:
         match change.before, change.after:

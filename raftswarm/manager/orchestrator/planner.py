@@ -18,6 +18,7 @@ from raftswarm.manager.orchestrator.restart import plan_restarts, plan_starts
 from raftswarm.manager.orchestrator.updater import Progress, plan_update
 from raftswarm.objects.records import Node, Service, Task
 from raftswarm.objects.states import TaskState
+from raftswarm.world.slices import Slices
 
 
 @attrs.frozen
@@ -46,25 +47,27 @@ def plan_service(
     now: int,
     memory: Memory | None,
     new_id: Callable[[], str],
-) -> Plan:
+) -> Slices[Plan]:
     """Plan what brings the service's tasks closer to its spec; `memory` is None the first time a leader plans it."""
     tasks = list(tasks)
-    draft = Draft.begin(service, tasks, nodes, now=now, waiting_since=_waiting_since(tasks, now, memory), new_id=new_id)
+    draft = yield from Draft.begin(
+        service, tasks, nodes, now=now, waiting_since=_waiting_since(tasks, now, memory), new_id=new_id
+    )
     mode = service.spec.mode
     if mode.global_ is not None:
-        plan_restarts(draft, may_refill=lambda node_id: may_fill(draft, nodes.get(str(node_id))))
-        kept = plan_coverage(draft)
+        yield from plan_restarts(draft, may_refill=lambda node_id: may_fill(draft, nodes.get(str(node_id))))
+        kept = yield from plan_coverage(draft)
     elif mode.replicated_job is not None or mode.global_job is not None:
         return Plan((), None, Memory())
     else:
-        plan_restarts(draft)
-        kept = plan_scaling(draft)
-    update = plan_update(draft, kept, memory.progress if memory is not None else None)
-    plan_starts(draft)
+        yield from plan_restarts(draft)
+        kept = yield from plan_scaling(draft)
+    update = yield from plan_update(draft, kept, memory.progress if memory is not None else None)
+    yield from plan_starts(draft)
 
     # The update's state first: whoever sees a task of the new spec finds the update under way.
     actions: list[AnyAction] = [update.action] if update.action is not None else []
-    actions += draft.changes()
+    actions += yield from draft.changes()
     return Plan(tuple(actions), draft.wake_at, Memory(draft.all_waiting_since(), update.progress))
 
 

@@ -17,6 +17,7 @@ from raftswarm.objects.records import Node, Service, Task
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import age, is_wanted
 from raftswarm.store.contracts import Change, Watch, Writes
+from raftswarm.world.slices import Slices, run_sliced
 
 BATCH_SECONDS: Final = 0.25
 BATCH_SLOTS: Final = 1000
@@ -80,50 +81,63 @@ class Reaper:
 
     async def _serve(self) -> None:
         with self._store.watch(Task, Service, Node) as watch:
-            dirty = {_slot(task): None for task in self._store.find(Task)}
+            dirty: dict[Slot, None] = {}
+            await run_sliced(self._note_tasks(self._store.find(Task), dirty))
             while True:
-                await write_actions(self._writes, self._plan(dirty))
+                await write_actions(self._writes, await run_sliced(self._plan(dirty)))
                 dirty = await self._next_dirty(watch)
 
-    def _plan(self, dirty: Iterable[Slot]) -> list[DeleteTask]:
+    def _plan(self, dirty: Iterable[Slot]) -> Slices[list[DeleteTask]]:
         node_ids = {node.id for node in self._store.find(Node)}
         limit = self._history_limit()
-        slots: dict[Slot, list[Task]] = {slot: [] for slot in dirty}
-        for service_id in dict.fromkeys(service_id for service_id, _ in slots):
-            for task in self._store.tasks_of_service(service_id):
+        service_ids = dict.fromkeys(service_id for service_id, _ in dirty)
+        services = {service_id: self._store.get(Service, service_id) for service_id in service_ids}
+        tasks_of = [self._store.tasks_of_service(service_id) for service_id in services]
+        slots: dict[Slot, list[Task]] = {}
+        for slot in dirty:
+            yield
+            slots[slot] = []
+        for tasks in tasks_of:
+            for task in tasks:
+                yield
                 if (slot := _slot(task)) in slots:
                     slots[slot].append(task)
-        return [
-            action
-            for (service_id, _), tasks in slots.items()
-            for action in plan_reaping(
-                tasks, self._store.get(Service, service_id), node_ids=node_ids, history_limit=limit
-            )
-        ]
+        actions: list[DeleteTask] = []
+        for (service_id, _), history in slots.items():
+            yield
+            actions += plan_reaping(history, services[service_id], node_ids=node_ids, history_limit=limit)
+        return actions
 
     async def _next_dirty(self, watch: Watch) -> dict[Slot, None]:
         dirty: dict[Slot, None] = {}
         while not dirty:
-            self._note(await watch.next(), dirty)
-        with trio.move_on_after(BATCH_SECONDS):
-            while len(dirty) < BATCH_SLOTS:
-                self._note(await watch.next(), dirty)
+            await run_sliced(self._note(await watch.next(), dirty))
+        batch_ends = trio.current_time() + BATCH_SECONDS
+        while len(dirty) < BATCH_SLOTS:
+            changes: Sequence[Change] = ()
+            with trio.move_on_at(batch_ends):
+                changes = await watch.next()
+            if not changes:
+                break
+            await run_sliced(self._note(changes, dirty))
         return dirty
 
-    def _note(self, changes: Iterable[Change], dirty: dict[Slot, None]) -> None:
+    def _note(self, changes: Iterable[Change], dirty: dict[Slot, None]) -> Slices[None]:
         for change in changes:
+            yield
             match change.before, change.after:
                 case Task() | None, Task() as task if _is_relevant(change.before, task):
                     dirty[_slot(task)] = None
                 case Service() as service, after if is_under_way(service) and not _is_under_way(after):
-                    self._note_tasks(self._store.tasks_of_service(service.id), dirty)
+                    yield from self._note_tasks(self._store.tasks_of_service(service.id), dirty)
                 case Node() as node, None:
-                    self._note_tasks(self._store.tasks_of_node(node.id), dirty)
+                    yield from self._note_tasks(self._store.tasks_of_node(node.id), dirty)
                 case _:
                     pass
 
-    def _note_tasks(self, tasks: Iterable[Task], dirty: dict[Slot, None]) -> None:
+    def _note_tasks(self, tasks: Iterable[Task], dirty: dict[Slot, None]) -> Slices[None]:
         for task in tasks:
+            yield
             dirty[_slot(task)] = None
 
     def _history_limit(self) -> int:

@@ -16,13 +16,15 @@ from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Task
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import can_host, is_wanted
+from raftswarm.world.slices import Slices
 
 OLD_TASK_TIMEOUT: Final = round(defaults.OLD_TASK_TIMEOUT_SECONDS * defaults.SECOND)
 
 
-def plan_restarts(draft: Draft, may_refill: Callable[[SlotKey], bool] = lambda _: True) -> None:
+def plan_restarts(draft: Draft, may_refill: Callable[[SlotKey], bool] = lambda _: True) -> Slices[None]:
     """Replace the tasks that cannot go on."""
     for key in list(draft.slots):
+        yield
         for task in [task for task in draft.slots[key] if is_wanted(task) and _cannot_go_on(draft, task)]:
             delayed_until = _delayed_until(draft, key, task)
             if task.desired_state is TaskState.READY and draft.now < delayed_until:
@@ -36,9 +38,10 @@ def plan_restarts(draft: Draft, may_refill: Callable[[SlotKey], bool] = lambda _
                 draft.add(key, TaskState.READY)
 
 
-def plan_starts(draft: Draft) -> None:
+def plan_starts(draft: Draft) -> Slices[None]:
     """Start the replacements whose time has come."""
     for key in list(draft.slots):
+        yield
         for task in [task for task in draft.slots[key] if _waits(task)]:
             start_at = _delayed_until(draft, key, task)
             if draft.now >= start_at and _predecessor_may_run(draft, key):

@@ -19,6 +19,7 @@ from raftswarm.objects.policies import UpdateRule, update_rule
 from raftswarm.objects.records import Service, Task, UpdateStatus
 from raftswarm.objects.states import TaskState, UpdateState
 from raftswarm.objects.tasks import is_wanted
+from raftswarm.world.slices import Slices
 
 UNDER_WAY: Final = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
 PAUSED: Final = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
@@ -54,18 +55,18 @@ class UpdatePlan:
     """None when no update is under way."""
 
 
-def plan_update(draft: Draft, keys: Sequence[SlotKey], progress: Progress | None) -> UpdatePlan:
+def plan_update(draft: Draft, keys: Sequence[SlotKey], progress: Progress | None) -> Slices[UpdatePlan]:
     """Take an update as far as it can go now."""
     status = draft.service.update_status
     state = status.state if status is not None else None
     if state in PAUSED:
         return UpdatePlan()  # Until the user writes the next spec.
 
-    stale, crowded = _sort_out(draft, keys)
+    stale, crowded = yield from _sort_out(draft, keys)
     action = None
     if state not in UNDER_WAY:
         if not stale and not any(draft.is_dirty(task) for key in crowded for task in draft.updatable(key)):
-            _clear_crowds(draft, crowded, update_rule(draft.service))
+            yield from _clear_crowds(draft, crowded, update_rule(draft.service))
             return UpdatePlan()
         status = UpdateStatus(state=UpdateState.UPDATING, message="update in progress", started_at=draft.now)
         action = _report(draft, status)
@@ -75,35 +76,36 @@ def plan_update(draft: Draft, keys: Sequence[SlotKey], progress: Progress | None
         progress = Progress(draft.service.spec_version)
 
     rule = update_rule(draft.service)
-    begun = {key: successors for key in keys if (successors := _successors(draft, key))}
-    progress = _observe(draft, begun, rule, progress)
+    begun: dict[SlotKey, list[Task]] = {}
+    for key in keys:
+        yield
+        if successors := _successors(draft, key):
+            begun[key] = successors
+    progress = yield from _observe(draft, begun, rule, progress)
     if verdict := _judge(draft, rule, status, progress, slots=len(begun.keys() | set(stale))):
         return UpdatePlan(verdict)
 
-    _clear_crowds(draft, crowded, rule)
-    settled_at = {key: progress.reached[key] + rule.delay for key in begun if key in progress.reached}
-    busy = [key for key in begun if key not in settled_at or draft.now < settled_at[key]]
-    for moment in settled_at.values():
-        if draft.now < moment:
-            draft.wake(moment)
-    # What does not run anyway comes first: so an update never takes more down than it must.
-    stale.sort(key=lambda key: any(task.status.state is TaskState.RUNNING for task in draft.updatable(key)))
-    for key in stale[: max(0, rule.parallelism - len(busy))]:
+    yield from _clear_crowds(draft, crowded, rule)
+    busy, last_settled_at = yield from _settle(draft, begun, rule, progress)
+    stale = yield from _idle_first(draft, stale)
+    for key in stale[: max(0, rule.parallelism - busy)]:
+        yield
         _begin(draft, key, rule)
 
     if not stale and not busy:
-        complete_at = max(settled_at.values(), default=draft.now - rule.settling) + rule.settling
+        complete_at = draft.now if last_settled_at is None else last_settled_at + rule.settling
         if draft.now >= complete_at:
             return UpdatePlan(_complete(draft, status))
         draft.wake(complete_at)
     return UpdatePlan(action, progress)
 
 
-def _sort_out(draft: Draft, keys: Sequence[SlotKey]) -> tuple[list[SlotKey], list[SlotKey]]:
+def _sort_out(draft: Draft, keys: Sequence[SlotKey]) -> Slices[tuple[list[SlotKey], list[SlotKey]]]:
     """The slots without a task of the current spec, and those that have one beside others."""
     stale: list[SlotKey] = []
     crowded: list[SlotKey] = []
     for key in keys:
+        yield
         tasks = draft.updatable(key)
         if all(draft.is_dirty(task) for task in tasks):
             stale.append(key)
@@ -125,11 +127,12 @@ def _successors(draft: Draft, key: SlotKey) -> list[Task]:
 
 def _observe(
     draft: Draft, begun: Mapping[SlotKey, Sequence[Task]], rule: UpdateRule, known: Progress | None
-) -> Progress:
+) -> Slices[Progress]:
     """Add what can be seen now. A new leader (`known` is None) takes times from the records, never from the future."""
     progress = known or Progress(draft.service.spec_version)
     reached, running_since, failed = dict(progress.reached), dict(progress.running_since), dict(progress.failed)
     for key, successors in begun.items():
+        yield
         for task in successors:
             if task.status.state < TaskState.RUNNING:
                 continue
@@ -171,9 +174,40 @@ def _judge(
     return _report(draft, structs.replace(status, state=paused, message=f"{what} paused {cause}"))
 
 
-def _clear_crowds(draft: Draft, crowded: Iterable[SlotKey], rule: UpdateRule) -> None:
+def _settle(
+    draft: Draft, begun: Iterable[SlotKey], rule: UpdateRule, progress: Progress
+) -> Slices[tuple[int, int | None]]:
+    """How many begun slots are not settled yet, and when the last of the others will have been."""
+    busy = 0
+    last: int | None = None
+    for key in begun:
+        yield
+        reached = progress.reached.get(key)
+        settled_at = reached + rule.delay if reached is not None else None
+        if settled_at is None or draft.now < settled_at:
+            busy += 1
+        if settled_at is not None:
+            last = settled_at if last is None else max(last, settled_at)
+            if draft.now < settled_at:
+                draft.wake(settled_at)
+    return busy, last
+
+
+def _idle_first(draft: Draft, keys: Iterable[SlotKey]) -> Slices[list[SlotKey]]:
+    """What does not run anyway comes first: so an update never takes more down than it must."""
+    idle: list[SlotKey] = []
+    running: list[SlotKey] = []
+    for key in keys:
+        yield
+        runs = any(task.status.state is TaskState.RUNNING for task in draft.updatable(key))
+        (running if runs else idle).append(key)
+    return idle + running
+
+
+def _clear_crowds(draft: Draft, crowded: Iterable[SlotKey], rule: UpdateRule) -> Slices[None]:
     """Leave one task in each slot that has one of the current spec; start-first waits until that one runs."""
     for key in crowded:
+        yield
         tasks = draft.updatable(key)
         kept = max((task for task in tasks if not draft.is_dirty(task)), key=_worth)
         may_go = rule.order != "start-first" or kept.status.state is TaskState.RUNNING

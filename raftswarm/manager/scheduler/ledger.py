@@ -13,6 +13,7 @@ from raftswarm.objects.records import Node, Task
 from raftswarm.objects.specs import Reservations, Resources
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import holds_resources, is_active
+from raftswarm.world.slices import Slices
 
 FAILURE_WINDOW: Final = 5 * 60 * defaults.SECOND
 FAULTY: Final = 5
@@ -81,12 +82,14 @@ class Ledger:
     _failures: dict[tuple[str, SpecKey], list[int]] = attrs.field(factory=dict)
 
     @classmethod
-    def read(cls, nodes: Iterable[Node], tasks: Iterable[Task]) -> Ledger:
+    def read(cls, nodes: Iterable[Node], tasks: Iterable[Task]) -> Slices[Ledger]:
         """Begin with what is stored."""
         ledger = cls()
         for node in nodes:
+            yield
             ledger.note_node(node)
         for task in tasks:
+            yield
             ledger.note_task(task.id, task)
         return ledger
 

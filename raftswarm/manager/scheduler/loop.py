@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 import trio
 
 from raftswarm.manager.loops import SteadyClock, Tables, keep_serving, write_actions
+from raftswarm.manager.scheduler.actions import AnyAction
 from raftswarm.manager.scheduler.ledger import Ledger
 from raftswarm.manager.scheduler.planner import plan_assignments
 from raftswarm.objects.records import Node, Task
 from raftswarm.objects.states import TaskState
 from raftswarm.store.contracts import Change, Watch, Writes
 from raftswarm.world.clock import WallClock
+from raftswarm.world.slices import Slices, run_sliced
 
 QUIET_SECONDS: Final = 0.05
 LONGEST_SECONDS: Final = 1.0
@@ -35,31 +37,39 @@ class Scheduler:
     async def _serve(self) -> None:
         clock = SteadyClock.start(self._wall)
         with self._store.watch(Node, Task) as watch:
-            ledger = Ledger.read(self._store.find(Node), self._store.find(Task))
+            ledger = await run_sliced(Ledger.read(self._store.find(Node), self._store.find(Task)))
             while True:
-                actions = plan_assignments(ledger, now=clock.now_ns())
+                actions = await run_sliced(plan_assignments(ledger, now=clock.now_ns()))
                 await write_actions(self._writes, actions)
-                for action in actions:
-                    # Known before the next pass, whenever the watch brings it.
-                    ledger.note_task(action.task_id, self._store.get(Task, action.task_id))
+                await run_sliced(self._note_written(actions, ledger))
                 await self._wait_for_work(watch, ledger, clock)
 
     async def _wait_for_work(self, watch: Watch, ledger: Ledger, clock: SteadyClock) -> None:
         """Return a quiet moment after something that matters; other writes do not put a pass off."""
-        while not self._note(await watch.next(), ledger, clock.now_ns()):
+        while not await run_sliced(self._note(await watch.next(), ledger, clock.now_ns())):
             pass
-        with trio.move_on_after(LONGEST_SECONDS):
-            quiet = False
-            while not quiet:
-                with trio.move_on_after(QUIET_SECONDS) as patience:
-                    while not self._note(await watch.next(), ledger, clock.now_ns()):
-                        pass
-                quiet = patience.cancelled_caught
+        ends_at = trio.current_time() + LONGEST_SECONDS
+        quiet_at = trio.current_time() + QUIET_SECONDS
+        while True:
+            changes: Sequence[Change] = ()
+            with trio.move_on_at(min(quiet_at, ends_at)):
+                changes = await watch.next()
+            if not changes:
+                return
+            if await run_sliced(self._note(changes, ledger, clock.now_ns())):
+                quiet_at = trio.current_time() + QUIET_SECONDS
 
-    def _note(self, changes: Iterable[Change], ledger: Ledger, now: int) -> bool:
+    def _note_written(self, actions: Iterable[AnyAction], ledger: Ledger) -> Slices[None]:
+        """Known before the next pass, whenever the watch brings it."""
+        for action in actions:
+            yield
+            ledger.note_task(action.task_id, self._store.get(Task, action.task_id))
+
+    def _note(self, changes: Iterable[Change], ledger: Ledger, now: int) -> Slices[bool]:
         """Take changes into the ledger; tell whether a pass could now decide otherwise."""
         matters = False
         for change in changes:
+            yield
             match change.before, change.after:
                 case before, Node() as node:
                     ledger.note_node(node)

@@ -16,11 +16,12 @@ from raftswarm.manager.scheduler.ledger import FAULTY, NodeLoad
 from raftswarm.objects.constraints import node_attribute
 from raftswarm.objects.records import Task
 from raftswarm.objects.specs import Placement
+from raftswarm.world.slices import Slices
 
 
 def spread(
     tasks: Sequence[Task], loads: Iterable[NodeLoad], failures: Mapping[str, int]
-) -> tuple[list[tuple[Task, str]], list[Task]]:
+) -> Slices[tuple[list[tuple[Task, str]], list[Task]]]:
     """Give nodes to tasks of one spec, counting them into the loads; return who goes where, and who found no place.
 
     Args:
@@ -29,7 +30,7 @@ def spread(
         failures: of this spec, lately, by node id.
     """
     needs = Needs.of(tasks[0])
-    tree = _grow(tasks[0], loads, _descriptors(tasks[0]))
+    tree = yield from _grow(tasks[0], loads, _descriptors(tasks[0]))
     waiting = list(reversed(tasks))
     placed: list[tuple[Task, str]] = []
 
@@ -39,7 +40,7 @@ def spread(
         placed.append((task, load.node.id))
 
     filling = _Filling(needs, failures, place)
-    filling.fill(tree, len(tasks))
+    yield from filling.fill(tree, len(tasks))
     return placed, waiting[::-1]
 
 
@@ -60,9 +61,10 @@ class Branch:
     """Of a leaf."""
 
 
-def _grow(task: Task, loads: Iterable[NodeLoad], descriptors: Sequence[str]) -> Branch:
+def _grow(task: Task, loads: Iterable[NodeLoad], descriptors: Sequence[str]) -> Slices[Branch]:
     tree = Branch()
     for load in loads:
+        yield
         here = load.active_by_service[task.service_id]
         branch = tree
         branch.tasks += here
@@ -79,13 +81,13 @@ class _Filling:
     failures: Mapping[str, int]
     place: Callable[[NodeLoad], None]
 
-    def fill(self, branch: Branch, count: int) -> int:
+    def fill(self, branch: Branch, count: int) -> Slices[int]:
         """Place up to so many tasks below the branch; return how many found a node."""
-        placed = self._fill_branches(branch, count) if branch.branches else self._fill_leaf(branch, count)
+        placed = yield from self._fill_branches(branch, count) if branch.branches else self._fill_leaf(branch, count)
         branch.tasks += placed
         return placed
 
-    def _fill_branches(self, parent: Branch, count: int) -> int:
+    def _fill_branches(self, parent: Branch, count: int) -> Slices[int]:
         """Level the branches: each in turn gets what it lacks to the average, those with the least first."""
         open_branches = [parent.branches[value] for value in sorted(parent.branches)]
         placed = 0
@@ -98,7 +100,7 @@ class _Filling:
                 share = min(lacking, count - placed)
                 if share <= 0:
                     continue
-                got = self.fill(branch, share)
+                got = yield from self.fill(branch, share)
                 placed += got
                 if got < share:
                     full.append(branch)
@@ -109,11 +111,16 @@ class _Filling:
                 break
         return placed
 
-    def _fill_leaf(self, leaf: Branch, count: int) -> int:
-        heap = [(self._rank(load), load.node.id, load) for load in leaf.loads if self._fits(load)]
+    def _fill_leaf(self, leaf: Branch, count: int) -> Slices[int]:
+        heap: list[tuple[tuple[int, int, int], str, NodeLoad]] = []
+        for load in leaf.loads:
+            yield
+            if self._fits(load):
+                heap.append((self._rank(load), load.node.id, load))
         heapq.heapify(heap)
         placed = 0
         while heap and placed < count:
+            yield
             load = heapq.heappop(heap)[2]
             self.place(load)
             placed += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import groupby
+from operator import attrgetter
+from typing import TypeAlias
 
 from raftswarm.manager.scheduler.actions import AnyAction, AssignTask, EndTask, ExplainTask
 from raftswarm.manager.scheduler.filters import Needs, explain, first_failing
@@ -12,19 +13,38 @@ from raftswarm.manager.scheduler.placement import spread
 from raftswarm.objects.records import Task
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import is_wanted
+from raftswarm.world.slices import Slices
+
+Group: TypeAlias = tuple[SpecKey, str]
+"""Tasks that are placed together, in the order in which groups take their turns."""
 
 
-def plan_assignments(ledger: Ledger, *, now: int) -> list[AnyAction]:
-    """Decide about every waiting task. The ledger is not changed: what is written comes back to it as changes."""
-    loads = {node_id: ledger.loads[node_id].copy() for node_id in sorted(ledger.loads)}
+def plan_assignments(ledger: Ledger, *, now: int) -> Slices[list[AnyAction]]:
+    """Decide about every waiting task. The ledger is not changed: what is written comes back to it as changes.
+
+    Nobody else may change it either until the plan is made.
+    """
+    loads: dict[str, NodeLoad] = {}
+    for node_id in sorted(ledger.loads):
+        yield
+        loads[node_id] = ledger.loads[node_id].copy()
     failures = ledger.failures(now)
-    waiting = sorted(ledger.pending.values(), key=_by_spec)
-    actions: list[AnyAction] = [EndTask(task.id, now) for task in waiting if not _is_to_run(task)]
-    to_run = [task for task in waiting if _is_to_run(task)]
-    actions += _confirm((task for task in to_run if task.node_id), loads, now)
-    for key, group in groupby((task for task in to_run if not task.node_id), key=_group_of):
-        tasks = list(group)
-        actions += _place_group(tasks, loads, _failures_of(failures, key[0]), now)
+
+    actions: list[AnyAction] = []
+    preassigned: list[Task] = []
+    groups: dict[Group, list[Task]] = {}
+    for task in ledger.pending.values():
+        yield
+        if not _is_to_run(task):
+            actions.append(EndTask(task.id, now))
+        elif task.node_id:
+            preassigned.append(task)
+        else:
+            groups.setdefault(_group_of(task), []).append(task)
+    actions += yield from _confirm(sorted(preassigned, key=_by_spec), loads, now)
+    for group in sorted(groups):
+        tasks = sorted(groups[group], key=attrgetter("slot", "id"))
+        actions += yield from _place_group(tasks, loads, _failures_of(failures, group[0]), now)
     return actions
 
 
@@ -32,10 +52,11 @@ def _is_to_run(task: Task) -> bool:
     return is_wanted(task) or task.desired_state is TaskState.COMPLETE
 
 
-def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: int) -> list[AnyAction]:
+def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: int) -> Slices[list[AnyAction]]:
     """Check the nodes of tasks that were made for a node (5.4)."""
     actions: list[AnyAction] = []
     for task in preassigned:
+        yield
         load = loads.get(task.node_id)
         if load is None:
             continue
@@ -50,13 +71,19 @@ def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: in
 
 def _place_group(
     tasks: list[Task], loads: Mapping[str, NodeLoad], failures: Mapping[str, int], now: int
-) -> list[AnyAction]:
-    placed, left = spread(tasks, loads.values(), failures)
-    actions: list[AnyAction] = [AssignTask(task.id, node_id, now) for task, node_id in placed]
+) -> Slices[list[AnyAction]]:
+    placed, left = yield from spread(tasks, loads.values(), failures)
+    actions: list[AnyAction] = []
+    for task, node_id in placed:
+        yield
+        actions.append(AssignTask(task.id, node_id, now))
     if left:
         reasons = explain(Needs.of(left[0]), loads.values())
         error = f"no suitable node ({reasons})" if reasons else "no suitable node"
-        actions += [ExplainTask(task.id, error, now) for task in left if task.status.error != error]
+        for task in left:
+            yield
+            if task.status.error != error:
+                actions.append(ExplainTask(task.id, error, now))
     return actions
 
 
@@ -68,6 +95,6 @@ def _by_spec(task: Task) -> tuple[SpecKey, int, str]:
     return spec_key(task), task.slot, task.id
 
 
-def _group_of(task: Task) -> tuple[SpecKey, str]:
+def _group_of(task: Task) -> Group:
     """Tasks of one spec of one service are placed together; those of no service one by one."""
     return spec_key(task), "" if task.service_id else task.id

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from raftswarm.manager.allocator.actions import PublishService, QueueTask
 from raftswarm.manager.allocator.planner import plan_allocation
 from raftswarm.objects.specs import PortConfig
+from raftswarm.world.slices import in_one_piece
 
 if TYPE_CHECKING:
     from tests.manager.allocator.conftest import Dock
@@ -18,14 +19,14 @@ def test_a_service_that_publishes_nothing_needs_nothing(dock: Dock) -> None:
     service = dock.service("quiet")
     task = dock.task("t", "quiet")
 
-    assert plan_allocation([service], [task], {}, now=5).actions == (QueueTask("t", 5),)
+    assert in_one_piece(plan_allocation([service], [task], {}, now=5)).actions == (QueueTask("t", 5),)
 
 
 def test_ports_come_before_the_tasks_that_use_them(dock: Dock) -> None:
     service = dock.service("web", HTTP)
     task = dock.task("t", "web")
 
-    publish, queue = plan_allocation([service], [task], {}, now=5).actions
+    publish, queue = in_one_piece(plan_allocation([service], [task], {}, now=5)).actions
 
     assert isinstance(publish, PublishService)
     assert publish.endpoint is not None
@@ -37,7 +38,7 @@ def test_of_two_services_that_want_one_port_the_earlier_gets_it(dock: Dock) -> N
     early, late = dock.service("z-early", HTTP), dock.service("a-late", HTTP)
     tasks = [dock.task("t1", "z-early"), dock.task("t2", "a-late")]
 
-    plan = plan_allocation([late, early], tasks, {}, now=5)
+    plan = in_one_piece(plan_allocation([late, early], tasks, {}, now=5))
 
     assert plan.refused == {"a-late": "port '80' is already in use by service z-early"}
     assert [action.service_id for action in plan.actions if isinstance(action, PublishService)] == ["z-early"]
@@ -47,6 +48,6 @@ def test_of_two_services_that_want_one_port_the_earlier_gets_it(dock: Dock) -> N
 def test_the_search_for_automatic_ports_goes_on_where_it_stopped(dock: Dock) -> None:
     service = dock.service("web", PortConfig(target_port=80))
 
-    plan = plan_allocation([service], [], {"tcp": 30010}, now=5)
+    plan = in_one_piece(plan_allocation([service], [], {"tcp": 30010}, now=5))
 
     assert plan.latest_ports == {"tcp": 30011}

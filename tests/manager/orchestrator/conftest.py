@@ -30,6 +30,7 @@ from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
 from raftswarm.store.transaction import StoreTransaction
 from raftswarm.store.writes import StoreWrites
+from raftswarm.world.slices import in_one_piece
 
 SECOND = 1_000_000_000
 
@@ -198,13 +199,15 @@ class Scene:
     def plan(self) -> Plan:
         """Plan and write."""
         nodes = {node.id: node for node in self.store.find(Node)}
-        plan = plan_service(
-            self.service,
-            self.store.tasks_of_service("web"),
-            nodes,
-            now=self.now,
-            memory=self.memory,
-            new_id=lambda: f"t{next(self._numbers):02}",
+        plan = in_one_piece(
+            plan_service(
+                self.service,
+                self.store.tasks_of_service("web"),
+                nodes,
+                now=self.now,
+                memory=self.memory,
+                new_id=lambda: f"t{next(self._numbers):02}",
+            )
         )
         self.memory = plan.memory
         for action in plan.actions:
@@ -216,13 +219,15 @@ class Scene:
 
     def draft(self) -> Draft:
         nodes = {node.id: node for node in self.store.find(Node)}
-        return Draft.begin(
-            self.service,
-            self.store.tasks_of_service("web"),
-            nodes,
-            now=self.now,
-            waiting_since={},
-            new_id=lambda: f"t{next(self._numbers):02}",
+        return in_one_piece(
+            Draft.begin(
+                self.service,
+                self.store.tasks_of_service("web"),
+                nodes,
+                now=self.now,
+                waiting_since={},
+                new_id=lambda: f"t{next(self._numbers):02}",
+            )
         )
 
 

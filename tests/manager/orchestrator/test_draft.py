@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from raftswarm.objects.states import TaskState
+from raftswarm.world.slices import in_one_piece
 
 if TYPE_CHECKING:
     from tests.manager.orchestrator.conftest import Scene
@@ -40,7 +41,7 @@ def test_a_plan_holds_what_was_changed_and_nothing_else(scene: Scene) -> None:
     draft.retire(1, draft.slots[1])
     draft.add(1, TaskState.READY)
 
-    (change,) = draft.changes()
+    (change,) = in_one_piece(draft.changes())
     assert change.raised == ((old, TaskState.SHUTDOWN),)
     assert [task.desired_state for task in change.created] == [TaskState.READY]
 
@@ -51,7 +52,7 @@ def test_a_task_that_was_only_planned_vanishes_when_it_is_retired(scene: Scene) 
 
     draft.retire(1, draft.slots[1])
 
-    assert draft.changes() == []
+    assert in_one_piece(draft.changes()) == []
 
 
 def test_the_earliest_wake_up_counts(scene: Scene) -> None:

@@ -26,6 +26,7 @@ from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
 from raftswarm.store.transaction import StoreTransaction
 from raftswarm.store.writes import StoreWrites
+from raftswarm.world.slices import in_one_piece
 
 
 class Yard:
@@ -115,7 +116,7 @@ class Yard:
         return stored
 
     def ledger(self) -> Ledger:
-        return Ledger.read(self.store.find(Node), self.store.find(Task))
+        return in_one_piece(Ledger.read(self.store.find(Node), self.store.find(Task)))
 
     def nodes_of(self, tasks: list[Task]) -> list[str]:
         return [self.stored(task).node_id for task in tasks]

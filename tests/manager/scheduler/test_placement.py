@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from raftswarm.manager.scheduler.placement import spread
 from raftswarm.objects.specs import Placement, PlacementPreference, SpreadOver
 from raftswarm.objects.states import TaskState
+from raftswarm.world.slices import in_one_piece
 
 if TYPE_CHECKING:
     from raftswarm.objects.records import Task
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def place(yard: Yard, tasks: list[Task], failures: dict[str, int] | None = None) -> Counter[str]:
     """How many tasks each node gets; those without one under ""."""
     loads = yard.ledger().loads
-    placed, left = spread(tasks, list(loads.values()), failures or {})
+    placed, left = in_one_piece(spread(tasks, list(loads.values()), failures or {}))
     return Counter([node for _, node in placed] + [""] * len(left))
 
 

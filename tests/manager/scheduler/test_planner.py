@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raftswarm.manager.scheduler.actions import AssignTask, EndTask, ExplainTask
+from raftswarm.manager.scheduler.actions import AnyAction, AssignTask, EndTask, ExplainTask
+from raftswarm.manager.scheduler.ledger import Ledger
 from raftswarm.manager.scheduler.planner import plan_assignments
 from raftswarm.objects.specs import Placement
 from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.world.slices import in_one_piece
 
 if TYPE_CHECKING:
     from tests.manager.scheduler.conftest import Yard
+
+
+def plan(ledger: Ledger, *, now: int) -> list[AnyAction]:
+    return in_one_piece(plan_assignments(ledger, now=now))
 
 
 def test_a_task_without_a_node_gets_one(yard: Yard) -> None:
     yard.node("n1")
     task = yard.task()
 
-    assert plan_assignments(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
 
 
 def test_planning_leaves_the_ledger_as_it_was(yard: Yard) -> None:
@@ -25,9 +31,9 @@ def test_planning_leaves_the_ledger_as_it_was(yard: Yard) -> None:
     yard.task()
     ledger = yard.ledger()
 
-    plan_assignments(ledger, now=5)
+    plan(ledger, now=5)
 
-    assert plan_assignments(ledger, now=5) != []
+    assert plan(ledger, now=5) != []
     assert ledger.loads["n1"].active == 0
 
 
@@ -36,7 +42,7 @@ def test_services_share_the_nodes_of_one_pass(yard: Yard) -> None:
     first = yard.task(service="a", cpus=1)
     second = yard.task(service="b", cpus=1)
 
-    assert plan_assignments(yard.ledger(), now=5) == [
+    assert plan(yard.ledger(), now=5) == [
         AssignTask(first.id, "n1", 5),
         ExplainTask(second.id, "no suitable node (insufficient resources on 1 node)", 5),
     ]
@@ -45,19 +51,19 @@ def test_services_share_the_nodes_of_one_pass(yard: Yard) -> None:
 def test_an_explanation_is_written_once(yard: Yard) -> None:
     yard.node("n1", state=NodeState.DOWN)
     task = yard.task()
-    (explained,) = plan_assignments(yard.ledger(), now=5)
+    (explained,) = plan(yard.ledger(), now=5)
     assert explained == ExplainTask(task.id, "no suitable node (1 node not available for new tasks)", 5)
     transaction = yard.store.begin()
     explained.write(transaction)
     yard.commit(transaction)
 
-    assert plan_assignments(yard.ledger(), now=6) == []
+    assert plan(yard.ledger(), now=6) == []
 
 
 def test_without_nodes_there_is_nothing_to_explain(yard: Yard) -> None:
     task = yard.task()
 
-    assert plan_assignments(yard.ledger(), now=5) == [ExplainTask(task.id, "no suitable node", 5)]
+    assert plan(yard.ledger(), now=5) == [ExplainTask(task.id, "no suitable node", 5)]
 
 
 def test_a_task_made_for_a_node_is_only_confirmed(yard: Yard) -> None:
@@ -65,14 +71,14 @@ def test_a_task_made_for_a_node_is_only_confirmed(yard: Yard) -> None:
     yard.node("n2")
     task = yard.task(slot=0, node="n2")
 
-    assert plan_assignments(yard.ledger(), now=5) == [AssignTask(task.id, "n2", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n2", 5)]
 
 
 def test_a_task_whose_own_node_cannot_take_it_says_so_without_the_prefix(yard: Yard) -> None:
     yard.node("n1", availability="pause")
     task = yard.task(slot=0, node="n1")
 
-    assert plan_assignments(yard.ledger(), now=5) == [
+    assert plan(yard.ledger(), now=5) == [
         ExplainTask(task.id, "1 node not available for new tasks", 5),
     ]
 
@@ -83,7 +89,7 @@ def test_tasks_made_for_a_node_take_their_part_of_it_from_all_others_of_one_pass
     second = yard.task(service="b", slot=0, node="n1", cpus=1)
     third = yard.task(service="c", cpus=1)
 
-    assert plan_assignments(yard.ledger(), now=5) == [
+    assert plan(yard.ledger(), now=5) == [
         AssignTask(first.id, "n1", 5),
         ExplainTask(second.id, "insufficient resources on 1 node", 5),
         ExplainTask(third.id, "no suitable node (insufficient resources on 1 node)", 5),
@@ -93,7 +99,7 @@ def test_tasks_made_for_a_node_take_their_part_of_it_from_all_others_of_one_pass
 def test_a_task_whose_own_node_is_missing_waits(yard: Yard) -> None:
     yard.task(slot=0, node="gone")
 
-    assert plan_assignments(yard.ledger(), now=5) == []
+    assert plan(yard.ledger(), now=5) == []
 
 
 def test_tasks_that_nobody_wants_any_more_have_ended(yard: Yard) -> None:
@@ -101,14 +107,14 @@ def test_tasks_that_nobody_wants_any_more_have_ended(yard: Yard) -> None:
     shut_down = yard.task(desired=TaskState.SHUTDOWN)
     removed = yard.task(desired=TaskState.REMOVE)
 
-    assert plan_assignments(yard.ledger(), now=5) == [EndTask(shut_down.id, 5), EndTask(removed.id, 5)]
+    assert plan(yard.ledger(), now=5) == [EndTask(shut_down.id, 5), EndTask(removed.id, 5)]
 
 
 def test_a_replacement_that_waits_gets_its_node_already(yard: Yard) -> None:
     yard.node("n1")
     task = yard.task(desired=TaskState.READY)
 
-    assert plan_assignments(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
 
 
 def test_constraints_are_explained(yard: Yard) -> None:
@@ -116,7 +122,7 @@ def test_constraints_are_explained(yard: Yard) -> None:
     yard.node("n2")
     task = yard.task(placement=Placement(constraints=["node.labels.zone==east"]))
 
-    assert plan_assignments(yard.ledger(), now=5) == [
+    assert plan(yard.ledger(), now=5) == [
         ExplainTask(task.id, "no suitable node (scheduling constraints not satisfied on 2 nodes)", 5)
     ]
 
@@ -131,4 +137,4 @@ def test_failures_of_another_spec_do_not_count(yard: Yard) -> None:
     for _ in range(5):
         ledger.note_failure(failed, now=5)
 
-    assert plan_assignments(ledger, now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(ledger, now=5) == [AssignTask(task.id, "n1", 5)]
