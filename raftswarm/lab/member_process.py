@@ -189,6 +189,13 @@ class MemberProcess:
         if self.death is not None and self._posted >= self.death.messages:
             raise DiedInTurn
 
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def wake_last(self) -> None:
+        """Take a turn soon: callers that are answered have their say at once."""
+        self.wake()
+
     def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
         """Stream a snapshot."""
         stream = SendingStream(outgoing, self.runner, partial(self.replica.snapshot_sent, to, outgoing))
