@@ -161,6 +161,10 @@ def describe_fault(event: FaultEvent) -> str:
                 words.append(str(value))
             case "member":
                 words.append(f"member {value}")
+            case "one":
+                words.append(f"{_list(value)} |")
+            case "other":
+                words.append(_list(value))
             case _ if field not in usual or usual[field] != value:
                 words.append(f"{field.replace('_', ' ')} {_show(value)}")
             case _:
@@ -168,9 +172,13 @@ def describe_fault(event: FaultEvent) -> str:
     return " ".join(words)
 
 
+def _list(members: Iterable[int]) -> str:
+    return " ".join(map(str, members))
+
+
 def _show(value: object) -> str:
     if isinstance(value, tuple):
-        return "{" + " ".join(map(str, value)) + "}"
+        return "{" + _list(value) + "}"
     return f"{value:g}" if isinstance(value, float) else str(getattr(value, "value", value))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec
-from raftswarm.lab.fault_events import Crash, Cut, FaultEvent, SetLink
+from raftswarm.lab.fault_events import Crash, Cut, FaultEvent, Partition, SetLink
 from raftswarm.lab.faults import FaultMix, NetworkConditions
 from raftswarm.lab.recording import (
     Ending,
@@ -91,3 +91,4 @@ def test_a_fault_is_told_in_words() -> None:
     assert describe_fault(FaultEvent(1.0, Crash(2))) == "crash member 2"
     assert describe_fault(FaultEvent(1.0, Crash(2, disk_calls=3))) == "crash member 2 disk calls 3"
     assert describe_fault(FaultEvent(1.0, Cut(1, 3))) == "cut 1 -> 3"
+    assert describe_fault(FaultEvent(1.0, Partition((1,), (2, 3)))) == "partition 1 | 2 3"
