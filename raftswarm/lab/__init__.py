@@ -1,6 +1,7 @@
 """Simulated worlds: the shipped code under virtual time, with faults.
 
 Scenarios, also for a state machine of your own: `CoreWorld(seed, make_machine=...)`. Random worlds: `run_seeds`.
+Runs as files: `read_recording`, `run_recording` (docs/lab.md).
 """
 
 from raftswarm.lab.callers import Caller
@@ -11,6 +12,8 @@ from raftswarm.lab.history import Call, History
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.nemesis import Nemesis
+from raftswarm.lab.recording import Recording, read_recording, write_recording
+from raftswarm.lab.replaying import run_recording
 from raftswarm.lab.seeds import SeedOutcome, run_seed, run_seeds
 from raftswarm.lab.trace import Trace
 
@@ -25,10 +28,14 @@ __all__ = [
     "Journal",
     "Nemesis",
     "NetworkConditions",
+    "Recording",
     "SeedOutcome",
     "Trace",
     "Violation",
     "draw_fault_mix",
+    "read_recording",
+    "run_recording",
     "run_seed",
     "run_seeds",
+    "write_recording",
 ]

@@ -17,8 +17,16 @@ _Done = Callable[[BaseException | None], None]
 class VirtualDiskRunner:
     """One process's queue to its disk."""
 
-    def __init__(self, heap: EventHeap, draw_latency: Callable[[], float], call_back: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        heap: EventHeap,
+        draw_latency: Callable[[], float],
+        call_back: Callable[..., None],
+        *,
+        member: int = 0,
+    ) -> None:
         """`call_back(done, error)` reaches the process as its loop would: not while it is paused."""
+        self.member = member
         self._heap = heap
         self._draw_latency = draw_latency
         self._call_back = call_back

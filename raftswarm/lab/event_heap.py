@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 from math import inf, nextafter
-from typing import Any, TypeVarTuple
+from typing import Any, TypeAlias, TypeVarTuple
 
 Ts = TypeVarTuple("Ts")
+Watch: TypeAlias = Callable[[float, int, Callable[..., object], tuple[Any, ...]], object]
+"""Takes an event's time, its place among all that were planned, what is to be called, and with what."""
 
 
 class EventHeap:
@@ -22,6 +24,8 @@ class EventHeap:
         self.now = 0.0
         """Seconds since the world began; moves only when an event runs."""
         self.events_run = 0
+        self.watch: Watch | None = None
+        """Hears of every event, before it is run; if it raises, the event stays planned."""
         self._planned: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._planned_so_far = 0
         self._interrupts_so_far = 0
@@ -54,6 +58,8 @@ class EventHeap:
             return True
         if not self._planned:
             return False
+        if self.watch is not None:
+            self.watch(*self._planned[0])
         self.now, _, action, args = heappop(self._planned)
         self.events_run += 1
         action(*args)
@@ -70,6 +76,8 @@ class EventHeap:
     def _run_before(self, when: float) -> None:
         planned = self._planned
         while planned and planned[0][0] < when:
+            if self.watch is not None:
+                self.watch(*planned[0])
             self.now, _, action, args = heappop(planned)
             self.events_run += 1
             action(*args)

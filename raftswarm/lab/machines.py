@@ -49,6 +49,8 @@ class Machines:
         self.faults = faults
         self.settings = settings or faults.settings
         self.heap = EventHeap()
+        self._chances: dict[str, Random] = {}
+        """By their purposes."""
         self.trace = trace or Trace(enabled=False)
         self.network = SimulatedNetwork(self.heap, self.chance, faults.network, *faults.other_networks)
         self.invariants = Invariants()
@@ -73,7 +75,14 @@ class Machines:
 
     def chance(self, purpose: str) -> Random:
         """Return a source of chance of its own, so that one part's draws do not move another's."""
-        return self.chance_of(self.seed, purpose)
+        source = self._chances[purpose] = self.chance_of(self.seed, purpose)
+        return source
+
+    def reseed(self, seed: int) -> None:
+        """Let all chance come from another seed from now on."""
+        self.seed = seed
+        for purpose, source in self._chances.items():
+            source.setstate(self.chance_of(seed, purpose).getstate())
 
     @staticmethod
     def chance_of(seed: int, purpose: str) -> Random:

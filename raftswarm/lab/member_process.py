@@ -72,7 +72,7 @@ class MemberProcess:
         self._deadline = inf
         self._alarm = inf
         """When the heap will look at the deadline."""
-        self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by)
+        self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by, member=host.member_id)
         self.member = WitnessedMember(
             start,
             settings=parts.settings,
@@ -207,7 +207,8 @@ class MemberProcess:
     def leadership_changed(self, leadership: Leadership) -> None:
         """Remember who leads."""
         self.leadership = leadership
-        self._tell(f"sees {leadership.leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
+        leader = leadership.leader or "nobody"
+        self._tell(f"sees {leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 
     def configuration_changed(self, configuration: Configuration, committed: Configuration) -> None:
         """Dial the members in force. Hang up on others only when that is committed: they are to hear of it."""

@@ -12,6 +12,7 @@ from raftswarm.lab.fault_events import FaultEvent
 from raftswarm.lab.faults import draw_fault_mix
 from raftswarm.lab.nemesis import Nemesis, Script
 from raftswarm.lab.phases import check_liveness
+from raftswarm.lab.recording import Recording
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.tracing import TraceSink
 
@@ -36,6 +37,10 @@ class SeedOutcome:
     last_committed: int
     digest: str
     """Of the trace, when there was one."""
+    recording: Recording
+    """Of the same run; how it ended is not in it."""
+    ended_at: float
+    """Simulated seconds, all phases."""
     failure: BaseException | None = None
 
 
@@ -68,14 +73,12 @@ def run_seed(
     `trace` collects lines for people; `events` hears of every state change (docs/formats.md).
     """
     world = draw_world(seed, members=members, trace=trace, events=events)
+    founders = len(world.hosts)
     clients = Clients(world)
     nemesis = Nemesis(world) if script is None else Script(world, script)
     failure: BaseException | None = None
     try:
-        world.run_for(seconds)
-        nemesis.stop()
-        clients.stop()
-        check_liveness(world)
+        run_phases(world, clients, nemesis, seconds)
     except Exception as error:  # noqa: BLE001 - whatever a seed finds is its outcome
         error.add_note(f"seed {seed}, at {world.now:.6f} simulated seconds, after {world.heap.events_run} events")
         failure = error
@@ -91,8 +94,21 @@ def run_seed(
         acknowledged=world.history.acknowledged_writes + world.history.acknowledged_reads,
         last_committed=world.invariants.last_committed,
         digest=world.trace.digest(),
+        recording=Recording(seed=seed, members=founders, seconds=seconds, mix=world.faults, faults=tuple(world.struck)),
+        ended_at=world.now,
         failure=failure,
     )
+
+
+def run_phases(
+    world: CoreWorld, clients: Clients, faults: Nemesis | Script, seconds: float, *, heals: bool = True
+) -> None:
+    """Run a world to the end of its faults, and, if it `heals`, on until everything has come back."""
+    world.heap.run_until(seconds)
+    faults.stop()
+    clients.stop()
+    if heals:
+        check_liveness(world)
 
 
 def draw_world(

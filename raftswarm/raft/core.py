@@ -22,8 +22,9 @@ from raftswarm.raft.quorum import Quorum
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
 from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
+from raftswarm.raft.rules import Rule
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message
+from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message, trace_rule
 
 
 @attrs.frozen(kw_only=True)
@@ -247,9 +248,10 @@ class Core:
                 self.trace(picture(self, BECOMES[type(role)]))
             self._traced_term = self.term
 
-    def step_down(self, reason: str) -> None:
+    def step_down(self, reason: str, section: str) -> None:
         """Stop leading, in the same term."""
         self.note(f"steps down in term {self.term}: {reason}")
+        self.because(Rule.STEPS_DOWN, term=self.term, why=reason, section=section)
         self.become(Follower(deadline=self.draw_election_timeout()))
 
     def lose_leader(self, deadline: float) -> None:
@@ -281,6 +283,7 @@ class Core:
         """Forget conflicting entries (5.3)."""
         assert last_index >= self.commit_index, "what is committed stays"
         before = self.log.configuration
+        self.because(Rule.CONFLICT_CUT, first=last_index + 1, last=self.log.last_index)
         self.log.truncate(last_index)
         self.durability.forget_after(last_index)
         if self.trace is not None and self.log.configuration is not before:
@@ -299,8 +302,12 @@ class Core:
         assert index <= self.log.last_index
         if index > self.commit_index:
             self.commit_index = index
-            if self.trace is not None and isinstance(self.role, Leader):
-                self.trace(picture(self, "Commit"))
+            if self.trace is not None:
+                if isinstance(self.role, Leader):
+                    self.trace(picture(self, "Commit"))
+                    self.because(Rule.COMMITS, index=index, of_term=self.log.term_at(index), term=self.term)
+                else:
+                    self.because(Rule.LEARNS_COMMIT, index=index)
 
     # Messages in and out.
 
@@ -334,13 +341,20 @@ class Core:
         else:
             self.durability.hold(write, message)
 
+    def because(self, rule: Rule, **facts: object) -> None:
+        """Name the rule by which something happens, for whoever traces this member. Not for what happens often."""
+        if self.trace is not None:
+            trace_rule(self, rule, facts)
+
     def note(self, sentence: str) -> None:
         """Tell the operator."""
         self.work.notes.append(sentence)
 
     def drop(self, message: AnyMessage, reason: str) -> None:
         """A peer's bytes never stop us."""
-        self.note(f"dropped {type(message).__name__} from {message.sender} in term {message.term}: {reason}")
+        kind = type(message).__name__
+        self.note(f"dropped {kind} from {message.sender} in term {message.term}: {reason}")
+        self.because(Rule.DROPPED, what=kind, sender=message.sender, term=message.term, why=reason)
 
     # Peers.
 

@@ -6,15 +6,19 @@ stopped, voters campaign in the order that the leader itself last published, wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from raftswarm.raft import leases, replication, succession
 from raftswarm.raft.core import Core, LeaderHint
 from raftswarm.raft.messages import PreVote, PreVoteReply, RequestVote, TimeoutNow, VoteReply
 from raftswarm.raft.quorum import VoteResult
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate
+from raftswarm.raft.rules import Refusal, Rule
 
 
 def pass_time(core: Core) -> None:
     """An election timer is due."""
+    core.because(Rule.TIMED_OUT)
     if not core.may_lead or core.is_regressed:
         core.lose_leader(deadline=float("inf"))
     elif not core.may_vote:
@@ -38,6 +42,7 @@ def ask_for_pre_votes(core: Core) -> None:
     deadline = core.draw_retry() if hint else core.draw_election_timeout()
     role = PreCandidate(deadline=deadline, lost_leader=lost_leader, votes={core.id: True})
     core.become(role)
+    core.because(Rule.PRE_VOTE, term=core.term + 1)
     for voter in core.other_voters:
         core.send(
             PreVote(
@@ -62,6 +67,7 @@ def count_pre_vote(core: Core, role: PreCandidate, reply: PreVoteReply) -> None:
 
 def _campaign_if_won(core: Core, role: PreCandidate) -> None:
     if core.quorum.vote_result(role.votes) is VoteResult.WON:
+        core.because(Rule.PRE_VOTES_WON, voters=_who(role.votes, granted=True))
         campaign(core)
 
 
@@ -71,6 +77,7 @@ def campaign(core: Core, *, transfer: bool = False) -> None:
     assert transfer or not leases.is_promised(core), "timers are longer than promises"
     lost_leader = core.role.lost_leader if isinstance(core.role, PreCandidate) else 0
     core.set_hard_state(core.term + 1, voted_for=core.id)
+    core.because(Rule.CAMPAIGN_FOR_TRANSFER if transfer else Rule.CAMPAIGN, term=core.term)
     core.become(Candidate(deadline=core.draw_election_timeout(), lost_leader=lost_leader, votes={}))
     core.note(f"asks for votes in term {core.term}")
     core.send_when_written(VoteReply(sender=core.id, to=core.id, term=core.term, boot=core.boot, granted=True))
@@ -99,9 +106,11 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
     match core.quorum.vote_result(votes):
         case VoteResult.WON:
             core.note(f"leads term {core.term} with the votes of {sorted(v for v, yes in votes.items() if yes)}")
+            core.because(Rule.ELECTION_WON, term=core.term, voters=_who(votes, granted=True))
             core.hint = None
             replication.lead(core)
         case VoteResult.LOST:
+            core.because(Rule.ELECTION_LOST, term=core.term, voters=_who(votes, granted=False))
             core.become(Follower(deadline=core.draw_retry() if gone else role.deadline))
         case VoteResult.PENDING:
             pass
@@ -119,10 +128,9 @@ def campaign_for_transfer(core: Core, message: TimeoutNow) -> None:
 
 def answer_pre_vote(core: Core, request: PreVote) -> None:
     """Tell whether we would vote so; nothing changes here (9.6)."""
-    is_free = request.term > core.term or (
-        request.term == core.term and core.leader == 0 and core.voted_for in {0, request.sender}
-    )
-    granted = is_free and not is_sticky(core, request) and _deserves_vote(core, request)
+    refusal = _find_pre_vote_refusal(core, request)
+    granted = refusal is None
+    _explain(core, request, refusal, given=Rule.PRE_VOTE_GIVEN, refused=Rule.PRE_VOTE_REFUSED)
     _order_campaigns(core, request, granted=granted)
     core.send(
         PreVoteReply(
@@ -157,19 +165,46 @@ def _order_campaigns(core: Core, request: PreVote, *, granted: bool) -> None:
 
 def answer_vote(core: Core, request: RequestVote) -> None:
     """Vote once per term, for a log at least as good as ours (5.2, 5.4.1)."""
-    granted = (
-        request.term == core.term
-        and core.voted_for in {0, request.sender}
-        and core.leader in {0, request.sender}
-        and (request.transfer or not leases.is_promised(core))  # A promise outlives the term it was given in.
-        and _deserves_vote(core, request)
-    )
+    refusal = _find_vote_refusal(core, request)
+    granted = refusal is None
+    given = Rule.VOTE_REPEATED if core.voted_for == request.sender else Rule.VOTE_GIVEN
+    _explain(core, request, refusal, given=given, refused=Rule.VOTE_REFUSED)
     if granted:
         if core.voted_for == 0:
             core.set_hard_state(core.term, voted_for=request.sender)
         core.become(Follower(deadline=core.draw_election_timeout()))
     reply = VoteReply(sender=core.id, to=request.sender, term=core.term, boot=core.boot, granted=granted)
     core.send_when_written(reply)
+
+
+def _find_vote_refusal(core: Core, request: RequestVote) -> Refusal | None:
+    if request.term != core.term:
+        return Refusal.EARLIER_TERM
+    if core.voted_for not in {0, request.sender}:
+        return Refusal.VOTED
+    if core.leader not in {0, request.sender}:
+        return Refusal.HAS_LEADER
+    if not request.transfer and leases.is_promised(core):  # A promise outlives the term it was given in.
+        return Refusal.PROMISED
+    return _find_unworthiness(core, request)
+
+
+def _find_pre_vote_refusal(core: Core, request: PreVote) -> Refusal | None:
+    if request.term < core.term:
+        return Refusal.EARLIER_TERM
+    if request.term == core.term and core.leader != 0:
+        return Refusal.HAS_LEADER
+    if request.term == core.term and core.voted_for not in {0, request.sender}:
+        return Refusal.VOTED
+    if is_sticky(core, request):
+        return Refusal.STICKY
+    return _find_unworthiness(core, request)
+
+
+def _find_unworthiness(core: Core, request: PreVote | RequestVote) -> Refusal | None:
+    if not core.may_vote:
+        return Refusal.FORGETFUL
+    return None if core.log.is_up_to_date(request.last_term, request.last_index) else Refusal.LOG
 
 
 def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
@@ -192,12 +227,35 @@ def is_sticky(core: Core, request: PreVote | RequestVote) -> bool:
             return False
 
 
+def _who(votes: Mapping[int, bool], *, granted: bool) -> str:
+    members = sorted(voter for voter, answer in votes.items() if answer is granted)
+    return f"member{'s' * (len(members) != 1)} {', '.join(map(str, members))}"
+
+
+def _explain(
+    core: Core, request: PreVote | RequestVote, refusal: Refusal | None, *, given: Rule, refused: Rule
+) -> None:
+    """Name the rule by which a vote, or the promise of one, is given or refused."""
+    if core.trace is None:
+        return
+    facts = {
+        "candidate": request.sender,
+        "term": request.term,
+        "index": request.last_index,
+        "of_term": request.last_term,
+        "last_index": core.log.last_index,
+        "last_term": core.log.last_term,
+    }
+    if refusal is None:
+        core.because(given, **facts)
+        return
+    section, why = refusal.value
+    told = why.format(own_term=core.term, voted_for=core.voted_for, leader=core.leader, **facts)
+    core.because(refused, why=told, section=section, **facts)
+
+
 def _shares_hint(core: Core, request: PreVote | RequestVote) -> bool:
     return request.leader_hint != 0 and request.leader_hint == core.fresh_hint
-
-
-def _deserves_vote(core: Core, request: PreVote | RequestVote) -> bool:
-    return core.may_vote and core.log.is_up_to_date(request.last_term, request.last_index)
 
 
 def hear_stopped(core: Core, peer: int) -> None:
@@ -211,6 +269,7 @@ def hear_stopped(core: Core, peer: int) -> None:
             successors, asked = (), None
         case _:
             return
+    core.because(Rule.STOPPED_LEADER, leader=peer)
     core.hint = LeaderHint(peer, core.now + core.settings.election_seconds)
     if _may_campaign(core):
         place = succession.place_after(core, peer, successors)

@@ -6,6 +6,7 @@ from raftswarm.raft import leases
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply, InstallSnapshot
 from raftswarm.raft.roles import Follower
+from raftswarm.raft.rules import Rule
 
 
 def follow(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> bool:
@@ -19,6 +20,7 @@ def follow(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> 
         return False
     if role.leader == 0:
         core.note(f"follows member {message.sender} in term {core.term}")
+        core.because(Rule.FOLLOWS, leader=message.sender, term=core.term)
         role.leader = message.sender
     core.heard_leader_at = core.now
     role.deadline = core.draw_election_timeout()
@@ -76,6 +78,8 @@ def _refuse(core: Core, message: AppendEntries) -> None:
     if log.first_index <= message.previous_index <= log.last_index:
         conflict_term = log.entry(message.previous_index).term
         conflict_index = log.first_index_of_term_at(message.previous_index)
+    why = f"its own entry there is of term {conflict_term}" if conflict_term else f"its log ends at {log.last_index}"
+    core.because(Rule.LOGS_DIFFER, index=message.previous_index, term=message.previous_term, why=why)
     core.send(
         AppendReply(
             sender=core.id,
@@ -111,4 +115,5 @@ def take_heartbeat(core: Core, message: Heartbeat) -> None:
 
 def tell_later_term(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> None:
     """A deposed leader learns of it (5.1)."""
+    core.because(Rule.EARLIER_TERM, what=type(message).__name__, term=message.term)
     core.send(HeartbeatReply(sender=core.id, to=message.sender, term=core.term, boot=core.boot))

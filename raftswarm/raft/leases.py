@@ -14,9 +14,12 @@ from raftswarm.raft.roles import Leader
 
 def holds(core: Core, role: Leader) -> bool:
     """Tell whether nobody else can lead at this moment."""
-    settings = core.settings
-    lease_seconds = settings.election_seconds / (1 + settings.clock_drift)
-    return settings.lease_reads and not role.gave_up_lease and core.now < role.lease_from + lease_seconds
+    return core.settings.lease_reads and not role.gave_up_lease and core.now < ends_at(core, role)
+
+
+def ends_at(core: Core, role: Leader) -> float:
+    """Return when the newest lease ends, if leases count at all."""
+    return role.lease_from + core.settings.election_seconds / (1 + core.settings.clock_drift)
 
 
 def renew(core: Core, role: Leader, began_at: float) -> None:

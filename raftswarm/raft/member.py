@@ -56,6 +56,7 @@ from raftswarm.raft.progress import Progress
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
+from raftswarm.raft.rules import Rule
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.tracing import TraceSink, picture, trace_start
 
@@ -201,10 +202,13 @@ class Member:
                 elections.answer_pre_vote(core, message)
                 return
             case RequestVote(term=term) if term > core.term and elections.is_sticky(core, message):
+                core.because(Rule.VOTE_IGNORED, candidate=message.sender, term=term)
                 return  # Whoever cannot hear our leader must not depose it (4.2.3).
             case PreVoteReply(granted=True):
                 pass  # Its term is the one that was asked about: nobody is there yet.
             case _ if message.term > core.term:
+                told = f"{type(message).__name__} of member {message.sender}"
+                core.because(Rule.LATER_TERM, old=core.term, term=message.term, what=told)
                 core.enter_term(message.term)
         self._act_on(message)
 
@@ -218,8 +222,8 @@ class Member:
                 elections.count_pre_vote(core, role, message)
             case _, (AppendEntries() | Heartbeat() | InstallSnapshot()) if message.term < core.term:
                 following.tell_later_term(core, message)
-            case _ if message.term < core.term:
-                pass  # Answers a question from an earlier term.
+            case _ if message.term < core.term:  # Answers a question from an earlier term.
+                core.because(Rule.LATE_ANSWER, what=type(message).__name__, term=message.term)
             case Candidate() as role, VoteReply():
                 elections.count_vote(core, role, message)
             case Leader(), (AppendEntries() | Heartbeat() | InstallSnapshot()):

@@ -97,7 +97,7 @@ def take_regressed(core: Core, message: Regressed) -> None:
             )
         core.is_regressed = True
         if isinstance(core.role, Leader):
-            core.step_down("its disk was set back")
+            core.step_down("its disk was set back", "docs/raft.md, Openings")
 
 
 def _discount(core: Core, peer: int) -> None:

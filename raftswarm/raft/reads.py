@@ -16,6 +16,7 @@ from raftswarm.raft.messages import ReadIndex, ReadIndexReply
 from raftswarm.raft.read_queue import Read
 from raftswarm.raft.ready import ReadOutcome
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 MAX_PENDING_READS = 65_536
 PATIENCE_TIMEOUTS = 3
@@ -61,6 +62,10 @@ def needs_round(core: Core, role: Leader) -> bool:
         return False
     if not leases.holds(core, role):
         return True
+    if core.trace is not None:
+        has_lease = core.settings.lease_reads and not role.gave_up_lease
+        left = leases.ends_at(core, role) - core.now if has_lease else 0.0
+        core.because(Rule.READS_BY_LEASE, index=core.commit_index, left_seconds=round(left, 6))
     _answer(core, role.reads.take_waiting(), core.commit_index)
     return False
 
@@ -76,6 +81,8 @@ def confirm(core: Core, role: Leader) -> None:
 
     for round_ in role.reads.take_confirmed(core.quorum.reached(confirmed_by) or 0):
         leases.renew(core, role, round_.began_at)
+        if core.trace is not None and round_.reads:
+            core.because(Rule.READS_CONFIRMED, index=round_.index, term=core.term)
         _answer(core, round_.reads, round_.index)
 
 

@@ -17,6 +17,7 @@ from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, Heart
 from raftswarm.raft.progress import Progress, Stage
 from raftswarm.raft.ready import ProposalOutcome
 from raftswarm.raft.roles import Candidate, Leader
+from raftswarm.raft.rules import Rule
 
 
 def lead(core: Core) -> None:
@@ -191,7 +192,7 @@ def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_
 def pass_time(core: Core, role: Leader) -> None:
     """A heartbeat is due."""
     if core.settings.check_quorum and is_cut_off(core, role):
-        core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s")
+        core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s", "dissertation 6.2")
         return
     transfer.give_up_if_late(core, role)
     reads.refuse_late(core, role)
@@ -270,6 +271,7 @@ def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
     if is_stale or (progress.stage is Stage.PROBE and refused != progress.next_index - 1):
         return
     progress.probe(min(refused, _next_index_after_refusal(core, reply)))
+    core.because(Rule.BACKS_UP, next_index=progress.next_index, peer=reply.sender)
 
 
 def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
@@ -318,6 +320,8 @@ def advance_commit(core: Core, role: Leader) -> None:
 
     index = core.quorum.reached(durable_at)
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
+        if core.trace is not None and index is not None and index > core.commit_index:
+            core.because(Rule.COMMIT_HELD_BACK, index=index, term=core.log.term_at(index))
         return
     decides_change = core.commit_index < core.log.configuration_index <= index
     role.uncommitted_bytes -= core.log.weigh_between(core.commit_index + 1, index)
@@ -335,4 +339,4 @@ def _conclude_change(core: Core, role: Leader) -> None:
         follow_configuration(core, role)
     else:
         transfer.hand_over_at_once(core, role)
-        core.step_down("the change that removes it is committed (4.2.2)")
+        core.step_down("the change that removes it is committed", "dissertation 4.2.2")

@@ -12,6 +12,7 @@ from raftswarm.raft.messages import InstallSnapshot, SnapshotReply
 from raftswarm.raft.progress import Progress
 from raftswarm.raft.ready import SnapshotTransfer
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 INSTALL_PATIENCE_TIMEOUTS = 10
 """After so many election timeouts without an answer, a delivered snapshot counts as lost."""
@@ -70,6 +71,7 @@ def begin_transfer(core: Core, peer: int, progress: Progress) -> None:
     progress.await_snapshot(snapshot)
     core.work.snapshots_to_send.append(SnapshotTransfer(peer, snapshot))
     core.note(f"member {peer} needs the snapshot up to entry {snapshot.index}")
+    core.because(Rule.NEEDS_SNAPSHOT, peer=peer)
 
 
 def end_transfer(core: Core, event: SnapshotSent) -> None:
@@ -130,5 +132,6 @@ def install(core: Core, message: InstallSnapshot) -> None:
 
 def _replace_log(core: Core, snapshot: SnapshotMeta) -> None:
     core.note(f"installs the leader's snapshot up to entry {snapshot.index}")
+    core.because(Rule.INSTALLS_SNAPSHOT, index=snapshot.index)
     core.replace_log(snapshot)
     core.work.install = snapshot

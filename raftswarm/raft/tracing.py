@@ -25,6 +25,7 @@ from raftswarm.raft.messages import (
     VoteReply,
 )
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
+from raftswarm.raft.rules import Rule
 
 if TYPE_CHECKING:
     from raftswarm.raft.core import Core
@@ -97,12 +98,17 @@ MESSAGES: Final[dict[type[AnyMessage], str]] = {
 """An event's name is one of these behind `Send` or `Receive`."""
 
 
+RULE: Final = "Rule"
+"""Name of the events that say by which rule something happened; a specification needs none of them."""
+
+
 def json_lines(write: Callable[[bytes], object]) -> TraceSink:
-    """Return a sink that writes each event as one line of JSON."""
+    """Return a sink that writes each event as one line of JSON, but for the rules."""
     encode = msgspec.json.Encoder().encode
 
     def sink(event: TraceEvent) -> None:
-        write(encode(event) + b"\n")
+        if event.name != RULE:
+            write(encode(event) + b"\n")
 
     return sink
 
@@ -150,6 +156,17 @@ def trace_configuration(core: Core) -> None:
         configuration = core.configuration
         change = {"newconf": _ids(configuration.voters), "learners": _ids(configuration.learners)}
         core.trace(picture(core, "ApplyConfChange", cc=change))
+        voters = f"voters {', '.join(change['newconf'])}"
+        outgoing = _ids(configuration.outgoing)
+        told = f"{voters} and old voters {', '.join(outgoing)}" if outgoing else voters
+        trace_rule(core, Rule.MEMBERS_CHANGE, {"configuration": told})
+
+
+def trace_rule(core: Core, rule: Rule, facts: dict[str, object]) -> None:
+    """Tell by which rule something happened."""
+    if core.trace is not None:
+        section, sentence = rule.tell(**facts)
+        core.trace(picture(core, RULE, None, **{**facts, "rule": rule.name, "section": section, "because": sentence}))
 
 
 def _describe(message: AnyMessage) -> TracedMessage:

@@ -16,6 +16,7 @@ from raftswarm.raft.messages import TimeoutNow
 from raftswarm.raft.priorities import priority_of
 from raftswarm.raft.ready import TransferOutcome
 from raftswarm.raft.roles import Leader, Transfer
+from raftswarm.raft.rules import Rule
 
 
 def begin(core: Core, event: TransferLeadership) -> None:
@@ -89,6 +90,7 @@ def best_successor(core: Core, role: Leader) -> int:
 def _send_timeout_now(core: Core, role: Leader, to: int) -> None:
     # It may arrive at any time from now on, and voters then forget their promises: no lease in this term any more.
     role.gave_up_lease = True
+    core.because(Rule.TRANSFER_TOLD, heir=to)
     core.send(TimeoutNow(sender=core.id, to=to, term=core.term, boot=core.boot))
 
 

@@ -12,27 +12,33 @@ from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.seeds import SeedOutcome, run_seed, run_seeds
 from raftswarm.lab.trace import Trace
 
-PRINT_DIGEST = """
+PRINT_DIGESTS = """
+from raftswarm.lab.replaying import run_recording
 from raftswarm.lab.seeds import run_seed
 from raftswarm.lab.trace import Trace
-outcome = run_seed(7, 2.0, trace=Trace(enabled=True, keep_lines=False))
-print(outcome.digest, outcome.events, outcome.failure)
+for seed in range(5, 9):
+    outcome = run_seed(seed, 2.0, trace=Trace(enabled=True, keep_lines=False))
+    print(outcome.digest, outcome.events, outcome.failure, run_recording(outcome.recording).digest)
 """
 
 
-def digest_under(hash_seed: str) -> str:
+def digests_under(hash_seed: str) -> list[str]:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
     ran = subprocess.run(
-        [sys.executable, "-c", PRINT_DIGEST], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", PRINT_DIGESTS], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
-    return ran.stdout
+    return ran.stdout.splitlines()
 
 
-def test_a_seed_gives_the_same_trace_in_every_process() -> None:
-    first = digest_under("1")
+def test_seeds_and_their_recordings_give_the_same_traces_in_every_process() -> None:
+    first = digests_under("1")
 
-    assert first == digest_under("2")
-    assert len(first.split()[0]) == 32
+    assert first == digests_under("2")
+    assert len(first) == 4
+    for line in first:
+        drawn, *_, replayed = line.split()
+        assert drawn == replayed
+        assert len(drawn) == 32
 
 
 def test_every_seed_is_reported() -> None:

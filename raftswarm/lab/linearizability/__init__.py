@@ -5,6 +5,7 @@ of your own object has four members: see `Model`.
 """
 
 from raftswarm.lab.linearizability.checking import MAX_CONFIGURATIONS, Outcome, Verdict, check, model_of
+from raftswarm.lab.linearizability.drawing import draw_history
 from raftswarm.lab.linearizability.files import check_history_file, parse_history, read_history, write_history
 from raftswarm.lab.linearizability.models import (
     MISMATCH,
@@ -39,6 +40,7 @@ __all__ = [
     "Verdict",
     "check",
     "check_history_file",
+    "draw_history",
     "model_of",
     "parse_history",
     "read_history",

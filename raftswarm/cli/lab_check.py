@@ -1,0 +1,78 @@
+"""``raftswarm lab check``: is what clients saw linearizable?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
+
+if TYPE_CHECKING:
+    from raftswarm.lab.linearizability import Verdict
+
+
+@click.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", default="", help="What the object is, such as kv-append; else the index beside, or a guess.")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw the last of them there, judged.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool) -> None:
+    """Judge histories of clients, or folders of them: is there one order that explains what all of them saw?
+
+    Exit status: 0 all are linearizable, 1 one is not or could not be decided, 2 a file is no history.
+    """
+    from raftswarm.errors import InvalidSpec
+    from raftswarm.lab.linearizability import check_history_file
+    from raftswarm.lab.vectors.histories import read_verdict
+
+    verdicts: list[tuple[Path, Verdict]] = []
+    try:
+        for path in _expand(files):
+            verdicts.append((path, check_history_file(path, model=model or read_verdict(path)[0])))
+            if not as_json:
+                _print(*verdicts[-1])
+    except InvalidSpec as error:
+        raise NotUnderstood(str(error)) from None
+    except OSError as error:
+        raise NotUnderstood(f"cannot read {error.filename}: {error.strerror}") from None
+    if svg is not None and verdicts:
+        _draw(*verdicts[-1], svg)
+    good = sum(verdict.is_linearizable for _, verdict in verdicts)
+    if as_json:
+        rows = [_row(path, verdict) for path, verdict in verdicts]
+        print_json({"linearizable": good, "others": len(verdicts) - good, "histories": rows})
+    elif len(verdicts) > 1:
+        click.echo(f"{good} of {len(verdicts)} histories are linearizable")
+    exit_if(good < len(verdicts))
+
+
+def _draw(path: Path, verdict: Verdict, svg: Path) -> None:
+    from raftswarm.lab.linearizability import draw_history, read_history
+
+    svg.write_text(draw_history(read_history(path), verdict, path.name), encoding="utf-8")
+
+
+def _expand(files: tuple[Path, ...]) -> list[Path]:
+    return [path for file in files for path in (sorted(file.glob("*.jsonl")) if file.is_dir() else [file])]
+
+
+def _print(path: Path, verdict: Verdict) -> None:
+    first, *rest = str(verdict).splitlines()
+    words, _, counts = first.partition(":")
+    colour = "green" if verdict.is_linearizable else "red"
+    click.echo(f"{path}: {style(words, colour)}:{counts}")
+    for line in rest:
+        click.echo(f"    {line}")
+
+
+def _row(path: Path, verdict: Verdict) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "outcome": verdict.outcome.value,
+        "operations": verdict.operations,
+        "configurations": verdict.configurations,
+        "object": None if verdict.key is None else str(verdict.key),
+        "explanation": str(verdict).splitlines()[1:],
+    }
