@@ -21,8 +21,10 @@ import trio
 logger = logging.getLogger("raftswarm.watchdog")
 
 LIMIT_SECONDS: Final = 0.010
+ALARMING_SECONDS: Final = 0.1
+"""What is worth a warning to whoever runs the program: a heartbeat is late by then."""
 WARNING_SECONDS: Final = 1.0
-"""Between two warnings of one name; what is not warned of is counted all the same."""
+"""Between two lines in the log about one name; what is not told there is counted all the same."""
 ROUND: Final = "one round of the loop"
 
 Seconds = Callable[[], float]
@@ -51,7 +53,9 @@ class Watchdog(trio.abc.Instrument):
         now = self.now()
         if now - self._warned.get(name, -WARNING_SECONDS) >= WARNING_SECONDS:
             self._warned[name] = now
-            logger.warning("%s held the loop for %.0f ms (%d times so far)", name, seconds * 1000, self.overruns[name])
+            level = logging.WARNING if seconds >= ALARMING_SECONDS else logging.INFO
+            times = self.overruns[name]
+            logger.log(level, "%s held the loop for %.0f ms (%d times so far)", name, seconds * 1000, times)
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's
         """A round begins."""

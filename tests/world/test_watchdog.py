@@ -72,10 +72,10 @@ async def test_tasks_are_named_if_the_environment_says_so(clock: Clock, monkeypa
     assert any(name.startswith("task ") for name in watchdog.overruns)
 
 
-def test_a_name_is_warned_of_once_a_second(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_is_told_of_once_a_second(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     watchdog = Watchdog(clock)
 
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         for _ in range(3):
             watchdog.note("the planner", 0.02)
         watchdog.note("the reaper", 0.0234)
