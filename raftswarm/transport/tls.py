@@ -29,7 +29,8 @@ from raftswarm.world.network import Link
 
 _NO_CHECK_TIME: Final = ssl.VerifyFlags(0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not name: `Admission` checks by the world's clock."""
-_READ_BYTES: Final = 256 * 1024
+_RECORD_BYTES: Final = 16 * 1024
+"""The most that a record of TLS holds, and that one read gives."""
 
 
 @asynccontextmanager
@@ -188,8 +189,10 @@ class TlsChannel:
         self._incoming.write(received)
         pieces: list[bytes] = []
         try:
-            while piece := self._tls.read(_READ_BYTES):
+            while piece := self._tls.read(_RECORD_BYTES):
                 pieces.append(piece)
+                if not (self._incoming.pending or self._tls.pending()):
+                    return b"".join(pieces)  # To read in vain would cost more than a record.
         except ssl.SSLWantReadError:
             return b"".join(pieces)
         except ssl.SSLError as error:

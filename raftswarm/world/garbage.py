@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-THRESHOLDS: Final = (1_000, 5, 3)
-"""Everything new is searched every 24,000 objects or so (docs/decisions.md has what was measured)."""
+THRESHOLDS: Final = (10_000, 1, 0)
+"""Everything new is searched every 40,000 objects or so (docs/decisions.md has what was measured)."""
 GROWTH: Final = 2
 """What is frozen is searched when the process holds so many times the memory blocks it held the last time."""
 OLDEST: Final = 2
