@@ -7,10 +7,10 @@ timer that fires late lets the sockets be read before it counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from math import inf
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -124,8 +124,8 @@ class Driver:
 
     # For users.
 
-    async def propose(self, command: bytes) -> object:
-        """Replicate a command and return what the state machine answered.
+    def propose(self, command: bytes) -> Coroutine[Any, Any, object]:
+        """Replicate a command and return, when awaited, what the state machine answered.
 
         Raises:
             NotLeader: nothing happened; ask the member it names.
@@ -135,7 +135,7 @@ class Driver:
         """
         waiter = TaskWaiter()
         self.replica.propose(command, waiter)
-        return await waiter.wait()
+        return waiter.wait()  # Not awaited here: every frame between a caller and its wake-up costs.
 
     async def propose_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replicate commands in order; return results, with the exception in the place of each that failed."""

@@ -158,11 +158,16 @@ class ProposalQueue:
     def add(self, command: bytes, waiter: Waiter) -> None:
         """Queue one command, or refuse it."""
         size = len(command)
-        if size > MAX_COMMAND_BYTES or self._is_full(1, size):
+        held = self._bytes + size
+        if (
+            size > MAX_COMMAND_BYTES
+            or self._count >= MAX_WAITING_COMMANDS
+            or (held > MAX_WAITING_BYTES and self._bytes)
+        ):
             waiter.fail(self._refusal(size))
             return
         self._count += 1
-        self._bytes += size
+        self._bytes = held
         if self._open_commands is None:
             self._open_commands = [command]
             self._open_waiters = [waiter]

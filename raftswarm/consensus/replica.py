@@ -196,6 +196,8 @@ class Replica:
         self._announced = self._leadership
         self._configurations: tuple[Configuration | None, Configuration | None] = (None, None)
         self._stopped = False
+        self._turn_is_due = False
+        """One was asked for and has not begun."""
 
     @property
     def member(self) -> Member:
@@ -226,7 +228,7 @@ class Replica:
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
-        self._surroundings.wake()
+        self._ask_for_turn()
 
     def _lacks_data_of(self, snapshot: SnapshotMeta) -> bool:
         """Tell whether it cannot be installed. What is committed here needs no data: the leader has to be told so."""
@@ -241,7 +243,7 @@ class Replica:
             waiter.fail(NotLeader("this member has stopped"))
         else:
             self._queue.add(command, waiter)
-            self._surroundings.wake()
+            self._ask_for_turn()
 
     def propose_many(self, commands: Sequence[bytes], proposers: Proposers) -> None:
         """Queue commands, in order, for one caller that takes their results together; otherwise as `propose`."""
@@ -249,7 +251,7 @@ class Replica:
             proposers.fail(0, len(commands), NotLeader("this member has stopped"))
         else:
             self._queue.add_run(commands, proposers)
-            self._surroundings.wake()
+            self._ask_for_turn()
 
     def change_configuration(
         self, configuration: Configuration, waiter: Waiter, transition: Transition = Transition.AUTO
@@ -269,7 +271,7 @@ class Replica:
             waiter.fail(Overloaded(f"{MAX_WAITING_EVENTS} reads wait already; retry when some are answered"))
         else:
             self._waiting_reads.append(waiter)
-            self._surroundings.wake()
+            self._ask_for_turn()
 
     def transfer_leadership(self, to: int, waiter: Waiter) -> None:
         """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
@@ -313,6 +315,12 @@ class Replica:
         if not self._leadership.is_leader:
             raise self._pending.not_leader("this member does not lead", self._member.leader)
 
+    def _ask_for_turn(self) -> None:
+        """Ask once, however much comes until then."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._surroundings.wake()
+
     def shut_down(self) -> None:
         """Fail every waiter and take in nothing more."""
         if self._stopped:
@@ -332,6 +340,7 @@ class Replica:
 
     def turn(self, now: float) -> float:
         """Take in what waits, do the work, and return when to call again at the latest."""
+        self._turn_is_due = False
         if self._stopped:
             return float("inf")
         self._take_in_events(now)
