@@ -51,8 +51,8 @@ class Restartable(Cluster, Protocol):
         """Return how far the log has come: what `wait applied` waits for."""
         ...
 
-    def count_call(self) -> None:
-        """One more command was acknowledged, otherwise than by a load."""
+    def count_call(self, *, failures: int = 0) -> None:
+        """One more command was acknowledged, otherwise than by a load, after so many of unknown outcome."""
         ...
 
 

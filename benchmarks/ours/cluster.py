@@ -108,9 +108,10 @@ class RaftswarmCluster:
         report = await (await self.client()).ask("fill", seconds=count / 1000, count=count)
         self.acknowledged += report["acknowledged"]
 
-    def count_call(self) -> None:
-        """One more command was acknowledged, otherwise than by a load."""
+    def count_call(self, *, failures: int = 0) -> None:
+        """One more command was acknowledged, otherwise than by a load, after so many of unknown outcome."""
         self.acknowledged += 1
+        self.failures += failures
 
     async def place(self) -> int:
         """Return how far the log has come: what `wait applied` waits for."""

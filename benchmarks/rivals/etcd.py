@@ -139,10 +139,11 @@ class EtcdCluster(ABC):
         generator, request = await self.generator(await self.leader())
         self._count(await generator.ask("fill", seconds=count / 1000, count=count, **request))
 
-    def count_call(self) -> None:
-        """One more put was acknowledged, otherwise than by a load."""
+    def count_call(self, *, failures: int = 0) -> None:
+        """One more put was acknowledged, otherwise than by a load, after so many of unknown outcome."""
         self.acknowledged += 1
         self.calls += 1
+        self.failures += failures
 
     async def place(self) -> int:
         """Return how far the log has come: what `wait applied` waits for."""

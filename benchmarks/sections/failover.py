@@ -77,10 +77,11 @@ async def lose_leader(cluster: Restartable, number: int, *, kill: bool) -> float
         await leader.start()
     else:
         leader.signal(signal.SIGCONT)
-    taken_over = [report["committed_at"] for report in reports if report["took_over"]]
+    winners = [report for report in reports if report["took_over"]]
+    taken_over = [winner["committed_at"] for winner in winners]
     assert taken_over, "nobody took over: measured something else"
-    for _ in taken_over:
-        cluster.count_call()
+    for winner in winners:
+        cluster.count_call(failures=winner.get("failures", 0))
     return float(min(taken_over)) - lost_at
 
 

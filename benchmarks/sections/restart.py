@@ -73,10 +73,10 @@ async def _restart_all(cluster: Restartable) -> float:
     async with trio.open_nursery() as nursery:
         for member in cluster.members:
             nursery.start_soon(take_over, member)
-    committed = [report["committed_at"] for report in reports if report["took_over"]]
-    for _ in committed:
-        cluster.count_call()
-    return float(min(committed)) - cluster.members[0].started_at
+    winners = [report for report in reports if report["took_over"]]
+    for winner in winners:
+        cluster.count_call(failures=winner.get("failures", 0))
+    return float(min(winner["committed_at"] for winner in winners)) - cluster.members[0].started_at
 
 
 def show(found: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ class CompactionPolicy:
     """Times the bytes of the last snapshot, once that has more than 1 MiB."""
     keep_entries: int = 500
     """LogEntriesForSlowFollowers …"""
-    keep_entries_bytes: int = 16 * 1024 * 1024
+    keep_entries_bytes: int = 4 * 1024 * 1024
     """… but no more of them than have so many bytes."""
     keep_bytes_for_followers: int = 128 * 1024 * 1024
     """In memory and on disk."""

@@ -122,14 +122,20 @@ func (m *member) takeOver() (report, error) {
 		if now != server.ID() {
 			return report{"took_over": false}, nil
 		}
-		gainedAt := monotonicSeconds()
+		gainedAt, failures := monotonicSeconds(), 0
 		for server.Leader() == server.ID() {
 			limited, cancel := context.WithTimeout(context.Background(), tryFor)
 			_, err := server.Put(limited, &pb.PutRequest{Key: []byte(m.keys[0]), Value: m.value})
 			cancel()
 			if err == nil {
-				return report{"took_over": true, "gained_at": gainedAt, "committed_at": monotonicSeconds()}, nil
+				return report{
+					"took_over":    true,
+					"gained_at":    gainedAt,
+					"committed_at": monotonicSeconds(),
+					"failures":     failures, // They may be committed yet.
+				}, nil
 			}
+			failures++
 		}
 	}
 	return nil, errors.New("nobody took over")
