@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import trio
@@ -18,7 +18,10 @@ from benchmarks.harness.serving import answer, requests
 from benchmarks.harness.values import Values
 from benchmarks.ours.disk_counts import count_disk_calls
 from benchmarks.ours.null_sealing import seal_nothing
-from raftswarm import RaftMember, open_member
+from raftswarm import NotLeader, OutcomeUnknown, RaftMember, open_member
+
+RETRY_SECONDS: Final = 0.001
+"""Between two tries of somebody who waits for a leader."""
 
 IMPORTED_AT = time.monotonic()
 
@@ -81,17 +84,21 @@ class Server:
         }
 
     async def _take_over(self) -> dict[str, Any]:
-        """Wait until another one leads than now; if it is this member, commit, and say when."""
-        term = self._member.leadership.value.term
-        leadership = await self._member.leadership.wait_until(
-            lambda now: now.is_leader or (now.term > term and now.leader != 0)
-        )
-        if not leadership.is_leader and leadership.leader != self._member.member_id:
-            return {"took_over": False}
-        await self._member.wait_gained()
-        gained_at = time.monotonic()
-        await self._member.propose(make_commands(1, self._settings.command_bytes)[0])
-        return {"took_over": True, "gained_at": gained_at, "committed_at": time.monotonic()}
+        """Propose again and again, as a caller would, until this member commits, and say when; or another one leads."""
+        [command] = make_commands(1, self._settings.command_bytes)
+        term, failures = self._member.leadership.value.term, 0
+        while True:
+            try:
+                await self._member.propose(command)
+            except OutcomeUnknown:
+                failures += 1
+            except NotLeader:
+                now = self._member.leadership.value
+                if now.term > term and now.leader not in {0, self._member.member_id}:
+                    return {"took_over": False}
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return {"took_over": True, "committed_at": time.monotonic(), "failures": failures}
 
     async def _load(self, order: dict[str, Any]) -> dict[str, Any]:
         if not self._commands:

@@ -30,7 +30,9 @@ class HostClock:
         return self._local_base + (self.heap.now - self._world_base) * self.rate
 
     def to_world(self, local: float) -> float:
-        """When, on the world's clock, this clock will show `local` or a little more, never less."""
+        """When, on the world's clock, this clock will show `local` or a little more, never less; never while it stands."""
+        if self._stands_at is not None and local > self._stands_at:
+            return inf
         world = self._world_base + (local - self._local_base) / self.rate
         while self._local_base + (world - self._world_base) * self.rate < local:
             world = nextafter(world, inf)

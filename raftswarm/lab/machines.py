@@ -238,6 +238,7 @@ class Machines:
     def _bury(self, member: int, *, power_lost: bool, tearing: Random | None = None) -> None:
         host = self.hosts[member]
         self.process(member).end()
+        self.hosts[member].clock.go_on()  # It stood for the sake of the process that slept.
         host.process = None
         self.network.detach(member, power_lost=power_lost)
         self._forget_unsynced(host, power_lost=power_lost, tearing=tearing)

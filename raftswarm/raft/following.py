@@ -26,7 +26,7 @@ def follow(core: Core, message: AppendEntries | Heartbeat | InstallSnapshot) -> 
     role.deadline = core.draw_election_timeout()
     core.hint = None
     role.asked = None
-    if isinstance(message, AppendEntries):
+    if not isinstance(message, InstallSnapshot):
         role.successors = message.successors
     return True
 

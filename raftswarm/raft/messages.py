@@ -82,6 +82,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """At most what this follower is known to have."""
     round: Number = 0
     """Number of the read round it also confirms (6.4)."""
+    successors: tuple[Number, ...] = ()
+    """As of `AppendEntries`: those go to each follower at another time, and all have to agree on who is first."""
 
 
 class HeartbeatReply(Message, frozen=True, kw_only=True):

@@ -222,6 +222,7 @@ def send_heartbeats(core: Core, role: Leader) -> None:
                 boot=core.boot,
                 commit=min(core.commit_index, progress.match_index),
                 round=role.reads.newest_round,
+                successors=role.successors,
             )
         )
     reads.confirm(core, role)  # A single voter waits for nobody.

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from raftswarm.raft.log_entry import Entry, EntryKind
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply
+from raftswarm.raft.roles import Follower, Leader
 
 if TYPE_CHECKING:
     from tests.raft.conftest import MakeBench
 
-ALICE, BOB = 1, 2
+ALICE, BOB, CAROL = 1, 2, 3
 
 
 def log_of(*terms: int, first_index: int = 1) -> tuple[Entry, ...]:
@@ -212,3 +213,19 @@ def test_a_new_term_is_told_only_when_it_is_on_disk(make_bench: MakeBench) -> No
 
     bench.write()
     assert [reply.term for reply in bench.take(HeartbeatReply)] == [4]
+
+
+def test_heartbeats_tell_who_is_to_campaign_first(make_bench: MakeBench) -> None:
+    """Entries leave for each follower at another moment: without this two of them may each wait for the other."""
+    bench = make_bench()
+    bench.receive(Heartbeat(sender=BOB, to=ALICE, term=1, commit=0, successors=(CAROL, ALICE)))
+    assert isinstance(bench.member.role, Follower)
+    assert bench.member.role.successors == (CAROL, ALICE)
+
+    leader = make_bench()
+    leader.lead(BOB)
+    leader.sent.clear()
+    leader.time_out()
+    assert isinstance(leader.member.role, Leader)
+    told = {message.successors for message in leader.take(Heartbeat)}
+    assert told == {leader.member.role.successors}
