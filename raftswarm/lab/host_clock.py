@@ -30,7 +30,7 @@ class HostClock:
         return self._local_base + (self.heap.now - self._world_base) * self.rate
 
     def to_world(self, local: float) -> float:
-        """When, on the world's clock, this clock will show `local` or a little more, never less; never while it stands."""
+        """When, on the world's clock, this clock will show `local` or a little more; `inf` while it stands."""
         if self._stands_at is not None and local > self._stands_at:
             return inf
         world = self._world_base + (local - self._local_base) / self.rate
