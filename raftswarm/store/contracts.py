@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
@@ -119,6 +119,6 @@ class Writes(Protocol):
 class Proposer(Protocol):
     """Whoever replicates commands: `consensus.driver`, or a test."""
 
-    async def propose(self, command: bytes, /) -> object:
+    def propose(self, command: bytes, /) -> Awaitable[object]:
         """Return what the state machine answered once the command is applied here, or raise what it refused with."""
         ...
