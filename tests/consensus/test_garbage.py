@@ -17,6 +17,7 @@ from raftswarm.consensus.memory_cluster import open_cluster
 from raftswarm.errors import Rejected
 from raftswarm.world.garbage import THRESHOLDS
 from tests.consensus.conftest import Journal
+from tests.consensus.test_opening import free_addresses
 
 TIMES = 200
 
@@ -74,21 +75,21 @@ async def test_clients_leave_no_circles_behind(autojump_clock: MockClock) -> Non
                 await client.propose(b"command")
 
 
-async def test_collections_are_short_while_a_member_is_open(tmp_path: Path, free_tcp_port: int) -> None:
+async def test_collections_are_short_while_a_member_is_open(tmp_path: Path) -> None:
     before = gc.get_threshold()
 
-    async with open_member(tmp_path / "a", Journal(), name="a", members={"a": f"127.0.0.1:{free_tcp_port}"}):
+    async with open_member(tmp_path / "a", Journal(), name="a", members=free_addresses("a")):
         assert gc.get_threshold() == THRESHOLDS
 
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
 
 
-async def test_a_program_may_keep_its_collections(tmp_path: Path, free_tcp_port: int) -> None:
+async def test_a_program_may_keep_its_collections(tmp_path: Path) -> None:
     before = gc.get_threshold()
 
     async with open_member(
-        tmp_path / "a", Journal(), name="a", members={"a": f"127.0.0.1:{free_tcp_port}"}, plan_collections=False
+        tmp_path / "a", Journal(), name="a", members=free_addresses("a"), plan_collections=False
     ) as member:
         await member.wait_gained()
         assert gc.get_threshold() == before
