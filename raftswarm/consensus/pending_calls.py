@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from raftswarm.consensus.proposals import Part, Proposals, SingleCallers, Waiter
+from raftswarm.consensus.proposals import Proposals, Waiter
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, TransferFailed
 from raftswarm.raft.log_entry import Entry
 from raftswarm.raft.member import Member
@@ -54,9 +54,9 @@ class PendingCalls:
         self._member = member
         self._next_token = 1
         self._asked: dict[int, _Asked] = {}
-        """Changes of the members, reads and transfers, by token."""
+        """Reads and transfers, by token."""
         self._proposed: dict[int, Proposals] = {}
-        """Batches of commands, by token."""
+        """What is to become entries of the log, by token."""
         self._appended: deque[_Appended] = deque()
         self._reads: deque[tuple[int, Waiter]] = deque()
         """Reads that wait for their index to be applied; all of it is committed here."""
@@ -73,15 +73,15 @@ class PendingCalls:
         """How many commands of callers here are in the log and wait to be committed."""
         return sum(entry.proposals.count for entry in self._appended)
 
-    def expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError] = OutcomeUnknown) -> int:
-        """Return a token for the member to answer by."""
+    def expect(self, waiters: Sequence[Waiter], if_lost: type[RaftSwarmError]) -> int:
+        """Return a token for the member to answer a read or a transfer by."""
         token = self._next_token
         self._next_token += 1
         self._asked[token] = _Asked(waiters, if_lost)
         return token
 
     def expect_proposals(self, proposals: Proposals) -> int:
-        """Return a token for the member to answer by; if it never does, their outcome is unknown."""
+        """Return a token for the member to answer proposals by; if it never does, their outcome is unknown."""
         token = self._next_token
         self._next_token += 1
         self._proposed[token] = proposals
@@ -91,10 +91,7 @@ class PendingCalls:
 
     def answer_proposal(self, outcome: ProposalOutcome) -> None:
         """It is in the log, or refused."""
-        proposals = self._proposed.pop(outcome.token, None)
-        if proposals is None:  # A change of the members: its waiters are single callers as well.
-            waiters = self._asked.pop(outcome.token).waiters
-            proposals = Proposals(parts=(Part(SingleCallers([*waiters]), 0, len(waiters)),))
+        proposals = self._proposed.pop(outcome.token)
         if outcome.refused:
             proposals.fail_from(0, self._refusal(outcome))
         else:

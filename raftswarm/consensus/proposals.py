@@ -91,10 +91,15 @@ class Part:
 
 @attrs.frozen(eq=False)
 class Proposals:
-    """Who waits for the commands of one batch."""
+    """Who waits for the commands of one batch, or for whatever else one entry of the log holds."""
 
     commands: Sequence[bytes] = ()
     parts: Sequence[Part] = ()
+
+    @classmethod
+    def of_one(cls, waiter: Waiter) -> Proposals:
+        """Return those of a single caller, who proposes something that is no command."""
+        return cls(parts=(Part(SingleCallers([waiter]), 0, 1),))
 
     @property
     def count(self) -> int:

@@ -259,9 +259,11 @@ class Replica:
         """Queue a change of the members; the waiter completes when its first step is committed, joint or not."""
         if refused := why_not_target(configuration):
             waiter.fail(InvalidSpec(refused))
-            return
-        time_ns = self._wall_clock.now_ns()
-        self._ask(waiter, lambda token: ProposeConfiguration(token, configuration, time_ns, transition))
+        elif self._stopped:
+            waiter.fail(NotLeader("this member has stopped"))
+        else:
+            token = self._pending.expect_proposals(Proposals.of_one(waiter))
+            self.offer(ProposeConfiguration(token, configuration, self._wall_clock.now_ns(), transition))
 
     def read_barrier(self, waiter: Waiter) -> None:
         """Complete when a local read is linearizable, on any member; NotLeader if no leader answers in time."""
@@ -275,15 +277,10 @@ class Replica:
 
     def transfer_leadership(self, to: int, waiter: Waiter) -> None:
         """Hand leadership over, to anybody if `to` is 0; completes when another leads, or fails with TransferFailed."""
-        self._ask(waiter, lambda token: TransferLeadership(to, token), if_lost=TransferFailed)
-
-    def _ask(
-        self, waiter: Waiter, event_of: Callable[[int], Event], *, if_lost: type[RaftSwarmError] = OutcomeUnknown
-    ) -> None:
         if self._stopped:
             waiter.fail(NotLeader("this member has stopped"))
         else:
-            self.offer(event_of(self._pending.expect([waiter], if_lost)))
+            self.offer(TransferLeadership(to, self._pending.expect([waiter], TransferFailed)))
 
     def receive_snapshot(self) -> IncomingSnapshot:
         """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""

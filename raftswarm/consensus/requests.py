@@ -10,6 +10,7 @@ has but its body and whoever waits for it. No I/O and no clock: `client` carries
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -47,8 +48,8 @@ PASSING: Final = (NotLeader, OutcomeUnknown, Overloaded, OutOfOrder, SessionFull
 """Errors after which a command of a session is sent again."""
 
 
-class Request:
-    """A command or a question; who waits for its outcome overrides `settle`."""
+class Request(ABC):
+    """A command or a question; who waits for its outcome says what `settle` does."""
 
     __slots__ = ("body", "is_done", "is_over", "times_sent")
 
@@ -60,9 +61,9 @@ class Request:
         self.is_over = False
         """Nobody waits for it any more."""
 
+    @abstractmethod
     def settle(self, outcome: object) -> None:
         """Take the outcome: a result, or the error. Told once at most."""
-        raise NotImplementedError
 
 
 class _Own(Request):

@@ -28,28 +28,23 @@ class TaskWaiter:
     @trio.lowlevel.enable_ki_protection
     def complete(self, result: object) -> None:
         """Wake the task with a result."""
-        if self._answer is not None:
-            return  # Its task was cancelled.
-        task = self._task
-        if task is None:
-            self._answer = outcome.Value(result)
-        else:  # The answer is not kept here: an error refers to the frames it passes, and they to this.
-            self._answer = _TOLD
-            self._task = None
-            trio.lowlevel.reschedule(task, outcome.Value(result))
+        self._settle(outcome.Value(result))
 
     @trio.lowlevel.enable_ki_protection
     def fail(self, error: RaftSwarmError) -> None:
         """Wake the task with an error."""
+        self._settle(outcome.Error(error))
+
+    def _settle(self, answer: outcome.Maybe[object]) -> None:
         if self._answer is not None:
-            return
+            return  # Its task was cancelled.
         task = self._task
         if task is None:
-            self._answer = outcome.Error(error)
-        else:
+            self._answer = answer
+        else:  # The answer is not kept here: an error refers to the frames it passes, and they to this.
             self._answer = _TOLD
             self._task = None
-            trio.lowlevel.reschedule(task, outcome.Error(error))
+            trio.lowlevel.reschedule(task, answer)
 
     @trio.lowlevel.enable_ki_protection
     async def wait(self) -> object:

@@ -198,7 +198,8 @@ class MemberProcess:
 
     def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
         """Stream a snapshot."""
-        stream = SendingStream(outgoing, self.runner, partial(self.replica.snapshot_sent, to, outgoing))
+        ended = partial(self.replica.snapshot_sent, to, outgoing)
+        stream = SendingStream(outgoing, self.runner, ended, self.replica.fail)
         link = self._host.parts.network.open_bulk(
             self.member_id, to, partial(self.reached_by, stream.hear), partial(self.reached_by, stream.end)
         )

@@ -8,23 +8,32 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from raftswarm.errors import DiskFailed, LinkError
+from raftswarm.errors import DiskFailed, LinkError, StorageError
 from raftswarm.lab.network import BulkEnd
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
 from raftswarm.world.disk import DiskRunner
 
 READ_BYTES = 512
-"""One disk job's; little, so that small worlds have several."""
+"""One disk job's at least; little, so that small snapshots have several …"""
+READS = 64
+"""… and about so many for a large one: on a slow disk it would take longer than a cluster has to agree."""
 
 
 class SendingStream:
     """The end that has the snapshot."""
 
-    def __init__(self, outgoing: OutgoingSnapshot, runner: DiskRunner, ended: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        outgoing: OutgoingSnapshot,
+        runner: DiskRunner,
+        ended: Callable[[], object],
+        failed: Callable[[BaseException], object],
+    ) -> None:
         self._outgoing = outgoing
         self._runner = runner
         self._ended = ended
+        self._failed = failed
         self._has_ended = False
         self._link: BulkEnd | None = None
 
@@ -38,8 +47,8 @@ class SendingStream:
 
         def taken(error: BaseException | None) -> None:
             if error is not None and not isinstance(error, LinkError):
-                raise error
-            if error is not None or self._outgoing.arrived:
+                self._break(error)
+            elif error is not None or self._outgoing.arrived:
                 self.end()
             else:
                 self._read()
@@ -51,7 +60,8 @@ class SendingStream:
 
         def read(error: BaseException | None) -> None:
             if error is not None:
-                raise error
+                self._break(error)
+                return
             if self._has_ended or self._link is None:
                 return
             for frame in frames:
@@ -59,7 +69,14 @@ class SendingStream:
             if frames:
                 self._read()
 
-        self._runner.submit(lambda: frames.extend(self._outgoing.read(READ_BYTES)), read)
+        read_bytes = max(READ_BYTES, self._outgoing.offer.size_bytes // READS)
+        self._runner.submit(lambda: frames.extend(self._outgoing.read(read_bytes)), read)
+
+    def _break(self, error: BaseException) -> None:
+        """What the member has itself cannot be read: it stops, as the driver would have it stop."""
+        if not isinstance(error, StorageError):
+            raise error
+        self._failed(error)
 
     def end(self) -> None:
         """All of it arrived, or the link broke."""

@@ -10,7 +10,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from typing import Final
 
@@ -19,7 +19,7 @@ import msgspec
 
 from raftswarm.errors import CorruptLog, ForeignState, InvalidKey, StorageError
 from raftswarm.raft.log_entry import SnapshotMeta
-from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
+from raftswarm.storage.files import TEMPORARY_SUFFIX, Place, disk_errors
 from raftswarm.storage.replay import WAY_BACK, Position
 from raftswarm.storage.sealing import SALT_BYTES, SNAPSHOT, TAG_BYTES, Damaged, Seal, key_id
 from raftswarm.wire.member_codec import SnapshotOffer
@@ -140,7 +140,10 @@ class SnapshotWriter:
 
 
 class SnapshotReader(Iterator[bytes]):
-    """The plain chunks, read as they are asked for; CorruptLog instead of a chunk that is not as it was written."""
+    """The plain chunks, read as they are asked for.
+
+    Instead of a chunk, CorruptLog if it is not as it was written, DiskFailed if the disk does not give it.
+    """
 
     def __init__(self, place: Place, name: str) -> None:
         """Open it and read its description."""
@@ -162,15 +165,20 @@ class SnapshotReader(Iterator[bytes]):
         """Go on at that chunk, counted from 1; those before it are not looked at."""
         self._offset, self._number, self._is_complete = self._begin, 1, False
         while self._number < number:
-            clear = self._read_clear()
+            with self._reading():
+                clear = self._read_clear()
             self._offset += len(clear) + _CHUNK.unpack(clear)[1] + TAG_BYTES
             self._number += 1
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return disk_errors(f"could not read {self._path}")
 
     def __next__(self) -> bytes:
         """Return the next chunk."""
         if not self._is_complete:
             try:
-                chunk = self._read_chunk()
+                with self._reading():
+                    chunk = self._read_chunk()
             except Damaged as damage:
                 raise _corrupt(self._path, self._offset, damage) from None
             if not self._is_complete:

@@ -2,9 +2,10 @@
 
 CPython searches all objects of the process whenever it has grown by a quarter: 331 ms with 100,000 tasks in memory, in
 which nothing else runs. While a plan is in force here, each full search takes what has survived it out of the next
-one (`gc.freeze`), so a search costs what was made since the last: 9 ms. Objects are freed as ever when nobody refers to
-them; only those that refer to each other in a circle wait for a search, and of what is frozen they wait longer: until
-the process holds twice as much as at the last search of everything. The hot path makes no such circles, a test says so.
+one (`gc.freeze`), so a search costs what was made since the last: 3 ms there. Objects are freed as ever when nobody
+refers to them; only those that refer to each other in a circle wait for a search, and of what is frozen they wait
+longer: until the process holds twice as much as at the last search of everything. The hot path makes no such circles,
+a test says so.
 
 All of it is about the whole process, so it begins with the first who asks and is undone after the last. A program that
 plans its collections itself, by `gc.disable` or `gc.freeze`, keeps its plan.

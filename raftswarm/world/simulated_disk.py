@@ -248,17 +248,17 @@ class SimulatedDisk:
     def copy(self) -> SimulatedDisk:
         """Return a copy of what programs see, all of it durable."""
         copy = SimulatedDisk()
-        copy._root = _visible_copy(self._root)
+        copy._root = _copy(self._root, durable=False)
         return copy
 
     def put_back(self, copy: SimulatedDisk) -> None:
         """Have the content of a copy in the place of our own."""
-        self._root = _visible_copy(copy._root)
+        self._root = _copy(copy._root, durable=False)
 
     def after_power_loss(self) -> SimulatedDisk:
         """Return a copy as it would be if the power failed now and nothing unsynced had reached the disk."""
         copy = SimulatedDisk()
-        copy._root = _durable_copy(self._root)
+        copy._root = _copy(self._root, durable=True)
         return copy
 
     def sizes(self, below: str) -> dict[str, int]:
@@ -430,24 +430,15 @@ def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name and name != "."]
 
 
-def _visible_copy(directory: _Directory) -> _Directory:
+def _copy(directory: _Directory, *, durable: bool) -> _Directory:
+    """Return a tree in which all is durable: what is so in this one, or all that is seen in it."""
     copy = _Directory()
-    for name, node in directory.cached.items():
+    for name, node in (directory.durable if durable else directory.cached).items():
         if isinstance(node, _Directory):
-            copy.durable[name] = _visible_copy(node)
+            copy.durable[name] = _copy(node, durable=durable)
         else:
-            copy.durable[name] = _Contents(bytearray(node.cached), bytearray(node.cached))
-    copy.cached = dict(copy.durable)
-    return copy
-
-
-def _durable_copy(directory: _Directory) -> _Directory:
-    copy = _Directory()
-    for name, node in directory.durable.items():
-        if isinstance(node, _Directory):
-            copy.durable[name] = _durable_copy(node)
-        else:
-            copy.durable[name] = _Contents(bytearray(node.durable), bytearray(node.durable))
+            contents = node.durable if durable else node.cached
+            copy.durable[name] = _Contents(bytearray(contents), bytearray(contents))
     copy.cached = dict(copy.durable)
     return copy
 

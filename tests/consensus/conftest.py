@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 
 import msgspec
@@ -34,3 +35,13 @@ class Journal:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         self.lines = msgspec.msgpack.decode(b"".join(chunks), type=list[bytes])
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def free_addresses(names: str) -> dict[str, str]:
+    return {name: free_address() for name in names}

@@ -16,8 +16,7 @@ from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.memory_cluster import open_cluster
 from raftswarm.errors import Rejected
 from raftswarm.world.garbage import THRESHOLDS
-from tests.consensus.conftest import Journal
-from tests.consensus.test_opening import free_addresses
+from tests.consensus.conftest import Journal, free_addresses
 
 TIMES = 200
 

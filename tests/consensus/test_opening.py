@@ -34,19 +34,9 @@ from raftswarm.errors import (
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Captured
 from raftswarm.storage.member_storage import Recovered
-from tests.consensus.conftest import Journal
+from tests.consensus.conftest import Journal, free_address, free_addresses
 
 QUICK = RaftSettings(heartbeat_seconds=0.05, election_seconds=0.4)
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-def free_addresses(names: str) -> dict[str, str]:
-    return {name: free_address() for name in names}
 
 
 @asynccontextmanager

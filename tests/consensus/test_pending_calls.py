@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from raftswarm.consensus.pending_calls import PendingCalls
+from raftswarm.consensus.proposals import Proposals
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, TransferFailed
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.member import Member
@@ -51,7 +52,7 @@ def pending(member: FakeMember) -> PendingCalls:
 
 def append(pending: PendingCalls, index: int, term: int = 3) -> Caller:
     caller = Caller()
-    pending.answer_proposal(ProposalOutcome(pending.expect([caller]), index=index, term=term))
+    pending.answer_proposal(ProposalOutcome(pending.expect_proposals(Proposals.of_one(caller)), index=index, term=term))
     return caller
 
 
@@ -72,7 +73,8 @@ def test_proposals_are_known_by_index_and_term(pending: PendingCalls) -> None:
 def test_a_refusal_names_who_leads(pending: PendingCalls) -> None:
     caller = Caller()
 
-    pending.answer_proposal(ProposalOutcome(pending.expect([caller]), refused="this member does not lead", leader=BOB))
+    token = pending.expect_proposals(Proposals.of_one(caller))
+    pending.answer_proposal(ProposalOutcome(token, refused="this member does not lead", leader=BOB))
 
     assert caller.answers == [(NotLeader, "this member does not lead: ask bob at host:2")]
 
@@ -80,14 +82,14 @@ def test_a_refusal_names_who_leads(pending: PendingCalls) -> None:
 def test_what_the_leader_itself_refuses_may_be_tried_again(pending: PendingCalls) -> None:
     caller = Caller()
 
-    pending.answer_read(ReadOutcome(pending.expect([caller]), refused="too many", leader=ALICE))
+    pending.answer_read(ReadOutcome(pending.expect([caller], NotLeader), refused="too many", leader=ALICE))
 
     assert caller.answers == [(Overloaded, "too many")]
 
 
 def test_a_read_waits_until_its_index_is_applied(pending: PendingCalls) -> None:
     caller = Caller()
-    pending.answer_read(ReadOutcome(pending.expect([caller]), index=7))
+    pending.answer_read(ReadOutcome(pending.expect([caller], NotLeader), index=7))
 
     pending.complete_reads(6)
     assert caller.answers == []
@@ -99,8 +101,8 @@ def test_a_read_waits_until_its_index_is_applied(pending: PendingCalls) -> None:
 def test_a_transfer_ends_with_who_leads_or_why_nobody_else_does(pending: PendingCalls) -> None:
     done, failed = Caller(), Caller()
 
-    pending.answer_transfer(TransferOutcome(pending.expect([done]), leader=BOB))
-    pending.answer_transfer(TransferOutcome(pending.expect([failed]), failed="too late", leader=ALICE))
+    pending.answer_transfer(TransferOutcome(pending.expect([done], TransferFailed), leader=BOB))
+    pending.answer_transfer(TransferOutcome(pending.expect([failed], TransferFailed), failed="too late", leader=ALICE))
 
     assert done.answers == [BOB]
     assert failed.answers == [(TransferFailed, "too late")]
@@ -131,9 +133,9 @@ def test_a_snapshot_leaves_what_is_behind_it(pending: PendingCalls) -> None:
 
 def test_in_the_end_each_is_told_what_it_means_for_it(pending: PendingCalls) -> None:
     proposal, read, appended, waiting = Caller(), Caller(), append(pending, 5), Caller()
-    pending.expect([proposal])
+    pending.expect_proposals(Proposals.of_one(proposal))
     pending.expect([read], if_lost=NotLeader)
-    pending.answer_read(ReadOutcome(pending.expect([waiting]), index=9))
+    pending.answer_read(ReadOutcome(pending.expect([waiting], NotLeader), index=9))
 
     pending.lose_all("stopping")
     pending.lose_all("again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import pytest
 from attrs import evolve
 from msgspec.structs import replace
 
-from raftswarm.errors import CorruptLog, ForeignState, SnapshotDamaged
+from raftswarm.errors import CorruptLog, DiskFailed, ForeignState, SnapshotDamaged
 from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.storage.files import Place
 from raftswarm.storage.replay import Position
@@ -396,3 +397,25 @@ def test_a_snapshot_that_was_overtaken_by_an_installed_one_does_not_count(place:
 
     assert snapshots.newest is not None
     assert snapshots.newest.meta == LEADERS
+
+
+def test_a_disk_that_does_not_give_a_chunk_is_said_to_have_failed(
+    place: Place, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever streams a snapshot to a peer long after it was opened hears of it as of any failing disk."""
+    snapshots = Snapshots(place)
+    save(snapshots, SnapshotMeta(index=5, term=1), [b"one", b"two"])
+    found = snapshots.open()
+    assert found is not None
+    _, reader = found
+    assert next(reader) == b"one"
+
+    def fail(_self: object, _offset: int, _size: int) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(type(reader._file), "read", fail)
+
+    with pytest.raises(DiskFailed, match=r"could not read .*Input/output error"):
+        next(reader)
+    with pytest.raises(DiskFailed, match="could not read"):
+        reader.seek(2)
