@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from raftswarm.errors import Rejected
-from raftswarm.raft.state_machine import Context
+from raftswarm.raft.state_machine import CHUNK_BYTES, Context
 
 REMEMBERED_COMMANDS = 32
 REFUSED = b"refuse me"
@@ -19,9 +19,13 @@ class _Picture:
     state: bytes
 
     def chunks(self) -> Iterator[bytes]:
-        """Short pieces, so that even a small world streams more than one."""
-        for start in range(0, len(self.state), 256):
-            yield self.state[start : start + 256]
+        """Short pieces, so that even a small world streams more than one; of a large state about 64.
+
+        Each is a disk job for whoever receives it, and thousands would take longer than a cluster has to agree.
+        """
+        size = min(max(256, len(self.state) // 64), CHUNK_BYTES)
+        for start in range(0, len(self.state), size):
+            yield self.state[start : start + size]
 
 
 class Journal:

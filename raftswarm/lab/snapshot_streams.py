@@ -15,9 +15,7 @@ from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnap
 from raftswarm.world.disk import DiskRunner
 
 READ_BYTES = 512
-"""One disk job's at least; little, so that small snapshots have several …"""
-READS = 64
-"""… and about so many for a large one: on a slow disk it would take longer than a cluster has to agree."""
+"""One disk job's; little, so that small worlds have several."""
 
 
 class SendingStream:
@@ -69,8 +67,7 @@ class SendingStream:
             if frames:
                 self._read()
 
-        read_bytes = max(READ_BYTES, self._outgoing.offer.size_bytes // READS)
-        self._runner.submit(lambda: frames.extend(self._outgoing.read(read_bytes)), read)
+        self._runner.submit(lambda: frames.extend(self._outgoing.read(READ_BYTES)), read)
 
     def _break(self, error: BaseException) -> None:
         """What the member has itself cannot be read: it stops, as the driver would have it stop."""
