@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from raftswarm.api import go_json
 from raftswarm.api.errors import ApiError
 from raftswarm.api.nodes import VersionJson, parse_word
+from raftswarm.api.tasks import IterationJson
 from raftswarm.api.times import write_time
 from raftswarm.objects import defaults, records
 from raftswarm.objects.docker_names import DockerStruct, shown
@@ -30,6 +31,7 @@ from raftswarm.objects.specs import (
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
+    is_job,
 )
 
 MOUNT_TYPES: Final = ("bind", "volume", "tmpfs", "npipe", "cluster", "image")
@@ -73,6 +75,13 @@ class ServiceStatusJson(DockerStruct, frozen=True, kw_only=True, omit_defaults=F
     completed_tasks: int = 0
 
 
+class JobStatusJson(DockerStruct, frozen=True, kw_only=True):
+    """Which run of a job is the current one, and since when."""
+
+    job_iteration: IterationJson = shown(IterationJson())
+    last_execution: str = ""
+
+
 class ServiceJson(DockerStruct, frozen=True, kw_only=True):
     """``GET /services/{id}``."""
 
@@ -85,6 +94,7 @@ class ServiceJson(DockerStruct, frozen=True, kw_only=True):
     endpoint: EndpointJson = shown(EndpointJson())
     update_status: UpdateStatusJson | None = None
     service_status: ServiceStatusJson | None = None
+    job_status: JobStatusJson | None = None
 
 
 def show_service(
@@ -101,6 +111,15 @@ def show_service(
         endpoint=_show_endpoint(service.endpoint),
         update_status=_show_update_status(service.update_status),
         service_status=status,
+        job_status=_show_job_status(service.job_status),
+    )
+
+
+def _show_job_status(status: records.JobStatus | None) -> JobStatusJson | None:
+    if status is None:
+        return None
+    return JobStatusJson(
+        job_iteration=IterationJson(index=status.iteration), last_execution=write_time(status.last_execution)
     )
 
 
@@ -154,8 +173,8 @@ def fill_in_defaults(spec: ServiceSpec) -> ServiceSpec:
                 max_attempts=restart.max_attempts or 0,
             ),
         ),
-        update_config=_fill_in_monitor(spec.update_config) or update,
-        rollback_config=_fill_in_monitor(spec.rollback_config) or update,
+        update_config=_fill_in_monitor(spec.update_config) or (None if is_job(spec.mode) else update),
+        rollback_config=_fill_in_monitor(spec.rollback_config) or (None if is_job(spec.mode) else update),
         endpoint_spec=spec.endpoint_spec or EndpointSpec(mode="vip"),
     )
 

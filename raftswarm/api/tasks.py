@@ -36,6 +36,12 @@ class TaskStatusJson(DockerStruct, frozen=True, kw_only=True):
     port_status: PortStatusJson = shown(PortStatusJson())
 
 
+class IterationJson(DockerStruct, frozen=True, kw_only=True):
+    """Which run of a job; Docker leaves 0 out."""
+
+    index: int = 0
+
+
 class TaskJson(DockerStruct, frozen=True, kw_only=True):
     """``GET /tasks/{id}``."""
 
@@ -50,6 +56,7 @@ class TaskJson(DockerStruct, frozen=True, kw_only=True):
     node_id: str = ""
     status: TaskStatusJson
     desired_state: str = ""
+    job_iteration: IterationJson | None = None
 
 
 def show_task(task: records.Task) -> TaskJson:
@@ -62,7 +69,7 @@ def show_task(task: records.Task) -> TaskJson:
         updated_at=write_time(task.updated_at),
         spec=replace(task.spec, runtime=""),
         service_id=task.service_id,
-        slot=task.slot,
+        slot=task.shown_slot,
         node_id=task.node_id,
         status=TaskStatusJson(
             timestamp=write_time(status.timestamp),
@@ -73,6 +80,7 @@ def show_task(task: records.Task) -> TaskJson:
             port_status=PortStatusJson(ports=list(status.ports)),
         ),
         desired_state=task.desired_state.docker_word,
+        job_iteration=None if task.job_iteration is None else IterationJson(index=task.job_iteration),
     )
 
 

@@ -21,6 +21,7 @@ from raftswarm.api.times import SECOND
 from raftswarm.cli.session import CommandFailed
 from raftswarm.client import EngineClient
 from raftswarm.objects import defaults
+from raftswarm.objects.specs import ServiceMode, is_job
 from raftswarm.objects.states import TaskState
 
 _STEP_SECONDS: Final = 0.2
@@ -35,23 +36,29 @@ class Look:
     """What one look at a service shows."""
 
     running: int
+    """Of a job: how many have come to their end."""
     wanted: int
     bars: tuple[tuple[str, str], ...]
     """Label and text, one per slot or node."""
+    is_job: bool = False
 
     @property
     def converged(self) -> bool:
-        """Tell whether every task that is wanted runs."""
+        """Tell whether every task that is wanted runs, or is done."""
         return self.running == self.wanted
 
     def title(self, *, rolling_back: bool) -> str:
         """The line above the bars."""
+        if self.is_job:
+            return f"job progress: {self.running} out of {self.wanted} complete"
         kind = "rolling back update: " if rolling_back else ""
         return f"overall progress: {kind}{self.running} out of {self.wanted} tasks"
 
 
 def look_at(service: ServiceJson, tasks: Sequence[TaskJson], live_nodes: frozenset[str]) -> Look:
     """Count what runs of the current spec. `tasks` are those made from it; on nodes that are down they do not count."""
+    if is_job(service.spec.mode):
+        return _look_at_job(service.spec.mode, tasks)
     placed = [task for task in tasks if not task.node_id or task.node_id in live_nodes]
     if service.spec.mode.global_ is not None:
         return _look_at_nodes(placed)
@@ -79,6 +86,24 @@ def _look_at_nodes(tasks: Sequence[TaskJson]) -> Look:
     bars = tuple((node_id[:12], _describe(nodes[node_id])) for node_id in sorted(nodes))
     # Without a task nobody has planned yet: one is wanted, whatever it will be.
     return Look(sum(_runs(task) for task in nodes.values()), len(nodes) or 1, bars)
+
+
+def _look_at_job(mode: ServiceMode, tasks: Sequence[TaskJson]) -> Look:
+    places: dict[tuple[int, str], TaskJson] = {}
+    for task in tasks:
+        place = (task.slot, "") if mode.replicated_job is not None else (0, task.node_id)
+        if place not in places or _progress(task) > _progress(places[place]):
+            places[place] = task
+    # Without a task nobody has planned yet: one is wanted, whatever it will be.
+    wanted = len(places) or 1 if mode.replicated_job is None else mode.replicated_job.total_completions or 0
+    labels = {place: place[1][:12] or f"{place[0] + 1}/{wanted}" for place in sorted(places)}
+    bars = tuple((label, _describe(places[place])) for place, label in labels.items())
+    return Look(sum(task.status.state == "complete" for task in places.values()), wanted, bars, is_job=True)
+
+
+def _progress(task: TaskJson) -> tuple[bool, int]:
+    """Of several tries the one that is done counts, or the one that is still wanted."""
+    return task.status.state == "complete", -_state(task.desired_state)
 
 
 def _state(word: str) -> TaskState:
@@ -130,6 +155,9 @@ async def follow_service(engine: EngineClient, service_id: str, label: str, *, q
             for name, text in look.bars:
                 canvas.draw(name, f"{name}: {text}")
         now = trio.current_time()
+        if look.is_job and look.converged:
+            canvas.draw("verify", "job complete")
+            return
         if not look.converged:
             if stable_since is not None:
                 canvas.draw("verify", "verify: Detected task failure")

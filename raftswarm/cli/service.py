@@ -112,6 +112,9 @@ def _count_replicas(service: ServiceJson) -> str:
     job = service.spec.mode.replicated_job
     if job is not None:
         return f"{counts} ({status.completed_tasks}/{job.total_completions or 0} completed)"
+    if service.spec.mode.global_job is not None:
+        begun = status.desired_tasks + status.completed_tasks
+        return f"{counts} ({status.completed_tasks}/{begun} completed)"
     placement = service.spec.task_template.placement
     if service.spec.mode.replicated is not None and placement is not None and placement.max_replicas:
         return f"{counts} (max {placement.max_replicas} per node)"
@@ -223,7 +226,7 @@ def _parse_target(target: str) -> tuple[str, int]:
 
 async def _scale(engine: EngineClient, name: str, replicas: int) -> str:
     service = await engine.service(name)
-    if service.spec.mode.replicated is None:
+    if service.spec.mode.replicated is None and service.spec.mode.replicated_job is None:
         raise CommandFailed("scale can only be used with replicated or replicated-job mode")
     await engine.update_service(service.id, service.version.index, scaled_spec(service.spec, replicas))
     return service.id

@@ -26,6 +26,7 @@ from raftswarm.objects.specs import (
     Placement,
     PlacementPreference,
     Replicated,
+    ReplicatedJob,
     Reservations,
     Resources,
     RestartPolicy,
@@ -44,6 +45,9 @@ T = TypeVar("T")
 
 _SHARED: Final = (
     click.option("--replicas", type=click.IntRange(min=0), help="Number of tasks"),
+    click.option(
+        "--max-concurrent", type=click.IntRange(min=0), help="Tasks of a job at a time (default: all of --replicas)"
+    ),
     click.option("--replicas-max-per-node", type=click.IntRange(min=0), help="Maximum number of tasks per node"),
     click.option("--limit-cpu", type=CPUS, help="Limit CPUs"),
     click.option("--limit-memory", type=SIZE, help="Limit memory"),
@@ -87,9 +91,10 @@ _SHARED: Final = (
     click.option("-q", "--quiet", is_flag=True, help="Suppress progress output"),
     click.option("--no-resolve-image", is_flag=True, help="Accepted; images are never resolved at a registry"),
 )
+MODES: Final = ("replicated", "global", "replicated-job", "global-job")
 _CREATE: Final = (
     click.option("--name", default="", help="Service name"),
-    click.option("--mode", type=click.Choice(["replicated", "global"]), default="replicated", help="Service mode"),
+    click.option("--mode", type=click.Choice(MODES), default="replicated", help="Service mode"),
     click.option("-e", "--env", multiple=True, metavar="KEY=VALUE", help="Set environment variables"),
     click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="Service labels"),
     click.option("--container-label", multiple=True, metavar="KEY=VALUE", help="Labels of the tasks' containers"),
@@ -144,12 +149,6 @@ def only_given(options: Given) -> dict[str, Any]:
 def new_spec(image: str, arguments: Sequence[str], options: Given) -> ServiceSpec:
     """Make the spec of a new service."""
     given: Given = only_given(options) | _falsehoods(options)
-    if given.get("mode") == "global":
-        if "replicas" in given:
-            raise click.UsageError("replicas can only be used with replicated or replicated-job mode")
-        mode = ServiceMode(global_=Global())
-    else:
-        mode = ServiceMode(replicated=Replicated(replicas=given.get("replicas", 1)))
     container = ContainerSpec(
         image=with_tag(image),
         args=list(arguments) or None,
@@ -165,10 +164,25 @@ def new_spec(image: str, arguments: Sequence[str], options: Given) -> ServiceSpe
         name=given.get("name", ""),
         labels=parse_pairs(given.get("label", ())),
         task_template=TaskSpec(container_spec=container, placement=placement),
-        mode=mode,
+        mode=_new_mode(given),
         endpoint_spec=EndpointSpec(mode="vip", ports=[parse_port(port) for port in given.get("publish", ())] or None),
     )
     return _change_shared(spec, given)
+
+
+def _new_mode(given: Given) -> ServiceMode:
+    mode = given.get("mode", "replicated")
+    if "replicas" in given and mode in {"global", "global-job"}:
+        raise click.UsageError("replicas can only be used with replicated or replicated-job mode")
+    if "max_concurrent" in given and mode != "replicated-job":
+        raise click.UsageError("max-concurrent can only be used with replicated-job mode")
+    replicas = given.get("replicas", 1)
+    if mode == "replicated-job":
+        concurrent = given.get("max_concurrent", replicas)
+        return ServiceMode(replicated_job=ReplicatedJob(max_concurrent=concurrent, total_completions=replicas))
+    if mode == "global-job":
+        return ServiceMode(global_job=Global())
+    return ServiceMode(global_=Global()) if mode == "global" else ServiceMode(replicated=Replicated(replicas=replicas))
 
 
 def changed_spec(spec: ServiceSpec, options: Given) -> ServiceSpec:
@@ -176,6 +190,8 @@ def changed_spec(spec: ServiceSpec, options: Given) -> ServiceSpec:
     given: Given = only_given(options) | _falsehoods(options)
     if "replicas" in given:
         spec = scaled_spec(spec, given["replicas"])
+    if "max_concurrent" in given:
+        spec = _with_concurrency(spec, given["max_concurrent"])
     template = spec.task_template
     template = replace(
         template,
@@ -194,9 +210,17 @@ def changed_spec(spec: ServiceSpec, options: Given) -> ServiceSpec:
 
 def scaled_spec(spec: ServiceSpec, replicas: int) -> ServiceSpec:
     """Change how many tasks a service should have."""
+    if spec.mode.replicated_job is not None:
+        return replace(spec, mode=ServiceMode(replicated_job=replace(spec.mode.replicated_job, total_completions=replicas)))
     if spec.mode.replicated is None:
-        raise CommandFailed("replicas can only be used with replicated mode")
+        raise CommandFailed("replicas can only be used with replicated or replicated-job mode")
     return replace(spec, mode=ServiceMode(replicated=Replicated(replicas=replicas)))
+
+
+def _with_concurrency(spec: ServiceSpec, concurrent: int) -> ServiceSpec:
+    if spec.mode.replicated_job is None:
+        raise CommandFailed("max-concurrent can only be used with replicated-job mode")
+    return replace(spec, mode=ServiceMode(replicated_job=replace(spec.mode.replicated_job, max_concurrent=concurrent)))
 
 
 def _falsehoods(options: Given) -> dict[str, bool]:

@@ -90,6 +90,14 @@ class UpdateStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     completed_at: int = 0
 
 
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which run of a job is the current one: every update of the service begins another (SWARM 1.5)."""
+
+    iteration: int = 0
+    last_execution: int = 0
+    """When it began."""
+
+
 class Service(Object, frozen=True, kw_only=True):
     """Something that should run."""
 
@@ -103,6 +111,8 @@ class Service(Object, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     """None until the allocator has seen it."""
     update_status: UpdateStatus | None = None
+    job_status: JobStatus | None = None
+    """Of jobs only."""
 
 
 class ContainerStatus(DockerStruct, frozen=True, kw_only=True):
@@ -141,17 +151,24 @@ class Task(Object, frozen=True, kw_only=True):
     service_name: str = ""
     service_labels: Labels = {}
     slot: int = 0
-    """1 and up; 0 for tasks of global services, which have a node instead."""
+    """1 and up; 0 for tasks of global services and jobs, which have a node instead."""
     node_id: str = ""
     desired_state: TaskState = TaskState.RUNNING
     status: TaskStatus = TaskStatus()
     endpoint: Endpoint | None = None
     """The service's endpoint when the task was made."""
+    job_iteration: int | None = None
+    """Of a job's task: the run it belongs to."""
+
+    @property
+    def shown_slot(self) -> int:
+        """The slot as users know it: Docker counts those of a job from 0 (SWARM 2.2)."""
+        return self.slot - 1 if self.slot and self.job_iteration is not None else self.slot
 
     @property
     def name(self) -> str:
         """``<service>.<slot>.<task id>``, with the node id in place of slot 0 (SWARM 1.3)."""
-        return f"{self.service_name}.{self.slot or self.node_id}.{self.id}"
+        return f"{self.service_name}.{self.shown_slot or self.node_id}.{self.id}"
 
 
 class JoinTokens(msgspec.Struct, frozen=True, kw_only=True):

@@ -258,6 +258,11 @@ class ServiceMode(DockerStruct, frozen=True, kw_only=True):
     global_job: Global | None = None
 
 
+def is_job(mode: ServiceMode) -> bool:
+    """Tell whether tasks of this mode are run to their end instead of for ever."""
+    return mode.replicated_job is not None or mode.global_job is not None
+
+
 class UpdateConfig(DockerStruct, frozen=True, kw_only=True):
     """How an update, or a rollback, proceeds."""
 

@@ -32,6 +32,7 @@ def new_task(
         desired_state=desired_state,
         status=TaskStatus(state=TaskState.NEW, timestamp=now, message="created"),
         endpoint=Endpoint(spec=endpoint_spec(service)),
+        job_iteration=service.job_status.iteration if service.job_status is not None else None,
     )
 
 
@@ -46,13 +47,23 @@ def age(task: Task) -> tuple[int, int, str]:
 
 
 def is_wanted(task: Task) -> bool:
-    """Tell whether managers want it to run, now or after a delay."""
-    return task.desired_state <= TaskState.RUNNING
+    """Tell whether managers want it to run, now or after a delay, for ever or to its end."""
+    return task.desired_state <= TaskState.COMPLETE
 
 
 def is_active(task: Task) -> bool:
     """Tell whether it counts when tasks are spread over nodes (SWARM 5.3)."""
-    return task.desired_state <= TaskState.COMPLETE and not task.status.state.is_terminal
+    return is_wanted(task) and not task.status.state.is_terminal
+
+
+def is_job_done(task: Task) -> bool:
+    """Tell whether it is a run of a job that has come to its end as it should."""
+    return task.job_iteration is not None and task.status.state is TaskState.COMPLETE
+
+
+def belongs_to_run(task: Task, service: Service) -> bool:
+    """Tell whether a job's task is of the current run."""
+    return service.job_status is not None and task.job_iteration == service.job_status.iteration
 
 
 def holds_resources(task: Task) -> bool:
@@ -74,6 +85,8 @@ def is_dirty(task: Task, service: Service, node: Node | None) -> bool:
     """Tell whether a task has to be replaced because its service's spec has changed (SWARM 2.3)."""
     if task.spec_version == service.spec_version:
         return False
+    if service.job_status is not None:
+        return not belongs_to_run(task, service)
     wanted = service.spec.task_template
     if task.endpoint is not None and task.endpoint.spec != endpoint_spec(service):
         return True

@@ -326,6 +326,24 @@ async def test_history_shows_updates_rollbacks_and_a_killed_process(replay: Repl
     await replay("131")
 
 
+async def test_jobs_run_to_their_end_and_every_update_runs_them_again(replay: Replay) -> None:
+    create = "docker service create -q --restart-delay 200ms"
+    await replay.text("docker1", f"{create} --name job --mode replicated-job --replicas 3 --max-concurrent 2 true")
+    await replay.text("docker1", f"{create} --name gjob --mode global-job true")
+
+    shown = without_particulars(await replay.text("docker2", "docker service ls"))
+    assert "ID job replicated job 0/2 (3/3 completed) true:latest" in shown
+    assert "ID gjob global job 0/0 (5/5 completed) true:latest" in shown
+    tasks = without_particulars(await replay.text("docker2", "docker service ps job")).splitlines()
+    assert tasks[0] == without_particulars(replay.recorded("454")).splitlines()[0]
+    assert {line.split(" NODE ")[1] for line in tasks[1:]} == {"Complete Complete AGO"}
+
+    await replay.text("docker1", "docker service update -q --max-concurrent 3 job")
+    service = json.loads(await replay.text("docker1", "docker service inspect job"))[0]
+    assert service["JobStatus"]["JobIteration"] == {"Index": 1}
+    await replay.until("docker1", "docker service ls", r"0/3 \(3/3 completed\)")
+
+
 async def test_a_failed_update_pauses_or_rolls_back_as_it_is_told(replay: Replay) -> None:
     create = f"docker service create -d {BRIEF} --restart-delay 200ms --replicas 2 --name web busybox sleep 100000"
     await replay.text("docker2", create)

@@ -177,3 +177,43 @@ async def test_on_a_terminal_lines_are_redrawn_in_place(
     await follow(FakeEngine([(service(1), [task(1, "pending")]), (service(1), [task(1, "running")])]))
 
     assert "\x1b[1A\x1b[2K\r1/1: running " in capsys.readouterr().out
+
+
+def job(mode: dict[str, Any]) -> ServiceJson:
+    return msgspec.convert(META | {"ID": "s", "Spec": {"Name": "web", "Mode": mode}}, ServiceJson)
+
+
+def test_a_job_has_converged_when_as_many_tasks_are_complete_as_were_asked_for() -> None:
+    service = job({"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 2}})
+    done, failed = task(0, "complete", desired="complete"), task(1, "failed", desired="shutdown")
+    retried = task(1, "running", desired="complete")
+
+    look = look_at(service, [done, failed, retried], NODES)
+    assert (look.converged, look.title(rolling_back=False)) == (False, "job progress: 1 out of 2 complete")
+    assert [label for label, _ in look.bars] == ["1/2", "2/2"]
+    assert look.bars[1][1].startswith("running")
+    assert look_at(service, [done, failed, task(1, "complete", desired="complete")], NODES).converged
+
+
+def test_a_global_job_has_converged_when_it_is_complete_on_every_node() -> None:
+    service = job({"GlobalJob": {}})
+    one, other = (task(0, "complete", desired="complete", node=node) for node in ("n1", "n2"))
+
+    assert not look_at(service, [], NODES).converged
+    assert not look_at(service, [one, task(0, "running", desired="complete", node="n2")], NODES).converged
+    assert look_at(service, [one, other], NODES).converged
+
+
+async def test_following_a_job_ends_with_its_completion(
+    autojump_clock: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = job({"ReplicatedJob": {"MaxConcurrent": 1, "TotalCompletions": 1}})
+
+    await follow(FakeEngine([(service, []), (service, [task(0, "complete", desired="complete")])]))
+
+    assert capsys.readouterr().out.splitlines() == [
+        "job progress: 0 out of 1 complete",
+        "job progress: 1 out of 1 complete",
+        "1/1: complete",
+        "job complete",
+    ]

@@ -1,6 +1,6 @@
 """Which specs of services are accepted, in SwarmKit's words and order (SWARM 14).
 
-What can never be carried out here yet (jobs, networks, secrets, configs) is refused rather than accepted and ignored.
+What can never be carried out here yet (networks, secrets, configs) is refused rather than accepted and ignored.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from raftswarm.objects.specs import (
     Healthcheck,
     Limits,
     Replicated,
+    ReplicatedJob,
     Reservations,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
+    is_job,
 )
 
 MIN_NANO_CPUS: Final = 1_000_000
@@ -48,6 +50,8 @@ def accept_service_spec(spec: ServiceSpec) -> ServiceSpec:
     if spec.networks:
         raise no_match("network", spec.networks[0].target)
     mode = _accept_mode(spec.mode)
+    if spec.update_config is not None and is_job(mode):
+        raise invalid("Jobs may not have an update config")
     _check_update_config(spec.update_config)
     _check_update_config(spec.rollback_config)
     if spec.endpoint_spec is not None:
@@ -166,9 +170,9 @@ def _accept_mode(mode: ServiceMode) -> ServiceMode:
     given = [part for part in (mode.replicated, mode.global_, mode.replicated_job, mode.global_job) if part is not None]
     if len(given) > 1:
         raise invalid("must specify only one service mode")
-    if mode.replicated_job is not None or mode.global_job is not None:
-        raise unimplemented(f"services of mode {mode_name(mode)} are not supported")
-    if mode.global_ is not None:
+    if mode.replicated_job is not None:
+        return ServiceMode(replicated_job=_accept_job(mode.replicated_job))
+    if mode.global_ is not None or mode.global_job is not None:
         return mode
     replicas = mode.replicated.replicas if mode.replicated is not None else None
     if replicas is None:
@@ -176,6 +180,16 @@ def _accept_mode(mode: ServiceMode) -> ServiceMode:
     if replicas < 0:
         raise invalid("Number of replicas must be non-negative")
     return mode
+
+
+def _accept_job(job: ReplicatedJob) -> ReplicatedJob:
+    concurrent = 1 if job.max_concurrent is None else job.max_concurrent
+    total = concurrent if job.total_completions is None else job.total_completions
+    if concurrent < 0:
+        raise invalid("Maximum concurrent jobs must not be negative")
+    if total < 0:
+        raise invalid("Total completed jobs must not be negative")
+    return ReplicatedJob(max_concurrent=concurrent, total_completions=total)
 
 
 def _check_update_config(config: UpdateConfig | None) -> None:

@@ -27,9 +27,10 @@ from raftswarm.manager.control.requests import (
 )
 from raftswarm.manager.control.service_specs import accept_service_spec, mode_name
 from raftswarm.objects.ids import ID_RANDOM_BYTES, make_id
-from raftswarm.objects.records import Node, Service, Task, UpdateStatus
-from raftswarm.objects.specs import PortConfig, ServiceSpec
+from raftswarm.objects.records import JobStatus, Node, Service, Task, UpdateStatus
+from raftswarm.objects.specs import PortConfig, ServiceSpec, is_job
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
+from raftswarm.objects.tasks import belongs_to_run, is_job_done
 from raftswarm.store.store import Store, Transaction, Writes
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
@@ -50,7 +51,11 @@ class ServiceRequests:
     async def create(self, request: CreateService) -> CreatedAnswer:
         """Check and store a new service; the loops do the rest."""
         spec = accept_service_spec(request.spec)
-        service = Service(id=make_id(self._entropy.token_bytes(ID_RANDOM_BYTES)), spec=spec)
+        service = Service(
+            id=make_id(self._entropy.token_bytes(ID_RANDOM_BYTES)),
+            spec=spec,
+            job_status=JobStatus(last_execution=self._wall_clock.now_ns()) if is_job(spec.mode) else None,
+        )
 
         def build(transaction: Transaction) -> None:
             if transaction.by_name(Service, spec.name) is not None:
@@ -73,6 +78,7 @@ class ServiceRequests:
             if service is None:
                 raise gone("service", service_id)
             changed = _rolled_back(service, now) if spec is None else _with_spec(service, spec)
+            changed = _with_next_run(changed, now)
             if service.version != request.version:
                 raise out_of_sequence()
             if changed.spec.endpoint_spec != service.spec.endpoint_spec:
@@ -111,15 +117,18 @@ class ServiceRequests:
 
 def _count(service: Service, tasks: Iterable[Task], down: Mapping[str, bool]) -> Slices[ServiceTaskCounts]:
     """How many tasks run and how many should. What a node that is down was running does not count."""
-    running = desired = 0
+    running = desired = completed = 0
     for task in tasks:
         yield
         running += task.status.state is TaskState.RUNNING and not down.get(task.node_id, True)
         desired += task.desired_state is TaskState.RUNNING
-    replicated = service.spec.mode.replicated
-    if replicated is not None:
-        desired = replicated.replicas if replicated.replicas is not None else 1
-    return ServiceTaskCounts(running=running, desired=desired)
+        completed += is_job_done(task) and belongs_to_run(task, service)
+    mode = service.spec.mode
+    if mode.replicated is not None:
+        desired = mode.replicated.replicas if mode.replicated.replicas is not None else 1
+    if mode.replicated_job is not None:
+        desired = mode.replicated_job.max_concurrent or 0
+    return ServiceTaskCounts(running=running, desired=desired, completed=completed)
 
 
 def _matches(service: Service, request: ListServices) -> bool:
@@ -145,6 +154,14 @@ def _with_spec(service: Service, spec: ServiceSpec) -> Service:
         previous_spec_version=service.spec_version,
         update_status=None,
     )
+
+
+def _with_next_run(service: Service, now: int) -> Service:
+    """Begin a job anew: every change does, even of a label (SWARM 1.5)."""
+    if service.job_status is None:
+        return service
+    job_status = JobStatus(iteration=service.job_status.iteration + 1, last_execution=now)
+    return replace(service, job_status=job_status, update_status=None)
 
 
 def _rolled_back(service: Service, now: int) -> Service:

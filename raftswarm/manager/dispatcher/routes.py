@@ -5,6 +5,7 @@ from __future__ import annotations
 from raftswarm.objects.records import Node, Service, Task
 from raftswarm.objects.specs import PortConfig
 from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.objects.tasks import is_wanted
 from raftswarm.store.store import Change, Reader
 from raftswarm.wire.requests import Backend, Route
 from raftswarm.world.slices import Slices
@@ -58,9 +59,7 @@ def _place_of(task: Task | None) -> tuple[str, str] | None:
 
 def _serves(task: Task) -> bool:
     # A task that is to stop gets no new connections, even before it knows.
-    return (
-        task.status.state is TaskState.RUNNING and task.desired_state <= TaskState.RUNNING and bool(task.status.address)
-    )
+    return task.status.state is TaskState.RUNNING and is_wanted(task) and bool(task.status.address)
 
 
 def _is_up(reader: Reader, task: Task) -> bool:

@@ -18,7 +18,8 @@ def may_restart(task: Task, slot: Sequence[Task]) -> bool:
     rule = restart_rule(task.spec)
     if rule.condition == "none":
         return False
-    if rule.condition == "on-failure" and task.status.state is TaskState.COMPLETE:
+    ends_well = rule.condition == "on-failure" or task.job_iteration is not None
+    if ends_well and task.status.state is TaskState.COMPLETE:
         return False
     if not rule.max_attempts:
         return True

@@ -15,6 +15,7 @@ from msgspec import structs
 from raftswarm.manager.orchestrator.actions import ChangeSlot
 from raftswarm.manager.orchestrator.attempts import may_restart
 from raftswarm.objects.records import Node, Service, Task
+from raftswarm.objects.specs import is_job
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import age, is_dirty, is_wanted, may_run, new_task
 from raftswarm.world.slices import Slices
@@ -62,6 +63,11 @@ class Draft:
             yield
         return cls(service, nodes, now, ordered, waiting_since=waiting_since, before=before, new_id=new_id)
 
+    @property
+    def goal(self) -> TaskState:
+        """What its tasks are wanted to reach: a job's come to an end."""
+        return TaskState.COMPLETE if is_job(self.service.spec.mode) else TaskState.RUNNING
+
     def updatable(self, key: SlotKey) -> list[Task]:
         """The tasks that fill a slot; none if it is free (SWARM 2.2).
 
@@ -102,7 +108,7 @@ class Draft:
 
     def was_wanted(self, task: Task) -> bool:
         """Tell whether the records still want it to run: nobody has reacted to its end yet."""
-        return self._before.get(task.id, TaskState.REMOVE) <= TaskState.RUNNING
+        return self._before.get(task.id, TaskState.REMOVE) <= TaskState.COMPLETE
 
     def add(self, key: SlotKey, desired_state: TaskState) -> None:
         """Put a new task into a slot."""

@@ -131,7 +131,7 @@ class _Agenda:
             if task.service_id:
                 self._dirty[task.service_id] = None
         for service in self._store.find(Service):
-            if service.spec.mode.global_ is not None:
+            if service.spec.mode.global_ is not None or service.spec.mode.global_job is not None:
                 self._dirty[service.id] = None
 
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from raftswarm.manager.orchestrator.actions import AnyAction, RemoveTask
-from raftswarm.manager.orchestrator.draft import Draft
+from raftswarm.manager.orchestrator.draft import Draft, SlotKey
 from raftswarm.manager.orchestrator.global_ import may_fill, plan_coverage
+from raftswarm.manager.orchestrator.jobs import plan_global_job, plan_replicated_job
 from raftswarm.manager.orchestrator.replicated import plan_scaling
 from raftswarm.manager.orchestrator.restart import plan_restarts, plan_starts
 from raftswarm.manager.orchestrator.updater import Progress, plan_update
@@ -54,11 +55,14 @@ def plan_service(
         service, tasks, nodes, now=now, waiting_since=_waiting_since(tasks, now, memory), new_id=new_id
     )
     mode = service.spec.mode
+    kept: list[SlotKey] = []  # A job has no updates: it has new runs.
     if mode.global_ is not None:
         yield from plan_restarts(draft, may_refill=lambda node_id: may_fill(draft, nodes.get(str(node_id))))
         kept = yield from plan_coverage(draft)
-    elif mode.replicated_job is not None or mode.global_job is not None:
-        return Plan((), None, Memory())
+    elif mode.global_job is not None:
+        yield from plan_global_job(draft)
+    elif mode.replicated_job is not None:
+        yield from plan_replicated_job(draft)
     else:
         yield from plan_restarts(draft)
         kept = yield from plan_scaling(draft)

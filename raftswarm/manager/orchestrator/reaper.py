@@ -15,7 +15,7 @@ from raftswarm.manager.orchestrator.updater import is_under_way
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Node, Service, Task
 from raftswarm.objects.states import TaskState
-from raftswarm.objects.tasks import age, is_wanted
+from raftswarm.objects.tasks import age, belongs_to_run, is_job_done, is_wanted
 from raftswarm.store.contracts import Change, Watch, Writes
 from raftswarm.world.slices import Slices, run_sliced
 
@@ -55,8 +55,13 @@ def _beyond_limit(slot: Sequence[Task], service: Service, limit: int) -> list[Ta
         return []
     if newest.desired_state is TaskState.READY or is_under_way(service):
         limit = max(limit, 2)  # Delays and updates ask for the task before the newest.
-    ended = sorted((task for task in slot if _has_ended(task)), key=lambda task: (task is newest, _end(task)))
+    ended = sorted((task for task in slot if _has_ended(task) and not _counts(task, service)), key=lambda task: (task is newest, _end(task)))
     return ended[: max(0, len(slot) - limit)]
+
+
+def _counts(task: Task, service: Service) -> bool:
+    """Tell whether it is a completion of a job's current run: without its record it would be run again."""
+    return is_job_done(task) and belongs_to_run(task, service)
 
 
 def _has_ended(task: Task) -> bool:

@@ -1,7 +1,7 @@
 """The restart supervisor: replaces tasks that ended or lost their node, and starts replacements in time (SWARM 4.5).
 
-A replacement is wanted READY until its delay is over and the task before it has stopped; then RUNNING. All of it is
-read from the records, so a new leader continues where the old one stopped.
+A replacement is wanted READY until its delay is over and the task before it has stopped; then RUNNING, or COMPLETE if it
+is a job's. All of it is read from the records, so a new leader continues where the old one stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raftswarm.objects import defaults
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Task
 from raftswarm.objects.states import TaskState
-from raftswarm.objects.tasks import can_host, is_wanted
+from raftswarm.objects.tasks import can_host, is_job_done, is_wanted
 from raftswarm.world.slices import Slices
 
 OLD_TASK_TIMEOUT: Final = round(defaults.OLD_TASK_TIMEOUT_SECONDS * defaults.SECOND)
@@ -47,12 +47,14 @@ def plan_starts(draft: Draft) -> Slices[None]:
             if draft.now >= start_at and _predecessor_may_run(draft, key):
                 start_at = draft.waiting_since(task) + OLD_TASK_TIMEOUT
             if draft.now >= start_at:
-                draft.raise_desired(key, task, TaskState.RUNNING)
+                draft.raise_desired(key, task, draft.goal)
             else:
                 draft.wake(start_at)
 
 
 def _cannot_go_on(draft: Draft, task: Task) -> bool:
+    if is_job_done(task):
+        return False
     return task.status.state.is_terminal or (bool(task.node_id) and not can_host(draft.node_of(task)))
 
 

@@ -35,7 +35,7 @@ def plan_assignments(ledger: Ledger, *, now: int) -> Slices[list[AnyAction]]:
     groups: dict[Group, list[Task]] = {}
     for task in ledger.pending.values():
         yield
-        if not _is_to_run(task):
+        if not is_wanted(task):
             actions.append(EndTask(task.id, now))
         elif task.node_id:
             preassigned.append(task)
@@ -46,10 +46,6 @@ def plan_assignments(ledger: Ledger, *, now: int) -> Slices[list[AnyAction]]:
         tasks = sorted(groups[group], key=attrgetter("slot", "id"))
         actions += yield from _place_group(tasks, loads, _failures_of(failures, group[0]), now)
     return actions
-
-
-def _is_to_run(task: Task) -> bool:
-    return is_wanted(task) or task.desired_state is TaskState.COMPLETE
 
 
 def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: int) -> Slices[list[AnyAction]]:

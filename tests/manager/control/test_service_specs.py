@@ -148,9 +148,19 @@ def test_what_swarmkit_accepts_is_accepted(spec: ServiceSpec) -> None:
             "must specify only one service mode",
         ),
         (
-            make_spec(mode=ServiceMode(replicated_job=ReplicatedJob())),
-            "Unimplemented",
-            "services of mode replicated-job are not supported",
+            make_spec(mode=ServiceMode(global_job=Global()), update_config=UpdateConfig()),
+            "InvalidArgument",
+            "Jobs may not have an update config",
+        ),
+        (
+            make_spec(mode=ServiceMode(replicated_job=ReplicatedJob(max_concurrent=-1))),
+            "InvalidArgument",
+            "Maximum concurrent jobs must not be negative",
+        ),
+        (
+            make_spec(mode=ServiceMode(replicated_job=ReplicatedJob(total_completions=-1))),
+            "InvalidArgument",
+            "Total completed jobs must not be negative",
         ),
         (
             make_spec(mode=ServiceMode(replicated=Replicated(replicas=-1))),

@@ -29,6 +29,7 @@ from raftswarm.objects.specs import (
     Global,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     ServiceMode,
     ServiceSpec,
     TaskSpec,
@@ -286,3 +287,36 @@ async def test_counts_say_what_runs_and_what_should(
     counts = answer.services[0].counts
     assert counts is not None
     assert (counts.running, counts.desired) == (1, 5)
+
+
+JOB = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=2, total_completions=3))
+
+
+async def test_every_update_of_a_job_begins_another_run(handler: ControlHandler, store: Store) -> None:
+    service = await create(handler, store, make_spec(mode=JOB))
+    assert service.job_status is not None
+    assert service.job_status.iteration == 0
+    assert service.job_status.last_execution > 0
+
+    relabelled = await update(handler, store, service, replace(service.spec, labels={"a": "b"}))
+    back = await update(handler, store, relabelled, rollback=True)
+
+    runs = [changed.job_status and changed.job_status.iteration for changed in (relabelled, back)]
+    assert runs == [1, 2]
+    assert back.update_status is None, "a job has runs, not updates"
+
+
+async def test_a_job_is_counted_by_what_its_current_run_has_completed(
+    handler: ControlHandler, store: Store, put: Callable[..., None]
+) -> None:
+    service = await create(handler, store, make_spec(mode=JOB))
+    for number, run, state in ((1, 0, TaskState.COMPLETE), (2, 1, TaskState.COMPLETE), (3, 0, TaskState.FAILED)):
+        task = Task(id=f"t{number}", spec=service.spec.task_template, service_id=service.id, slot=number)
+        put(replace(task, job_iteration=run, status=TaskStatus(state=state)))
+
+    answer = await handler.handle(ListServices(with_counts=True))
+
+    assert isinstance(answer, ServicesAnswer)
+    counts = answer.services[0].counts
+    assert counts is not None
+    assert (counts.running, counts.desired, counts.completed) == (0, 2, 1)

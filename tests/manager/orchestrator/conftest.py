@@ -10,13 +10,14 @@ from msgspec.structs import replace
 from raftswarm.manager.loops import Action
 from raftswarm.manager.orchestrator.draft import Draft
 from raftswarm.manager.orchestrator.planner import Memory, Plan, plan_service
-from raftswarm.objects.records import Node, Service, Task, TaskStatus, UpdateStatus
+from raftswarm.objects.records import JobStatus, Node, Service, Task, TaskStatus, UpdateStatus
 from raftswarm.objects.specs import (
     ContainerSpec,
     Global,
     NodeSpec,
     Placement,
     Replicated,
+    ReplicatedJob,
     RestartPolicy,
     ServiceMode,
     ServiceSpec,
@@ -24,7 +25,7 @@ from raftswarm.objects.specs import (
     UpdateConfig,
 )
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
-from raftswarm.objects.tasks import age, new_task
+from raftswarm.objects.tasks import age, is_wanted, new_task
 from raftswarm.store.alone import LoneProposer
 from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
@@ -86,6 +87,29 @@ class Scene:
 
     def be_global(self) -> None:
         self._change(mode=ServiceMode(global_=Global()))
+
+    def be_job(self, *, concurrent: int, total: int) -> None:
+        """A replicated job in its first run."""
+        self._begin_job(ServiceMode(replicated_job=ReplicatedJob(max_concurrent=concurrent, total_completions=total)))
+
+    def be_global_job(self) -> None:
+        self._begin_job(ServiceMode(global_job=Global()))
+
+    def _begin_job(self, mode: ServiceMode) -> None:
+        self._change(mode=mode)
+        self.put(replace(self.service, job_status=JobStatus(last_execution=self.now)))
+
+    def user_runs_again(self) -> None:
+        """Any update of a job."""
+        status = self.service.job_status
+        assert status is not None
+        self.put(
+            replace(
+                self.service,
+                spec_version=self.service.version,
+                job_status=JobStatus(iteration=status.iteration + 1, last_execution=self.now),
+            )
+        )
 
     def constrain(self, *constraints: str) -> None:
         self._change(
@@ -173,7 +197,7 @@ class Scene:
     def stop_all(self) -> None:
         """Agents do as they are told."""
         for task in self.tasks():
-            if task.desired_state > TaskState.RUNNING and not task.status.state.is_terminal:
+            if not is_wanted(task) and not task.status.state.is_terminal:
                 self.report(task.id, TaskState.SHUTDOWN)
 
     def tasks(self, slot: int | None = None) -> list[Task]:
@@ -185,7 +209,7 @@ class Scene:
         return self.tasks(slot)[-1]
 
     def wanted(self) -> list[Task]:
-        return [task for task in self.tasks() if task.desired_state <= TaskState.RUNNING]
+        return [task for task in self.tasks() if is_wanted(task)]
 
     def image_of(self, task: Task) -> str:
         assert task.spec.container_spec is not None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from raftswarm.manager.orchestrator.actions import ChangeSlot, RemoveTask
 from raftswarm.manager.orchestrator.planner import plan_removal
-from raftswarm.objects.specs import Global, Replicated, ReplicatedJob, ServiceMode
 from raftswarm.objects.states import TaskState
 
 if TYPE_CHECKING:
@@ -65,14 +64,6 @@ def test_a_failed_task_in_a_slot_that_is_not_needed_is_not_replaced(scene: Scene
     scene.plan()
 
     assert [task.desired_state for task in scene.tasks()] == [TaskState.REMOVE]
-
-
-def test_jobs_are_not_touched(scene: Scene) -> None:
-    for mode in (ServiceMode(replicated_job=ReplicatedJob()), ServiceMode(global_job=Global())):
-        scene._change(mode=mode)
-
-        assert scene.plan().actions == ()
-    assert ServiceMode(replicated=Replicated()) != ServiceMode()
 
 
 def test_the_tasks_of_a_service_that_is_gone_are_removed(scene: Scene) -> None:
