@@ -11,6 +11,7 @@ import msgspec
 
 from raftswarm.api.times import read_time
 from raftswarm.engine.engine_api import EngineApi
+from raftswarm.engine.events import EventLog
 from raftswarm.engine.host import HostFacts
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
 from raftswarm.errors import RequestRefused
@@ -47,6 +48,7 @@ class FakeNode:
         self.unlocked_with: list[str] = []
         self.refusal: Exception | None = None
         self._known: set[str] = set()
+        self.events = EventLog()
 
     def info(self) -> LocalInfo:
         return self.local

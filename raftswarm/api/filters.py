@@ -13,6 +13,24 @@ Filters = dict[str, list[str]]
 
 NODE_FILTERS: Final = frozenset({"id", "label", "membership", "name", "node.label", "role"})
 SERVICE_FILTERS: Final = frozenset({"id", "label", "mode", "name", "runtime"})
+EVENT_FILTERS: Final = frozenset(
+    {
+        "config",
+        "container",
+        "daemon",
+        "event",
+        "image",
+        "label",
+        "network",
+        "node",
+        "plugin",
+        "scope",
+        "secret",
+        "service",
+        "type",
+        "volume",
+    }
+)
 TASK_FILTERS: Final = frozenset({"_up-to-date", "desired-state", "id", "label", "name", "node", "runtime", "service"})
 
 

@@ -12,6 +12,7 @@ from typing import Final
 ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 SECOND: Final = 1_000_000_000
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
+_UNIX_TIME: Final = re.compile(r"(\d{1,12})(?:\.(\d{1,18}))?")
 _UNITS: Final = {
     "ns": 1,
     "us": 1_000,
@@ -41,6 +42,16 @@ def read_time(text: str) -> int:
     date, time, fraction, zone = found.groups()
     whole = datetime.fromisoformat(f"{date}T{time}{'+00:00' if zone == 'Z' else zone}")
     return int(whole.timestamp()) * SECOND + int((fraction or "").ljust(9, "0"))
+
+
+def read_unix_time(text: str) -> int | None:
+    """Read seconds since the epoch such as ``1795247398`` or ``1795247398.5``; None for nothing; ValueError otherwise."""
+    if not text:
+        return None
+    found = _UNIX_TIME.fullmatch(text)
+    if found is None:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    return int(found[1]) * SECOND + int((found[2] or "").ljust(9, "0")[:9])
 
 
 def write_duration(duration_ns: int) -> str:

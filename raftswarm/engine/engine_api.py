@@ -10,6 +10,7 @@ from attrs import evolve
 
 from raftswarm.engine.absent import AbsentEndpoints
 from raftswarm.engine.backend import Backend
+from raftswarm.engine.events import EventEndpoints
 from raftswarm.engine.host import HostFacts
 from raftswarm.engine.node_protocol import SwarmNode
 from raftswarm.engine.nodes import NodeEndpoints
@@ -39,6 +40,7 @@ class EngineApi:
             *NodeEndpoints(backend).routes(),
             *ServiceEndpoints(backend).routes(),
             *TaskEndpoints(backend).routes(),
+            *EventEndpoints(node.events, clock).routes(),
             *AbsentEndpoints(backend).routes(),
         ]
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from raftswarm.engine.events import EventLog
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.objects.records import Cluster, NodeDescription
 from raftswarm.objects.specs import SwarmSpec
@@ -68,6 +69,11 @@ class LocalInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 class SwarmNode(Protocol):
     """One machine of the swarm. Refusals are `RequestRefused` in Docker's words (SWARM 15)."""
+
+    @property
+    def events(self) -> EventLog:
+        """What has happened, as far as this node has seen it."""
+        ...
 
     def info(self) -> LocalInfo:
         """Describe this node as it is now."""

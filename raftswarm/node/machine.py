@@ -13,6 +13,7 @@ import trio
 from msgspec.structs import replace
 
 from raftswarm.agent.description import describe_machine
+from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
 from raftswarm.errors import InvalidKey, RaftSwarmError, RequestRefused, StateLocked
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
@@ -78,6 +79,7 @@ class Machine:
         self._joining: trio.CancelScope | None = None
         self._state = LocalState.INACTIVE
         self._error = ""
+        self.events = EventLog()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Take up what the state directory says, then serve until cancelled; a clean stop hands leadership over."""
@@ -109,7 +111,7 @@ class Machine:
 
     def _participate(self, facts: NodeFacts, keys: KeyRing) -> Participation:
         assert self._nursery is not None, "operations come while the machine runs"
-        participation = Participation(self._settings, self._world, self._directory, facts, keys)
+        participation = Participation(self._settings, self._world, self._directory, facts, keys, self.events)
         self._participation = participation
         self._state, self._error = LocalState.ACTIVE, ""
         self._ended = trio.Event()

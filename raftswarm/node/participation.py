@@ -21,11 +21,13 @@ from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
 from raftswarm.ca import read_certificates
+from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
 from raftswarm.node.entering import TASKS_KEY, read_credentials
+from raftswarm.node.events import tell_events
 from raftswarm.node.facts import ManagerAddress, NodeFacts, write_facts
 from raftswarm.node.manager_role import ManagerRole
 from raftswarm.node.settings import NodeSettings, split_address
@@ -50,9 +52,16 @@ class Participation:
     """One stay in a swarm."""
 
     def __init__(
-        self, settings: NodeSettings, world: NodeWorld, directory: StateDirectory, facts: NodeFacts, keys: KeyRing
+        self,
+        settings: NodeSettings,
+        world: NodeWorld,
+        directory: StateDirectory,
+        facts: NodeFacts,
+        keys: KeyRing,
+        events: EventLog,
     ) -> None:
         self.facts = facts
+        self._events = events
         self._settings = settings
         self._world = world
         self._directory = directory
@@ -86,6 +95,7 @@ class Participation:
                 )
                 await nursery.start(self._listen, network, self._manager)
                 nursery.start_soon(self._manager.run)
+                nursery.start_soon(tell_events, self._manager.store, self._world.wall_clock, self._events)
             proxy = Proxy(host)
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)

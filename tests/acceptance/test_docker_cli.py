@@ -344,6 +344,21 @@ async def test_jobs_run_to_their_end_and_every_update_runs_them_again(replay: Re
     await replay.until("docker1", "docker service ls", r"0/3 \(3/3 completed\)")
 
 
+async def test_every_manager_tells_what_happens_to_services_and_nodes(replay: Replay) -> None:
+    await replay.text("docker1", "docker service create -d --name ev busybox sleep 100000")
+    await replay.text("docker1", "docker service update -d --replicas 2 ev")
+    await replay.text("docker1", "docker node update --label-add a=b docker5")
+    await replay.text("docker1", "docker node update --label-rm a docker5")
+    await replay.text("docker1", "docker service rm ev")
+
+    told = "docker events --since 1m --until 0s --filter type=service --filter service=ev --format '{{.Action}}'"
+    for manager in ("docker1", "docker2", "docker3"):
+        await replay.until(manager, told, "create\nupdate\n(?:.*\n)*remove\n")
+        shown = await replay.text(manager, "docker events --since 1m --until 0s --filter node=docker5")
+        assert re.search(r"node update \w{25} \(name=docker5\)", shown)
+    assert await replay.text("docker4", "docker events --since 1m --until 0s") == "", "a worker knows nothing"
+
+
 async def test_a_failed_update_pauses_or_rolls_back_as_it_is_told(replay: Replay) -> None:
     create = f"docker service create -d {BRIEF} --restart-delay 200ms --replicas 2 --name web busybox sleep 100000"
     await replay.text("docker2", create)
