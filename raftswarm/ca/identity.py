@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
 MANAGER: Final = "swarm-manager"
 WORKER: Final = "swarm-worker"
+CERTIFIED_ROLES: Final[Mapping[str, str]] = {"manager": MANAGER, "worker": WORKER}
+"""What certificates call the roles of nodes."""
 
 
 @attrs.frozen

@@ -9,12 +9,11 @@ from datetime import timedelta
 from typing import Final
 
 import attrs
-import msgspec
 import trio
+from msgspec.structs import replace
 
 from raftswarm.ca import (
     MANAGER,
-    Credentials,
     Identity,
     create_root,
     issue_certificate,
@@ -30,9 +29,11 @@ from raftswarm.engine.node_protocol import InitOptions, JoinOptions
 from raftswarm.errors import InvalidToken, LinkError, RaftSwarmError, RequestRefused
 from raftswarm.manager.control.bootstrap import create_cluster, make_cluster, make_first_node
 from raftswarm.node.facts import ManagerAddress, NodeFacts, write_facts
+from raftswarm.node.identity_files import CERTIFICATE_FILE, NODE_KEY, ROOT_FILE, TASKS_KEY
 from raftswarm.node.settings import NodeSettings, split_address
 from raftswarm.node.state_directory import StateDirectory
-from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.node.world import NodeWorld
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.ids import ID_RANDOM_BYTES, make_id, make_member_id
 from raftswarm.objects.records import NodeDescription
 from raftswarm.raft.log_entry import Configuration, MemberInfo
@@ -43,10 +44,6 @@ from raftswarm.store.store import Store
 from raftswarm.transport.calls import use_caller
 from raftswarm.wire.requests import IssueCertificate, IssuedCertificate
 
-NODE_KEY: Final = "tls"
-TASKS_KEY: Final = "tasks"
-ROOT_FILE: Final = "swarm-root-ca.crt"
-CERTIFICATE_FILE: Final = "swarm-node.crt"
 DOWNLOAD_TRIES: Final = 5
 DOWNLOAD_PAUSE_SECONDS: Final = 2.0
 
@@ -158,17 +155,6 @@ async def enter_by_join(
     return Entered(facts=facts, keys=keys)
 
 
-def read_credentials(directory: StateDirectory, keys: KeyRing) -> Credentials:
-    """Return what this node shows on its links."""
-    key = keys.get(NODE_KEY)
-    assert key is not None, "a node in a swarm has a key"
-    return Credentials(
-        certificate=directory.read_public(CERTIFICATE_FILE),
-        key=key.decode(),
-        roots=directory.read_public(ROOT_FILE),
-    )
-
-
 async def _ask_for_certificate(
     world: NodeWorld, options: JoinOptions, advertise: str, digest: bytes, request: IssueCertificate
 ) -> IssuedCertificate:
@@ -191,13 +177,13 @@ async def _ask_for_certificate(
 
 
 async def _ask_manager(
-    network: NodeNetwork, address: str, digest: bytes, request: IssueCertificate
+    network: SwarmNetwork, address: str, digest: bytes, request: IssueCertificate
 ) -> IssuedCertificate:
     link, root = await network.bootstrap_connect(address, digest)
     async with use_caller(link) as caller:
         issued = await caller.call(request)
     assert isinstance(issued, IssuedCertificate), "the codec pairs answers with requests"
-    return msgspec.structs.replace(issued, root_certificate=root)
+    return replace(issued, root_certificate=root)
 
 
 def _store_identity(
@@ -213,6 +199,23 @@ def _store_identity(
     directory.write_public(ROOT_FILE, root)
     directory.write_public(CERTIFICATE_FILE, certificate)
     return keys
+
+
+def change_role(
+    world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, role: str
+) -> NodeFacts:
+    """Begin or end to be a manager; a crash in between leaves a node of the old role, which is told again.
+
+    The member has stopped. A node that manages again does so as a new member: the old one was removed for good.
+    """
+    directory.clear_log()
+    if role == MANAGER:
+        facts = replace(facts, role=role, member_id=make_member_id(world.entropy.token_bytes(8)))
+        _create_log(world, directory, keys, facts).close()
+    else:
+        facts = replace(facts, role=role, member_id=0)
+    write_facts(world.disk, directory.root, facts)
+    return facts
 
 
 def _create_log(world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts) -> MemberStorage:

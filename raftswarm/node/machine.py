@@ -115,15 +115,16 @@ class Machine:
         self._participation = participation
         self._state, self._error = LocalState.ACTIVE, ""
         self._ended = trio.Event()
-        self._nursery.start_soon(self._run_participation, participation)
+        self._nursery.start_soon(self._run_participation, participation, keys)
         return participation
 
-    async def _run_participation(self, participation: Participation) -> None:
+    async def _run_participation(self, participation: Participation, keys: KeyRing) -> None:
         # Shielded: a daemon that is told to stop hands leadership over first, and for that its member has to run.
         with trio.CancelScope(shield=True) as scope:
             self._ending = scope
+            facts: NodeFacts | None = None
             try:
-                await participation.run()
+                facts = await participation.run()
             except* RaftSwarmError as errors:
                 reason = "; ".join(str(error) for error in _flatten(errors))
                 logger.error("this node stopped taking part in the swarm: %s", reason)  # noqa: TRY400 - a sentence for the operator
@@ -132,6 +133,9 @@ class Machine:
                 self._participation = None
                 self._ending = None
                 self._ended.set()
+        if facts is not None and not scope.cancel_called:
+            logger.info("this node goes on as a %s", facts.role.removeprefix("swarm-"))
+            self._participate(facts, keys)
 
     def _end_participation(self) -> None:
         if self._ending is not None:

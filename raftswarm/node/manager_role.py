@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -21,12 +22,14 @@ from raftswarm.manager.dispatcher.dispatcher import Dispatcher
 from raftswarm.manager.leadership import ControlLoop, run_while_leading
 from raftswarm.manager.orchestrator.loop import Orchestrator
 from raftswarm.manager.orchestrator.reaper import Reaper
+from raftswarm.manager.roles import RoleManager
 from raftswarm.manager.scheduler.loop import Scheduler
 from raftswarm.node.facts import NodeFacts
 from raftswarm.node.leader_requests import LeaderRequests
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.state_directory import StateDirectory
-from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.node.world import NodeWorld
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.records import Cluster, Node
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
@@ -55,7 +58,7 @@ class ManagerRole:
         directory: StateDirectory,
         facts: NodeFacts,
         keys: KeyRing,
-        network: NodeNetwork,
+        network: SwarmNetwork,
         calls: CallPool,
     ) -> None:
         """Recover the member from its disk; nothing runs yet."""
@@ -127,6 +130,24 @@ class ManagerRole:
                 return ManagerStatus(leader=leads, reachable=self.driver.is_reachable(info.id), address=info.address)
         return None
 
+    def members(self) -> Sequence[MemberInfo]:
+        """Everybody in the configuration in force."""
+        return self.driver.configuration.value.voters
+
+    def is_reachable(self, member_id: int) -> bool:
+        """Tell whether a member answers."""
+        return self.driver.is_reachable(member_id)
+
+    def is_own(self, member_id: int) -> bool:
+        """Tell whether it is this manager's."""
+        return member_id == self._facts.member_id
+
+    async def remove_member(self, member_id: int) -> None:
+        """As the leader: take a member out of the group (4.1)."""
+        configuration = self.driver.configuration.value
+        voters = tuple(voter for voter in configuration.voters if voter.id != member_id)
+        await self.driver.change_configuration(Configuration(voters=voters), Transition.SINGLE)
+
     async def join_member(self, caller: Identity, request: JoinMembers) -> JoinedMembers:
         """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""
         for _ in range(JOIN_TRIES):
@@ -183,6 +204,7 @@ class ManagerRole:
             Orchestrator(self.store, self.writes, clock, entropy).run,
             Scheduler(self.store, self.writes, clock).run,
             Reaper(self.store, self.writes).run,
+            RoleManager(self.store, self.writes, self).run,
         ]
 
     async def _follow_autolock(self) -> None:

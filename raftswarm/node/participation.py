@@ -6,7 +6,7 @@ Everything runs in one nursery; what ends it (leaving, a failed disk, the daemon
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -20,19 +20,23 @@ from raftswarm.agent.description import describe_machine
 from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
-from raftswarm.ca import read_certificates
+from raftswarm.ca import Credentials, read_certificates
+from raftswarm.ca.identity import CERTIFIED_ROLES
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
-from raftswarm.node.entering import TASKS_KEY, read_credentials
+from raftswarm.node.entering import change_role
 from raftswarm.node.events import tell_events
 from raftswarm.node.facts import ManagerAddress, NodeFacts, write_facts
+from raftswarm.node.identity_files import TASKS_KEY, read_credentials
 from raftswarm.node.manager_role import ManagerRole
+from raftswarm.node.renewal import Renewal
 from raftswarm.node.settings import NodeSettings, split_address
 from raftswarm.node.state_directory import StateDirectory
-from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.node.world import NodeWorld
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.records import Node, NodeDescription
 from raftswarm.objects.states import TaskState
 from raftswarm.storage.keys import KeyRing
@@ -41,6 +45,7 @@ from raftswarm.transport.calls import open_caller, serve_calls
 from raftswarm.transport.member_links import route_link
 from raftswarm.version import __version__
 from raftswarm.wire.requests import ManagerPeer, SessionMessage
+from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link
 
 logger = logging.getLogger("raftswarm.node")
@@ -70,6 +75,7 @@ class Participation:
         self._agent: Agent | None = None
         self._worker: Worker | None = None
         self._credentials = read_credentials(directory, keys)
+        self._renewal: Renewal | None = None
         self._running = trio.Event()
 
     @property
@@ -83,9 +89,19 @@ class Participation:
         assert self._manager is not None, "who asks has waited until it runs, on a manager"
         return self._manager
 
-    async def run(self) -> None:
-        """Take part until cancelled; raises what made it impossible."""
+    async def run(self) -> NodeFacts:
+        """Take part until the node's role changes; return the facts to go on with. Raises what made it impossible."""
+        role = await self._take_part()
+        # Behind the member's last write, which closes its log.
+        return await run_job(
+            self._world.runner,
+            lambda: change_role(self._world, self._directory, self._keys, self.facts, role),
+        )
+
+    async def _take_part(self) -> str:
+        """Take part as what this node is; return the role that it has been given instead."""
         host = split_address(self.facts.advertise_address)[0]
+        role = self.facts.role
         async with self._world.open_network(self._credentials, host) as network, trio.open_nursery() as nursery:
             calls = CallPool(network)
             nursery.start_soon(calls.run)
@@ -100,9 +116,25 @@ class Participation:
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)
             nursery.start_soon(self._agent.run)
+            self._renewal = Renewal(
+                self._world, self._directory, self._keys, calls, self._manager_addresses, self._use(network)
+            )
             self._running.set()
+            role = (await self._renewal.run(self._credentials, role)).role
+            nursery.cancel_scope.cancel()
+        return role
 
-    def _make_agent(self, network: NodeNetwork, proxy: Proxy) -> Agent:
+    def _use(self, network: SwarmNetwork) -> Callable[[Credentials], None]:
+        def use(credentials: Credentials) -> None:
+            self._credentials = credentials
+            network.renew(credentials)
+
+        return use
+
+    def _manager_addresses(self) -> Sequence[str]:
+        return [manager.address for manager in self._managers()]
+
+    def _make_agent(self, network: SwarmNetwork, proxy: Proxy) -> Agent:
         world, directory = self._world, self._directory.tasks
         key = self._keys.get(TASKS_KEY)
         assert key is not None, "a node in a swarm has one"
@@ -133,6 +165,8 @@ class Participation:
 
     def _heard(self, message: SessionMessage) -> None:
         """Remember the managers, so that the next life of this node finds one."""
+        if self._renewal is not None and CERTIFIED_ROLES[message.node.role] != self.facts.role:
+            self._renewal.ask()
         managers = tuple(ManagerAddress(peer.node_id, peer.address) for peer in message.managers)
         if managers and managers != self.facts.managers:
             self.facts = replace(self.facts, managers=managers)
@@ -156,7 +190,7 @@ class Participation:
 
     async def _listen(
         self,
-        network: NodeNetwork,
+        network: SwarmNetwork,
         manager: ManagerRole,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -236,7 +270,7 @@ class Participation:
 class _KnownManagers:
     """The agent's way to the managers that this node knows; its own comes in handy while they elect."""
 
-    def __init__(self, participation: Participation, network: NodeNetwork) -> None:
+    def __init__(self, participation: Participation, network: SwarmNetwork) -> None:
         self._participation = participation
         self._network = network
 

@@ -48,9 +48,17 @@ class StateDirectory:
         """
         with disk_errors(f"could not clear {self.root}"):
             remove_facts(self._disk, self.root)
-            for directory in (f"{self.raft}/log", f"{self.raft}/snapshots", self.certificates):
-                for name in self._disk.list(directory):
-                    self._disk.remove(f"{directory}/{name}")
+            self._empty(f"{self.raft}/log", f"{self.raft}/snapshots", self.certificates)
             for name in self._disk.list(self.tasks):
                 if name.endswith(SUFFIX):
                     self._disk.remove(f"{self.tasks}/{name}")
+
+    def clear_log(self) -> None:
+        """Forget what this node's member knew."""
+        with disk_errors(f"could not clear {self.raft}"):
+            self._empty(f"{self.raft}/log", f"{self.raft}/snapshots")
+
+    def _empty(self, *directories: str) -> None:
+        for directory in directories:
+            for name in self._disk.list(directory):
+                self._disk.remove(f"{directory}/{name}")

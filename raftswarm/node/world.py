@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import Protocol
 
 import attrs
 
@@ -13,16 +12,8 @@ from raftswarm.ca import Credentials
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import Disk, DiskRunner
-from raftswarm.world.network import Link, Network
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.world.processes import Processes
-
-
-class NodeNetwork(Network, Protocol):
-    """Links of one node; before it has a certificate, only `bootstrap_connect` works."""
-
-    async def bootstrap_connect(self, address: str, root_digest: bytes) -> tuple[Link, str]:
-        """Dial a manager without a certificate, trusting the root that a join token pins; return that root (PEM)."""
-        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -35,5 +26,5 @@ class NodeWorld:
     chance: Random
     entropy: Entropy
     processes: Processes
-    open_network: Callable[[Credentials | None, str], AbstractAsyncContextManager[NodeNetwork]]
+    open_network: Callable[[Credentials | None, str], AbstractAsyncContextManager[SwarmNetwork]]
     """Makes the node's network from its credentials and its own host address, from which links are dialled."""

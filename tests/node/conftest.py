@@ -14,7 +14,8 @@ import trio
 from raftswarm.ca import Credentials
 from raftswarm.node.machine import Machine
 from raftswarm.node.settings import NodeSettings
-from raftswarm.node.world import NodeNetwork, NodeWorld
+from raftswarm.node.world import NodeWorld
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.processes import Process
 from raftswarm.world.simulated_disk import SimulatedDisk
@@ -125,7 +126,7 @@ class Hall:
         disk.make_directory("state")
 
         @asynccontextmanager
-        async def open_network(credentials: Credentials | None, own_host: str) -> AsyncIterator[NodeNetwork]:
+        async def open_network(credentials: Credentials | None, own_host: str) -> AsyncIterator[SwarmNetwork]:
             yield self.cable.plug(own_host, clock, credentials)
 
         settings = NodeSettings(

@@ -13,7 +13,7 @@ from raftswarm.ca import make_signing_request, new_key, parse_join_token
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions
 from raftswarm.errors import NotLeader, RequestRefused
 from raftswarm.manager.control.requests import ClusterAnswer, GetCluster, encode_request
-from raftswarm.node.entering import read_credentials
+from raftswarm.node.identity_files import read_credentials
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.calls import Caller, open_caller, use_caller

@@ -9,8 +9,9 @@ import pytest
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions
-from raftswarm.node.entering import NODE_KEY, TASKS_KEY, Entered, enter_by_init, read_credentials
+from raftswarm.node.entering import Entered, enter_by_init
 from raftswarm.node.facts import read_facts
+from raftswarm.node.identity_files import NODE_KEY, TASKS_KEY, read_credentials
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.objects.specs import EncryptionConfig, SwarmSpec
 from raftswarm.storage.keys import KeyRing

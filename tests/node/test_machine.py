@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from msgspec.structs import replace
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
@@ -22,11 +23,14 @@ from raftswarm.manager.control.requests import (
     ListServices,
     ListTasks,
     NodesAnswer,
+    NodeView,
     ServicesAnswer,
     TasksAnswer,
     UnlockKeyAnswer,
+    UpdateNode,
 )
 from raftswarm.node.call_service import CallService
+from raftswarm.node.machine import NOT_A_MANAGER
 from raftswarm.objects.specs import (
     ContainerSpec,
     EncryptionConfig,
@@ -152,6 +156,113 @@ async def test_the_last_manager_stops_without_waiting_for_a_successor(autojump_c
     await hall.stop(alice)
 
     assert trio.current_time() - begin < 0.5
+
+
+async def change_role(at: Room, name: str, role: str) -> None:
+    view = await node_of(at, name)
+    await at.machine.control(
+        UpdateNode(reference=view.node.id, version=view.node.version, spec=replace(view.node.spec, role=role))
+    )
+
+
+async def node_of(at: Room, name: str) -> NodeView:
+    answer = await at.machine.control(ListNodes())
+    assert isinstance(answer, NodesAnswer)
+    [view] = [view for view in answer.nodes if view.node.description.hostname == name]
+    return view
+
+
+async def until_manager(at: Room, name: str, *, is_manager: bool) -> None:
+    """Wait until a node is, or is not, a manager that takes part."""
+    with trio.fail_after(30):
+        while True:
+            view = await node_of(at, name)
+            if (view.manager_status is not None, view.node.role == "manager") == (is_manager, is_manager):
+                return
+            await trio.sleep(0.1)
+
+
+async def test_a_worker_that_is_promoted_manages_and_is_there_when_others_are_lost(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    alice, bob, dave, erin = await form(hall, managers=2, workers=2)
+    await alice.machine.control(CreateService(spec=service("web", replicas=4)))
+    await until_started(4, alice, bob, dave, erin)
+    ran = dict(dave.processes.running)
+
+    await change_role(alice, "dave", "manager")
+    await until_manager(alice, "dave", is_manager=True)
+    await hall.kill(alice)
+
+    with trio.fail_after(30):
+        while not await answers(dave):
+            await trio.sleep(0.1)
+    assert await service_names(dave) == ["web"]
+    assert all(dave.processes.running[place] is process for place, process in ran.items()), "tasks went on meanwhile"
+    assert dave.machine.info().is_manager
+
+
+async def test_a_manager_that_is_demoted_works_on_without_its_log(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob, carol = await form(hall, managers=3)
+    await alice.machine.control(CreateService(spec=service("web", replicas=3)))
+    await until_started(3, alice, bob, carol)
+
+    await change_role(alice, "carol", "worker")
+    await until_manager(alice, "carol", is_manager=False)
+    with trio.fail_after(10):
+        while carol.machine.info().is_manager:  # noqa: ASYNC110 - on a mocked clock
+            await trio.sleep(0.1)
+
+    assert await refusal_of(carol.machine.control(ListNodes())) == NOT_A_MANAGER
+    assert carol.disk.list("state/raft/log") == []
+    await alice.machine.control(CreateService(spec=service("more", replicas=3)))
+    await until_started(6, alice, bob, carol)
+    assert len(carol.processes.running) == 2
+
+
+async def test_a_leader_that_is_demoted_lets_another_lead_first(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob, carol = await form(hall, managers=3)
+    assert leads(alice)
+
+    await change_role(alice, "alice", "worker")
+    await until_manager(bob, "alice", is_manager=False)
+
+    assert leads(bob) != leads(carol)
+    assert await service_names(carol) == []
+
+
+async def test_a_node_may_be_promoted_and_demoted_again_and_again(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob, carol, dave = await form(hall, managers=3, workers=1)
+    for _ in range(3):
+        await change_role(alice, "dave", "manager")
+        await until_manager(alice, "dave", is_manager=True)
+        await change_role(alice, "dave", "worker")
+        await until_manager(alice, "dave", is_manager=False)
+
+    assert bob.machine.info().manager_count == carol.machine.info().manager_count == 3
+    await hall.kill(bob)
+    await alice.machine.control(CreateService(spec=service("web")))
+
+
+async def test_a_role_that_changed_while_a_node_was_off_is_taken_up_when_it_is_back(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    alice, _, _, dave = await form(hall, managers=3, workers=1)
+    await hall.stop(dave)
+
+    await change_role(alice, "dave", "manager")
+    await trio.sleep(60)
+    await hall.restart(dave)
+
+    await until_manager(alice, "dave", is_manager=True)
+
+
+async def answers(room: Room) -> bool:
+    try:
+        await room.machine.control(ListServices())
+    except RaftSwarmError:
+        return False
+    return True
 
 
 async def test_a_restarted_manager_takes_part_as_the_same_node_and_adopts_its_tasks(

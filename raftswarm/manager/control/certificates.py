@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
 
 import attrs
 from msgspec.structs import replace
 
 from raftswarm.ca.certificates import MIN_NODE_VALIDITY, NODE_VALIDITY, SERIAL_BYTES, issue_certificate
-from raftswarm.ca.identity import MANAGER, WORKER, Identity
+from raftswarm.ca.identity import CERTIFIED_ROLES, Identity
 from raftswarm.ca.tokens import same_token
 from raftswarm.errors import RequestRefused
 from raftswarm.manager.control.cluster import require_cluster
@@ -22,8 +21,6 @@ from raftswarm.store.store import Store, Transaction, Writes
 from raftswarm.wire.requests import IssueCertificate, IssuedCertificate
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
-
-_CERTIFIED_ROLES: Final = {"manager": MANAGER, "worker": WORKER}
 
 
 @attrs.frozen
@@ -95,7 +92,7 @@ class CertificateIssuer:
             validity = NODE_VALIDITY
         certificate = issue_certificate(
             csr,
-            Identity(node_id, _CERTIFIED_ROLES[role], cluster.id),
+            Identity(node_id, CERTIFIED_ROLES[role], cluster.id),
             root=cluster.root_certificate,
             root_key=cluster.root_key,
             now_ns=now,
@@ -105,7 +102,7 @@ class CertificateIssuer:
         issued = IssuedCertificate(
             node_id=node_id,
             cluster_id=cluster.id,
-            role=_CERTIFIED_ROLES[role],
+            role=CERTIFIED_ROLES[role],
             certificate=certificate,
             root_certificate=cluster.root_certificate,
             unlock_key=cluster.unlock_key if role == "manager" else "",
