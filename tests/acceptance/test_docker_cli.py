@@ -359,6 +359,21 @@ async def test_every_manager_tells_what_happens_to_services_and_nodes(replay: Re
     assert await replay.text("docker4", "docker events --since 1m --until 0s") == "", "a worker knows nothing"
 
 
+async def test_workers_are_promoted_and_managers_demoted(replay: Replay) -> None:
+    await replay("284")
+    for worker in ("docker4", "docker5"):
+        await replay.until(worker, "docker info", "Is Manager: true")
+    await replay("285")
+    await replay("286")
+    assert "docker1" in await replay.text("docker4", "docker node ls"), "a new manager answers like any other"
+    await replay("287")
+    for worker in ("docker4", "docker5"):
+        await replay.until(worker, "docker info", "Is Manager: false")
+    await replay("288")
+    await replay("289")
+    await replay("053")
+
+
 async def test_a_failed_update_pauses_or_rolls_back_as_it_is_told(replay: Replay) -> None:
     create = f"docker service create -d {BRIEF} --restart-delay 200ms --replicas 2 --name web busybox sleep 100000"
     await replay.text("docker2", create)
