@@ -14,6 +14,7 @@ from raftswarm.engine.engine_api import EngineApi
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.host import HostFacts
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
+from raftswarm.engine.observability import Check, Metric, gauge
 from raftswarm.errors import RequestRefused
 from raftswarm.http.messages import Request, Response
 from raftswarm.manager.control import requests
@@ -49,9 +50,17 @@ class FakeNode:
         self.refusal: Exception | None = None
         self._known: set[str] = set()
         self.events = EventLog()
+        self.checks = [Check("swarm"), Check("agent")]
+        self.figures = [gauge("swarm_node_manager", "Whether this node is a manager", 1)]
 
     def info(self) -> LocalInfo:
         return self.local
+
+    def metrics(self) -> list[Metric]:
+        return self.figures
+
+    def readiness(self) -> list[Check]:
+        return self.checks
 
     def become(self, state: LocalState, *, is_manager: bool = False, error: str = "") -> None:
         self.local = msgspec.structs.replace(self.local, state=state, is_manager=is_manager, error=error)

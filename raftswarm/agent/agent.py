@@ -70,6 +70,11 @@ class Agent:
             await helpers.start(self._worker.run)
             await self._keep_session()
 
+    @property
+    def is_registered(self) -> bool:
+        """Tell whether there has been a session."""
+        return self._registered.is_set()
+
     async def wait_registered(self) -> None:
         """Return once the first session stands."""
         await self._registered.wait()

@@ -21,10 +21,23 @@ import click
     "[default: where `raftswarm` looks for it].",
 )
 @click.option(
+    "--metrics-addr",
+    "metrics",
+    multiple=True,
+    help="Serve /metrics, /livez and /readyz here, too: tcp://127.0.0.1:PORT or unix://PATH; repeatable. The Engine API "
+    "has them anyway.",
+)
+@click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
 )
 def command(
-    state_dir: str, hostname: str | None, listen_addr: str, advertise_addr: str, api: tuple[str, ...], log_level: str
+    state_dir: str,
+    hostname: str | None,
+    listen_addr: str,
+    advertise_addr: str,
+    api: tuple[str, ...],
+    metrics: tuple[str, ...],
+    log_level: str,
 ) -> None:
     """Run one node: it serves the Docker Engine API and takes part in a swarm once told to init or join."""
     import trio
@@ -39,6 +52,7 @@ def command(
         listen_address=listen_addr,
         advertise_address=advertise_addr,
         api=api or (default_host(),),
+        metrics=metrics,
         log_level=log_level,
     )
     try:

@@ -14,6 +14,7 @@ from raftswarm.engine.events import EventEndpoints
 from raftswarm.engine.host import HostFacts
 from raftswarm.engine.node_protocol import SwarmNode
 from raftswarm.engine.nodes import NodeEndpoints
+from raftswarm.engine.observability import ObservationEndpoints
 from raftswarm.engine.refusals import explain, explain_invalid
 from raftswarm.engine.router import API_VERSION, find_endpoint
 from raftswarm.engine.services import ServiceEndpoints
@@ -41,6 +42,7 @@ class EngineApi:
             *ServiceEndpoints(backend).routes(),
             *TaskEndpoints(backend).routes(),
             *EventEndpoints(node.events, clock).routes(),
+            *ObservationEndpoints(node).routes(),
             *AbsentEndpoints(backend).routes(),
         ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -11,6 +12,9 @@ from raftswarm.engine.events import EventLog
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.objects.records import Cluster, NodeDescription
 from raftswarm.objects.specs import SwarmSpec
+
+if TYPE_CHECKING:
+    from raftswarm.engine.observability import Check, Metric
 
 
 class LocalState(StrEnum):
@@ -77,6 +81,14 @@ class SwarmNode(Protocol):
 
     def info(self) -> LocalInfo:
         """Describe this node as it is now."""
+        ...
+
+    def metrics(self) -> Iterable[Metric]:
+        """All figures of this node, as it is now."""
+        ...
+
+    def readiness(self) -> Sequence[Check]:
+        """What has to hold of a node that does its part, and whether it does."""
         ...
 
     async def init(self, options: InitOptions) -> str:

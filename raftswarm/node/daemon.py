@@ -16,6 +16,7 @@ import trio
 from raftswarm.agent.executors.plan_run import minimal_environment
 from raftswarm.engine.engine_api import EngineApi
 from raftswarm.engine.host import read_host_facts
+from raftswarm.engine.observability import ObservationEndpoints
 from raftswarm.errors import InvalidSpec
 from raftswarm.http.addresses import parse_address
 from raftswarm.http.listeners import open_listener
@@ -46,6 +47,8 @@ class DaemonOptions:
     listen_address: str
     advertise_address: str
     api: tuple[str, ...]
+    metrics: tuple[str, ...] = ()
+    """Where ``/metrics`` and health are served without the Engine API."""
     log_level: str = "info"
 
 
@@ -54,6 +57,7 @@ async def run_daemon(options: DaemonOptions) -> None:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     settings = _settings(options)
     addresses = [parse_address(text) for text in options.api]
+    metrics_addresses = [parse_address(text) for text in options.metrics]
     disk = RealDisk()
     lock = lock_state(disk, settings.state_directory)
     clock, chance = SystemWallClock(), random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
@@ -61,6 +65,9 @@ async def run_daemon(options: DaemonOptions) -> None:
         async with AsyncExitStack() as stack:
             listeners = [
                 await stack.enter_async_context(open_listener(address, plain_tcp=True)) for address in addresses
+            ]
+            observers = [
+                await stack.enter_async_context(open_listener(address, plain_tcp=True)) for address in metrics_addresses
             ]
             stack.enter_context(watch_loop())
             stack.enter_context(PLAN.in_force())
@@ -81,6 +88,8 @@ async def run_daemon(options: DaemonOptions) -> None:
             nursery = await stack.enter_async_context(open_helpers())
             await nursery.start(_serve_until_signalled, nursery.cancel_scope)
             await nursery.start(machine.run)
+            if observers:
+                nursery.start_soon(serve_http, ObservationEndpoints(machine).handle, observers)
             logger.info("serving the Docker Engine API on %s", ", ".join(options.api))
             await serve_http(api.handle, listeners)
     finally:

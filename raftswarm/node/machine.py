@@ -14,11 +14,13 @@ from msgspec.structs import replace
 
 from raftswarm.agent.description import describe_machine
 from raftswarm.engine.events import EventLog
+from raftswarm.engine.observability import Check, Metric
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
 from raftswarm.errors import InvalidKey, RaftSwarmError, RequestRefused, StateLocked
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.node.entering import Entered, enter_by_init, enter_by_join
 from raftswarm.node.facts import NodeFacts, read_facts
+from raftswarm.node.observation import check_readiness, find_metrics
 from raftswarm.node.participation import Participation
 from raftswarm.node.settings import NodeSettings, own_address
 from raftswarm.node.state_directory import StateDirectory
@@ -163,6 +165,14 @@ class Machine:
                 state_directory=self._settings.state_directory,
             )
         return participation.info(self._state, description)
+
+    def metrics(self) -> Iterator[Metric]:
+        """All figures of this node."""
+        return find_metrics(self._state, self._participation)
+
+    def readiness(self) -> list[Check]:
+        """What has to hold of a node that does its part."""
+        return check_readiness(self._state, self._error, self._participation)
 
     def _description(self) -> NodeDescription:
         return replace(describe_machine(__version__), hostname=self._settings.hostname)

@@ -84,6 +84,21 @@ class Participation:
         return self.facts.is_manager
 
     @property
+    def running_manager(self) -> ManagerRole | None:
+        """The manager's part, if there is one and it has been started."""
+        return self._manager
+
+    @property
+    def is_registered(self) -> bool:
+        """Tell whether this node's agent has had a session."""
+        return self._agent is not None and self._agent.is_registered
+
+    @property
+    def certificate_expiry(self) -> int:
+        """When this node's certificate expires, seconds since the epoch."""
+        return int(read_certificates(self._credentials.certificate)[0].not_valid_after_utc.timestamp())
+
+    @property
     def manager(self) -> ManagerRole:
         """The manager's part, once it runs."""
         assert self._manager is not None, "who asks has waited until it runs, on a manager"

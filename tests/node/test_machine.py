@@ -158,6 +158,58 @@ async def test_the_last_manager_stops_without_waiting_for_a_successor(autojump_c
     assert trio.current_time() - begin < 0.5
 
 
+def figures(room: Room) -> dict[str, float]:
+    return {
+        metric.name + "".join(f" {value}" for value in labels.values()): value_
+        for metric in room.machine.metrics()
+        for labels, value_ in metric.samples
+    }
+
+
+def unmet(room: Room) -> dict[str, str]:
+    return {check.name: check.failure for check in room.machine.readiness() if check.failure}
+
+
+async def test_a_node_tells_how_it_is_in_figures(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob, _, dave = await form(hall, managers=3, workers=1)
+    await alice.machine.control(CreateService(spec=service("web", replicas=2)))
+    await trio.sleep(5)
+
+    leader, follower, worker = figures(alice), figures(bob), figures(dave)
+
+    assert (leader["swarm_manager_leader"], follower["swarm_manager_leader"]) == (1, 0)
+    assert leader["swarm_manager_nodes ready"] == follower["swarm_manager_nodes ready"] == 4
+    assert leader["swarm_manager_tasks_total running"] == 2
+    assert leader["swarm_manager_services_total"] == 1
+    assert leader["raftswarm_raft_voters"] == 3
+    assert sum(name.startswith("raftswarm_peer_match_index") for name in leader) == 2
+    assert (worker["swarm_node_manager"], leader["swarm_node_manager"]) == (0, 1)
+    assert not any(name.startswith("swarm_manager") for name in worker)
+
+
+async def test_a_node_is_ready_when_it_does_its_part(autojump_clock: MockClock, hall: Hall) -> None:
+    outside = await hall.start("zoe")
+    assert unmet(outside) == {"swarm": "this node is in no swarm"}
+    alice, bob, carol, dave = await form(hall, managers=3, workers=1)
+    assert [unmet(room) for room in (alice, bob, carol, dave)] == [{}, {}, {}, {}]
+
+    await hall.kill(alice)
+    await hall.kill(bob)
+    await trio.sleep(10)
+
+    assert unmet(carol) == {"raft": "no leader is known: there may be no quorum"}
+
+
+async def test_a_locked_manager_is_not_ready_and_says_so(autojump_clock: MockClock, hall: Hall) -> None:
+    alice = await hall.start("alice")
+    await alice.machine.init(LOCKED)
+    await hall.stop(alice)
+    await hall.restart(alice)
+
+    assert unmet(alice) == {"swarm": "locked: it waits for its unlock key"}
+    assert figures(alice)["raftswarm_locked"] == 1
+
+
 async def change_role(at: Room, name: str, role: str) -> None:
     view = await node_of(at, name)
     await at.machine.control(
