@@ -19,6 +19,7 @@ from raftswarm.errors import RequestRefused
 from raftswarm.http.messages import Request, Response
 from raftswarm.manager.control import requests
 from raftswarm.objects import records
+from raftswarm.objects.explanations import ServiceExplanation
 from raftswarm.objects.specs import EndpointSpec, NodeSpec, PortConfig, ServiceSpec, SwarmSpec, TaskSpec
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
 
@@ -50,6 +51,7 @@ class FakeNode:
         self.refusal: Exception | None = None
         self._known: set[str] = set()
         self.events = EventLog()
+        self.explanation = ServiceExplanation(service_id="s1")
         self.checks = [Check("swarm"), Check("agent")]
         self.figures = [gauge("swarm_node_manager", "Whether this node is a manager", 1)]
 
@@ -107,6 +109,11 @@ class FakeNode:
                 answer = requests.TasksAnswer(tasks=tuple(self.tasks))
             case requests.GetTask(reference=reference):
                 answer = requests.TaskAnswer(task=self._find_task(reference))
+            case requests.ExplainService(reference=reference):
+                self._find_service(reference)
+                answer = requests.ServiceExplained(explanation=self.explanation)
+            case requests.ExplainTask():
+                answer = requests.TaskExplained(explanation=self.explanation.tasks[0])
             case requests.RemoveService(reference=reference):
                 self._find_service(reference)
             case requests.CreateService():

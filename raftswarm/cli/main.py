@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "node": "Manage the nodes of a swarm",
     "service": "Manage services",
     "swarm": "Manage the swarm itself",
+    "task": "Look at single tasks",
     "version": "Show the versions of client and engine",
 }
 """Each is ``command`` in the module of its name: here only its help, so that ``--help`` imports nothing."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import click
+import msgspec
 
 from raftswarm.api.errors import ApiError
 from raftswarm.api.services import ServiceJson
+from raftswarm.cli.explanations import print_service_explanation
 from raftswarm.cli.parsing import parse_filter_options
 from raftswarm.cli.pretty import print_service
 from raftswarm.cli.progress import follow_service
@@ -187,6 +189,22 @@ def inspect(*, services: tuple[str, ...], pretty: bool, format_: str | None) -> 
 
     if with_engine(work):
         raise ItemsFailed
+
+
+@command.command("explain")
+@click.argument("service")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain_service(*, service: str, as_json: bool) -> None:
+    """Say why a service is not as it should be: each task, each reason, and what would have to change."""
+
+    async def work(engine: EngineClient) -> None:
+        explanation = await engine.explain_service(service)
+        if as_json:
+            click.echo(msgspec.json.encode(explanation).decode())
+        else:
+            print_service_explanation(explanation)
+
+    with_engine(work)
 
 
 @command.command()

@@ -23,6 +23,7 @@ from raftswarm.api.system import InfoJson, VersionInfoJson
 from raftswarm.api.tasks import TaskJson
 from raftswarm.http.addresses import Address, parse_address
 from raftswarm.http.client import HttpClient
+from raftswarm.objects.explanations import ServiceExplanation, TaskExplanation
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
 
 API_VERSION: Final = "1.47"
@@ -169,6 +170,14 @@ class EngineClient:
         """Return a service by id, name or prefix of its id."""
         defaults = _flag(on=insert_defaults)
         return await self._get(ServiceJson, f"/services/{_part(reference)}", insertDefaults=defaults)
+
+    async def explain_service(self, reference: str) -> ServiceExplanation:
+        """Ask why a service is not as it should be (raftswarm only)."""
+        return await self._get(ServiceExplanation, f"/services/{_part(reference)}/explain")
+
+    async def explain_task(self, reference: str) -> TaskExplanation:
+        """Ask why a task is where it is (raftswarm only)."""
+        return await self._get(TaskExplanation, f"/tasks/{_part(reference)}/explain")
 
     async def create_service(self, spec: ServiceSpec) -> str:
         """Create a service; return its id."""

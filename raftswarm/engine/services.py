@@ -17,10 +17,12 @@ from raftswarm.manager.control.requests import (
     Accepted,
     CreatedAnswer,
     CreateService,
+    ExplainService,
     GetService,
     ListServices,
     RemoveService,
     ServiceAnswer,
+    ServiceExplained,
     ServicesAnswer,
     ServiceView,
     UpdateService,
@@ -39,6 +41,7 @@ class ServiceEndpoints:
             route("GET", "/services", self.list_all),
             route("POST", "/services/create", self.create),
             route("GET", "/services/{id}", self.inspect),
+            route("GET", "/services/{id}/explain", self.explain),
             route("POST", "/services/{id}/update", self.update),
             route("DELETE", "/services/{id}", self.remove),
         ]
@@ -62,6 +65,11 @@ class ServiceEndpoints:
         """``GET /services/{id}``."""
         answer = await self._backend.ask(GetService(reference=call.parts["id"]), ServiceAnswer)
         return json_response(show_view(answer.view, insert_defaults=call.flag("insertDefaults")))
+
+    async def explain(self, call: Call) -> Response:
+        """Why is it not as it should be? (Docker has no such call.)"""
+        answer = await self._backend.ask(ExplainService(reference=call.parts["id"]), ServiceExplained)
+        return json_response(answer.explanation)
 
     async def update(self, call: Call) -> Response:
         """Replace a service's spec, or go back to the one before."""

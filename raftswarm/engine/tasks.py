@@ -12,6 +12,7 @@ from raftswarm.engine.local_state import require_manager
 from raftswarm.engine.router import Call, Route, route
 from raftswarm.http.messages import Response, json_response
 from raftswarm.manager.control.requests import (
+    ExplainTask,
     GetNode,
     GetService,
     GetTask,
@@ -19,6 +20,7 @@ from raftswarm.manager.control.requests import (
     NodeAnswer,
     ServiceAnswer,
     TaskAnswer,
+    TaskExplained,
     TasksAnswer,
 )
 from raftswarm.objects.ids import ID_LENGTH
@@ -35,6 +37,7 @@ class TaskEndpoints:
         return [
             route("GET", "/tasks", self.list_all),
             route("GET", "/tasks/{id}", self.inspect),
+            route("GET", "/tasks/{id}/explain", self.explain),
         ]
 
     async def list_all(self, call: Call) -> Response:
@@ -48,6 +51,11 @@ class TaskEndpoints:
         """``GET /tasks/{id}``."""
         answer = await self._backend.ask(GetTask(reference=call.parts["id"]), TaskAnswer)
         return json_response(show_task(answer.task))
+
+    async def explain(self, call: Call) -> Response:
+        """Why is it where it is? (Docker has no such call.)"""
+        answer = await self._backend.ask(ExplainTask(reference=call.parts["id"]), TaskExplained)
+        return json_response(answer.explanation)
 
     async def _resolve(self, filters: Filters) -> Filters:
         """Turn names of services and nodes into ids: tasks know only those."""

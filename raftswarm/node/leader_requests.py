@@ -16,6 +16,8 @@ from raftswarm.errors import ConnectionRefused, LinkClosed, LinkError, NotLeader
 from raftswarm.manager.control.requests import (
     AnyControlAnswer,
     AnyControlRequest,
+    ExplainService,
+    ExplainTask,
     GetCluster,
     GetNode,
     GetService,
@@ -43,7 +45,18 @@ NO_LEADER: Final = (
 )
 LOST_LEADERSHIP: Final = "raft: failed to process the request: node lost leader status"
 
-READS = (GetCluster, GetUnlockKey, ListNodes, GetNode, ListServices, GetService, ListTasks, GetTask)
+READS = (
+    GetCluster,
+    GetUnlockKey,
+    ListNodes,
+    GetNode,
+    ListServices,
+    GetService,
+    ListTasks,
+    GetTask,
+    ExplainTask,
+    ExplainService,
+)
 
 
 class ControlHandler(Protocol):

@@ -23,6 +23,7 @@ from raftswarm.manager.leadership import ControlLoop, run_while_leading
 from raftswarm.manager.orchestrator.loop import Orchestrator
 from raftswarm.manager.orchestrator.reaper import Reaper
 from raftswarm.manager.roles import RoleManager
+from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.manager.scheduler.loop import Scheduler
 from raftswarm.node.facts import NodeFacts
 from raftswarm.node.leader_requests import LeaderRequests
@@ -88,7 +89,12 @@ class ManagerRole:
             wall_clock=world.wall_clock,
         )
         self.control_handler = ControlHandler(
-            self.store, self.writes, membership=self, entropy=world.entropy, wall_clock=world.wall_clock
+            self.store,
+            self.writes,
+            membership=self,
+            explain_placement=explain_placement,
+            entropy=world.entropy,
+            wall_clock=world.wall_clock,
         )
         self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock)
         self.requests = LeaderRequests(

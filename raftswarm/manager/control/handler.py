@@ -6,12 +6,15 @@ from typing import assert_never
 
 from raftswarm.errors import Conflict, Overloaded, PayloadTooLarge, RequestRefused
 from raftswarm.manager.control.cluster import ClusterRequests
+from raftswarm.manager.control.explaining import ExplainPlacement, Explanations
 from raftswarm.manager.control.nodes import Membership, NodeRequests
 from raftswarm.manager.control.refusals import invalid
 from raftswarm.manager.control.requests import (
     AnyControlAnswer,
     AnyControlRequest,
     CreateService,
+    ExplainService,
+    ExplainTask,
     GetCluster,
     GetNode,
     GetService,
@@ -38,12 +41,20 @@ class ControlHandler:
     """What the leader does for users. Reads are as fresh as the store: the caller sees to linearizability."""
 
     def __init__(
-        self, store: Store, writes: Writes, *, membership: Membership, entropy: Entropy, wall_clock: WallClock
+        self,
+        store: Store,
+        writes: Writes,
+        *,
+        membership: Membership,
+        explain_placement: ExplainPlacement,
+        entropy: Entropy,
+        wall_clock: WallClock,
     ) -> None:
         self._cluster = ClusterRequests(store, writes, entropy, wall_clock)
         self._nodes = NodeRequests(store, writes, membership, wall_clock)
         self._services = ServiceRequests(store, writes, entropy, wall_clock)
         self._tasks = TaskRequests(store)
+        self._explanations = Explanations(store, explain_placement)
 
     async def handle(self, request: AnyControlRequest) -> AnyControlAnswer:
         """Answer a request.
@@ -92,5 +103,9 @@ class ControlHandler:
                 return await run_sliced(self._tasks.list_all(request))
             case GetTask():
                 return self._tasks.get(request)
+            case ExplainTask():
+                return await run_sliced(self._explanations.task(request))
+            case ExplainService():
+                return await run_sliced(self._explanations.service(request))
             case _:
                 assert_never(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from raftswarm.errors import RequestRefused
+from raftswarm.objects.explanations import ServiceExplanation, TaskExplanation
 from raftswarm.objects.records import Cluster, Node, Service, Task
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
 from raftswarm.world.slices import Slices
@@ -204,6 +205,30 @@ class TaskAnswer(ControlAnswer, frozen=True, kw_only=True):
     task: Task
 
 
+class ExplainTask(ControlRequest, frozen=True, kw_only=True):
+    """Why is it where it is? Answered by `TaskExplained`."""
+
+    reference: str
+
+
+class TaskExplained(ControlAnswer, frozen=True, kw_only=True):
+    """Why a task is where it is."""
+
+    explanation: TaskExplanation
+
+
+class ExplainService(ControlRequest, frozen=True, kw_only=True):
+    """Why is it not as it should be? Answered by `ServiceExplained`."""
+
+    reference: str
+
+
+class ServiceExplained(ControlAnswer, frozen=True, kw_only=True):
+    """Why a service is as it is."""
+
+    explanation: ServiceExplanation
+
+
 AnyControlRequest = (
     GetCluster
     | UpdateCluster
@@ -219,6 +244,8 @@ AnyControlRequest = (
     | RemoveService
     | ListTasks
     | GetTask
+    | ExplainTask
+    | ExplainService
 )
 _ShortAnswer = (
     Accepted
@@ -230,6 +257,8 @@ _ShortAnswer = (
     | ServicesAnswer
     | ServiceAnswer
     | TaskAnswer
+    | TaskExplained
+    | ServiceExplained
 )
 AnyControlAnswer = _ShortAnswer | TasksAnswer
 

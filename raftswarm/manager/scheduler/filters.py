@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from raftswarm.manager.scheduler.ledger import NodeLoad, Port, host_ports, reservations
-from raftswarm.objects.constraints import Constraint, node_matches, parse_constraints
+from raftswarm.objects.constraints import Constraint, node_attribute, node_matches, parse_constraints
 from raftswarm.objects.records import Task
 from raftswarm.objects.specs import ContainerSpec, Mount, Placement, Platform, Reservations
 from raftswarm.objects.states import NodeState
@@ -63,6 +63,8 @@ class Filter:
     passes: Callable[[Needs, NodeLoad], bool]
     one: str
     many: str
+    obstacle: Callable[[Needs, NodeLoad], str]
+    """What keeps the task from that node, and what would have to change."""
 
     def explain(self, count: int) -> str:
         """Say how many nodes it kept out."""
@@ -122,24 +124,114 @@ def _has_room_for_replica(needs: Needs, load: NodeLoad) -> bool:
     return not needs.max_replicas or load.active_by_service[needs.service_id] < needs.max_replicas
 
 
+# What to tell users of one node.
+
+
+def _why_unavailable(_: Needs, load: NodeLoad) -> str:
+    node = load.node
+    if node.state is not NodeState.READY:
+        return f"it is {node.state.value}" + (f" ({node.message})" if node.message else "")
+    return f"its availability is {node.spec.availability}: `docker node update --availability active {_name(load)}`"
+
+
+def _which_resources(needs: Needs, load: NodeLoad) -> str:
+    total, reserved = load.node.description, needs.reserved
+    missing: list[str] = []
+    if reserved.generic_resources:
+        missing.append("it offers no generic resources")
+    if reserved.nano_cpus and load.nano_cpus + reserved.nano_cpus > total.nano_cpus:
+        free = max(0, total.nano_cpus - load.nano_cpus) / 1e9
+        missing.append(f"{reserved.nano_cpus / 1e9:g} CPUs are asked for, {free:g} of {total.nano_cpus / 1e9:g} are free")
+    if reserved.memory_bytes and load.memory_bytes + reserved.memory_bytes > total.memory_bytes:
+        free_bytes = max(0, total.memory_bytes - load.memory_bytes)
+        missing.append(
+            f"{_mebibytes(reserved.memory_bytes)} of memory are asked for, {_mebibytes(free_bytes)} of "
+            f"{_mebibytes(total.memory_bytes)} are free"
+        )
+    return "; ".join(missing)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.0f}MiB"
+
+
+def _which_plugin(needs: Needs, load: NodeLoad) -> str:
+    offered = load.node.description.plugins
+    wanted = [*needs.plugins, *([("Log", needs.log_driver)] if needs.log_driver not in {"", "none"} else [])]
+    missing = [f"{name} ({kind})" for kind, name in wanted if not _offers(offered, kind, name)]
+    return f"it lacks the plugin {', '.join(missing)}"
+
+
+def _which_constraint(needs: Needs, load: NodeLoad) -> str:
+    return "; ".join(_describe(one, load) for one in needs.constraints if not node_matches((one,), load.node))
+
+
+def _describe(constraint: Constraint, load: NodeLoad) -> str:
+    asked = f"{constraint.key}{'==' if constraint.wants_equal else '!='}{constraint.value}"
+    actual = load.node.address if constraint.key.lower() == "node.ip" else node_attribute(load.node, constraint.key)
+    if actual is None:
+        return f"{asked} is asked for, and no node has {constraint.key}"
+    remedy = ""
+    if constraint.wants_equal and constraint.key.lower().startswith("node.labels."):
+        label = constraint.key[len("node.labels.") :]
+        remedy = f": `docker node update --label-add {label}={constraint.value} {_name(load)}`"
+    return f"{asked} is asked for, and it has {actual or 'none'}{remedy}"
+
+
+def _which_platform(needs: Needs, load: NodeLoad) -> str:
+    actual = load.node.description.platform
+    wanted = ", ".join(f"{one.os or 'any'}/{one.architecture or 'any'}" for one in needs.platforms)
+    return f"it is {actual.os}/{_plain(actual.architecture)}, and the image is for {wanted}"
+
+
+def _which_port(needs: Needs, load: NodeLoad) -> str:
+    taken = ", ".join(f"{number}/{protocol}" for protocol, number in needs.ports if load.ports[protocol, number])
+    return f"another task has port {taken} there"
+
+
+def _how_many(needs: Needs, load: NodeLoad) -> str:
+    return f"it has {load.active_by_service[needs.service_id]} tasks of the service, and {needs.max_replicas} is the limit"
+
+
+def _name(load: NodeLoad) -> str:
+    return load.node.description.hostname or load.node.id
+
+
 FILTERS: Final = (
-    Filter(_is_ready, "1 node not available for new tasks", "{} nodes not available for new tasks"),
-    Filter(_has_resources, "insufficient resources on 1 node", "insufficient resources on {} nodes"),
-    Filter(_has_plugins, "missing plugin on 1 node", "missing plugin on {} nodes"),
+    Filter(
+        _is_ready, "1 node not available for new tasks", "{} nodes not available for new tasks", _why_unavailable
+    ),
+    Filter(
+        _has_resources, "insufficient resources on 1 node", "insufficient resources on {} nodes", _which_resources
+    ),
+    Filter(_has_plugins, "missing plugin on 1 node", "missing plugin on {} nodes", _which_plugin),
     Filter(
         _meets_constraints,
         "scheduling constraints not satisfied on 1 node",
         "scheduling constraints not satisfied on {} nodes",
+        _which_constraint,
     ),
-    Filter(_is_supported, "unsupported platform on 1 node", "unsupported platform on {} nodes"),
-    Filter(_has_ports, "host-mode port already in use on 1 node", "host-mode port already in use on {} nodes"),
-    Filter(_has_room_for_replica, "max replicas per node limit exceed", "max replicas per node limit exceed"),
+    Filter(_is_supported, "unsupported platform on 1 node", "unsupported platform on {} nodes", _which_platform),
+    Filter(
+        _has_ports, "host-mode port already in use on 1 node", "host-mode port already in use on {} nodes", _which_port
+    ),
+    Filter(
+        _has_room_for_replica,
+        "max replicas per node limit exceed",
+        "max replicas per node limit exceed",
+        _how_many,
+    ),
 )
 
 
 def first_failing(needs: Needs, load: NodeLoad) -> Filter | None:
     """The filter that keeps a node out; None if it can take the task."""
     return next((filter_ for filter_ in FILTERS if not filter_.passes(needs, load)), None)
+
+
+def obstacles(needs: Needs, load: NodeLoad) -> list[str]:
+    """Everything that keeps a task from a node: to remove the first may not be enough."""
+    return [filter_.obstacle(needs, load) for filter_ in FILTERS if not filter_.passes(needs, load)]
 
 
 def explain(needs: Needs, loads: Iterable[NodeLoad]) -> str:

@@ -12,6 +12,7 @@ from raftswarm.ca import create_root, key_to_pem, new_key
 from raftswarm.manager.control.bootstrap import create_cluster, make_cluster
 from raftswarm.manager.control.handler import ControlHandler
 from raftswarm.manager.control.requests import ManagerStatus
+from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.objects.records import AnyObject, Cluster, Node
 from raftswarm.objects.specs import NodeSpec, SwarmSpec
 from raftswarm.store.alone import LoneProposer
@@ -100,7 +101,14 @@ def handler(
     entropy: SeededEntropy,
     wall_clock: FixedClock,
 ) -> ControlHandler:
-    return ControlHandler(store, writes, membership=Members(managers), entropy=entropy, wall_clock=wall_clock)
+    return ControlHandler(
+        store,
+        writes,
+        membership=Members(managers),
+        explain_placement=explain_placement,
+        entropy=entropy,
+        wall_clock=wall_clock,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from raftswarm.manager.control.requests import (
     encode_answer,
     encode_request,
 )
+from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.objects.records import Cluster, Service
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
 from raftswarm.store.store import Store
@@ -67,7 +68,14 @@ async def test_a_write_that_could_not_be_made_is_a_refusal(
             return None
 
     put(Service(id="web", spec=ServiceSpec(name="web")))
-    handler = ControlHandler(store, Failing(), membership=Nobody(), entropy=entropy, wall_clock=wall_clock)
+    handler = ControlHandler(
+        store,
+        Failing(),
+        membership=Nobody(),
+        explain_placement=explain_placement,
+        entropy=entropy,
+        wall_clock=wall_clock,
+    )
 
     with pytest.raises(RequestRefused) as refused:
         await handler.handle(RemoveService(reference="web"))
