@@ -21,6 +21,7 @@ from raftswarm.manager.control import requests
 from raftswarm.objects import records
 from raftswarm.objects.explanations import ServiceExplanation
 from raftswarm.objects.specs import EndpointSpec, NodeSpec, PortConfig, ServiceSpec, SwarmSpec, TaskSpec
+from raftswarm.objects.swarm_status import SwarmStatus
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
 
 NOW = 1_795_248_000_000_000_000
@@ -51,6 +52,7 @@ class FakeNode:
         self.refusal: Exception | None = None
         self._known: set[str] = set()
         self.events = EventLog()
+        self.swarm_status = SwarmStatus()
         self.explanation = ServiceExplanation(service_id="s1")
         self.checks = [Check("swarm"), Check("agent")]
         self.figures = [gauge("swarm_node_manager", "Whether this node is a manager", 1)]
@@ -109,6 +111,8 @@ class FakeNode:
                 answer = requests.TasksAnswer(tasks=tuple(self.tasks))
             case requests.GetTask(reference=reference):
                 answer = requests.TaskAnswer(task=self._find_task(reference))
+            case requests.GetStatus():
+                answer = requests.StatusAnswer(status=self.swarm_status)
             case requests.ExplainService(reference=reference):
                 self._find_service(reference)
                 answer = requests.ServiceExplained(explanation=self.explanation)

@@ -9,6 +9,7 @@ import click
 from msgspec.structs import replace
 
 from raftswarm.api.swarm import InitJson, JoinJson
+from raftswarm.cli import swarm_status
 from raftswarm.cli.parsing import DURATION
 from raftswarm.cli.session import CommandFailed, with_engine
 from raftswarm.client import EngineClient
@@ -20,6 +21,9 @@ _LISTEN = "0.0.0.0:2377"  # What docker sends; the daemon takes it for its own a
 @click.group(name="swarm")
 def command() -> None:
     """Manage the swarm itself."""
+
+
+command.add_command(swarm_status.command)
 
 
 @command.command()

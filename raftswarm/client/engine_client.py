@@ -25,6 +25,7 @@ from raftswarm.http.addresses import Address, parse_address
 from raftswarm.http.client import HttpClient
 from raftswarm.objects.explanations import ServiceExplanation, TaskExplanation
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
+from raftswarm.objects.swarm_status import SwarmStatus
 
 API_VERSION: Final = "1.47"
 _JSON: Final = (("Content-Type", "application/json"),)
@@ -170,6 +171,10 @@ class EngineClient:
         """Return a service by id, name or prefix of its id."""
         defaults = _flag(on=insert_defaults)
         return await self._get(ServiceJson, f"/services/{_part(reference)}", insertDefaults=defaults)
+
+    async def status(self) -> SwarmStatus:
+        """Ask how the swarm stands (raftswarm only)."""
+        return await self._get(SwarmStatus, "/swarm/status")
 
     async def explain_service(self, reference: str) -> ServiceExplanation:
         """Ask why a service is not as it should be (raftswarm only)."""

@@ -23,9 +23,11 @@ from raftswarm.manager.control.requests import (
     Accepted,
     ClusterAnswer,
     GetCluster,
+    GetStatus,
     GetUnlockKey,
     ListNodes,
     NodesAnswer,
+    StatusAnswer,
     UnlockKeyAnswer,
     UpdateCluster,
 )
@@ -45,6 +47,7 @@ class SwarmEndpoints:
         """Say which calls are served here."""
         return [
             route("GET", "/swarm", self.inspect),
+            route("GET", "/swarm/status", self.status),
             route("POST", "/swarm/init", self.init),
             route("POST", "/swarm/join", self.join),
             route("POST", "/swarm/leave", self.leave),
@@ -57,6 +60,10 @@ class SwarmEndpoints:
         """``GET /swarm``."""
         answer = await self._backend.ask(GetCluster(), ClusterAnswer)
         return json_response(json.show_swarm(answer.cluster))
+
+    async def status(self, _call: Call) -> Response:
+        """How does it stand? (Docker has no such call.)"""
+        return json_response((await self._backend.ask(GetStatus(), StatusAnswer)).status)
 
     async def init(self, call: Call) -> Response:
         """Begin a swarm; answer with this node's id."""

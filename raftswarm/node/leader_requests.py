@@ -21,6 +21,7 @@ from raftswarm.manager.control.requests import (
     GetCluster,
     GetNode,
     GetService,
+    GetStatus,
     GetTask,
     GetUnlockKey,
     ListNodes,
@@ -56,6 +57,7 @@ READS = (
     GetTask,
     ExplainTask,
     ExplainService,
+    GetStatus,
 )
 
 

@@ -32,8 +32,10 @@ from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
 from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.records import Cluster, Node
+from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
+from raftswarm.raft.roles import Leader
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.store.store import Store, Transaction, WatchOverflow
@@ -153,6 +155,28 @@ class ManagerRole:
         configuration = self.driver.configuration.value
         voters = tuple(voter for voter in configuration.voters if voter.id != member_id)
         await self.driver.change_configuration(Configuration(voters=voters), Transition.SINGLE)
+
+    @property
+    def term(self) -> int:
+        """Of the leader that this manager knows."""
+        return self.driver.leadership.value.term
+
+    def member_statuses(self) -> list[MemberStatus]:
+        """All members, as the leader sees them."""
+        member = self.driver.replica.member
+        progress = member.role.progress if isinstance(member.role, Leader) else {}
+        now = trio.current_time()
+        return [
+            MemberStatus(
+                node_id=info.name,
+                address=info.address,
+                leader=info.id == self.driver.leadership.value.leader,
+                reachable=self.driver.is_reachable(info.id),
+                behind=member.last_index - progress[info.id].match_index if info.id in progress else 0,
+                silent_seconds=now - progress[info.id].heard_at if info.id in progress else 0.0,
+            )
+            for info in self.driver.configuration.value.voters
+        ]
 
     async def join_member(self, caller: Identity, request: JoinMembers) -> JoinedMembers:
         """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""

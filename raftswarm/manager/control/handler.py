@@ -18,6 +18,7 @@ from raftswarm.manager.control.requests import (
     GetCluster,
     GetNode,
     GetService,
+    GetStatus,
     GetTask,
     GetUnlockKey,
     ListNodes,
@@ -30,6 +31,7 @@ from raftswarm.manager.control.requests import (
     UpdateService,
 )
 from raftswarm.manager.control.services import ServiceRequests
+from raftswarm.manager.control.status import show_status
 from raftswarm.manager.control.tasks import TaskRequests
 from raftswarm.store.store import Store, Writes
 from raftswarm.world.chance import Entropy
@@ -50,6 +52,9 @@ class ControlHandler:
         entropy: Entropy,
         wall_clock: WallClock,
     ) -> None:
+        self._store = store
+        self._membership = membership
+        self._wall_clock = wall_clock
         self._cluster = ClusterRequests(store, writes, entropy, wall_clock)
         self._nodes = NodeRequests(store, writes, membership, wall_clock)
         self._services = ServiceRequests(store, writes, entropy, wall_clock)
@@ -81,6 +86,8 @@ class ControlHandler:
                 return await self._cluster.update(request)
             case GetUnlockKey():
                 return self._cluster.get_unlock_key(request)
+            case GetStatus():
+                return show_status(self._store, self._membership, self._wall_clock.now_ns(), request)
             case ListNodes():
                 return self._nodes.list_all(request)
             case GetNode():

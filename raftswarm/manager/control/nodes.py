@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -31,6 +32,7 @@ from raftswarm.manager.control.requests import (
 from raftswarm.objects.records import Node, Task
 from raftswarm.objects.specs import NodeSpec
 from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.store.store import Reader, Store, Transaction, Writes
 from raftswarm.world.clock import WallClock
 
@@ -44,6 +46,15 @@ class Membership(Protocol):
 
     def manager_status(self, node_id: str, /) -> ManagerStatus | None:
         """How that node's member stands; None for a node that has none."""
+        ...
+
+    def member_statuses(self) -> Sequence[MemberStatus]:
+        """All members, as the leader sees them."""
+        ...
+
+    @property
+    def term(self) -> int:
+        """Of the leader."""
         ...
 
 

@@ -12,6 +12,7 @@ from raftswarm.errors import RequestRefused
 from raftswarm.objects.explanations import ServiceExplanation, TaskExplanation
 from raftswarm.objects.records import Cluster, Node, Service, Task
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
+from raftswarm.objects.swarm_status import SwarmStatus
 from raftswarm.world.slices import Slices
 
 Filters = dict[str, list[str]]
@@ -73,6 +74,16 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
     node: Node
     manager_status: ManagerStatus | None = None
+
+
+class GetStatus(ControlRequest, frozen=True, kw_only=True):
+    """How does the swarm stand? Answered by `StatusAnswer`."""
+
+
+class StatusAnswer(ControlAnswer, frozen=True, kw_only=True):
+    """As the leader sees it."""
+
+    status: SwarmStatus
 
 
 class ListNodes(ControlRequest, frozen=True, kw_only=True):
@@ -233,6 +244,7 @@ AnyControlRequest = (
     GetCluster
     | UpdateCluster
     | GetUnlockKey
+    | GetStatus
     | ListNodes
     | GetNode
     | UpdateNode
@@ -251,6 +263,7 @@ _ShortAnswer = (
     Accepted
     | ClusterAnswer
     | UnlockKeyAnswer
+    | StatusAnswer
     | NodesAnswer
     | NodeAnswer
     | CreatedAnswer

@@ -15,6 +15,7 @@ from raftswarm.manager.control.requests import ManagerStatus
 from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.objects.records import AnyObject, Cluster, Node
 from raftswarm.objects.specs import NodeSpec, SwarmSpec
+from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.store.alone import LoneProposer
 from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
@@ -44,6 +45,21 @@ class Members:
 
     def manager_status(self, node_id: str) -> ManagerStatus | None:
         return self.statuses.get(node_id)
+
+    term = 4
+
+    def member_statuses(self) -> list[MemberStatus]:
+        return [
+            MemberStatus(
+                node_id=node_id,
+                address=status.address,
+                leader=status.leader,
+                reachable=status.reachable,
+                behind=0 if status.reachable else 12,
+                silent_seconds=0.0 if status.reachable else 3.5,
+            )
+            for node_id, status in self.statuses.items()
+        ]
 
 
 @pytest.fixture
