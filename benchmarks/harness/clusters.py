@@ -35,16 +35,20 @@ class Cluster(Protocol):
         """Make load: `one` await per command in the leader, `many` at a time, or `client`; `read`, `client read`."""
         ...
 
-    async def fill(self, count: int) -> None:
-        """Commit that many commands, key after key, with nothing of the load left in the members."""
-        ...
-
     async def check(self) -> Report:
         """Return what was counted and what the members have; AssertionError if less is there than was counted."""
         ...
 
 
-class Restartable(Cluster, Protocol):
+class Fillable(Cluster, Protocol):
+    """A cluster that can be given commands by their number."""
+
+    async def fill(self, count: int) -> None:
+        """Commit that many commands, key after key, with nothing of the load left in the members."""
+        ...
+
+
+class Restartable(Fillable, Protocol):
     """A cluster whose members say when they took over, and how far they are."""
 
     async def place(self) -> int:

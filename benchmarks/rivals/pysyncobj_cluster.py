@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ VERSION: Final = "0.3.17"
 POLL_SECONDS: Final = 0.05
 LEADER_SECONDS: Final = 30.0
 SETTLE_SECONDS: Final = 60.0
+RESUME_SECONDS: Final = 2.0
 _MEMBER: Final = Path(__file__).with_name("pysyncobj_member.py")
 
 
@@ -41,7 +43,10 @@ def install_pysyncobj(directory: Path) -> Path:
 
 @attrs.define(eq=False)
 class PySyncObjCluster:
-    """Three members; the leader's process loads itself."""
+    """Three members; the leader's process loads itself.
+
+    With periods of 1 ms they compute also when nobody asks them for anything: while others are measured, they are paused.
+    """
 
     members: list[Process]
     title: str = "pysyncobj"
@@ -61,6 +66,8 @@ class PySyncObjCluster:
     async def load(self, mode: str, outstanding: int, seconds: float, **details: Any) -> Report:
         """Make load: `one` only."""
         assert mode == "one", mode
+        self._signal(signal.SIGCONT)
+        await trio.sleep(RESUME_SECONDS)  # They may have to elect a leader anew.
         leader = await self.leader()
         who = Loaded(leader=leader, followers=[member for member in self.members if member is not leader])
         order = {"mode": mode, "outstanding": outstanding, "seconds": seconds, **details}
@@ -68,14 +75,20 @@ class PySyncObjCluster:
         report = await measure_load(who, leader, whole_seconds, order=order)
         self.acknowledged += report["acknowledged"]
         self.failures += report["failures"]
+        self.pause()
         return report
 
-    async def fill(self, count: int) -> None:
-        """Nothing asks for it."""
-        raise NotImplementedError
+    def pause(self) -> None:
+        """Let them take no part of the machine."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for member in self.members:
+            member.signal(number)
 
     async def check(self) -> Report:
         """See that all members have applied what was counted."""
+        self._signal(signal.SIGCONT)
         with trio.fail_after(SETTLE_SECONDS):
             while True:
                 applied = {(await member.ask("status"))["applied"] for member in self.members}
@@ -101,4 +114,5 @@ async def open_pysyncobj(payload: Payload, python: Path) -> AsyncIterator[PySync
     async with running(*members):
         cluster = PySyncObjCluster(members)
         await cluster.leader()
+        cluster.pause()
         yield cluster

@@ -6,12 +6,12 @@ The commands come over the network, so that no member has anything of whoever ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
 from benchmarks.contest import OURS, Arena, note
-from benchmarks.harness.clusters import NAMES
+from benchmarks.harness.clusters import NAMES, Fillable
 from benchmarks.harness.tables import figure, render
 
 TITLE: Final = "Memory of a member"
@@ -30,7 +30,7 @@ async def measure(arena: Arena) -> dict[str, Any]:
         if family != OURS and family not in plan.peers:
             continue
         async with arena.clusters([family], links) as clusters:
-            cluster = clusters[family]
+            cluster = cast("Fillable", clusters[family])
             await trio.sleep(SETTLE_SECONDS)
             empty = {member.name: member.memory_bytes() for member in cluster.members}
             leader = (await cluster.leader()).name

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
 from benchmarks.contest import MOST_FOR_PEERS, Arena, note
-from benchmarks.harness.clusters import Cluster
+from benchmarks.harness.clusters import Cluster, Fillable
 from benchmarks.harness.statistics import paired_ratios, spread
 from benchmarks.harness.tables import factor, figure, render
 
@@ -46,7 +46,7 @@ async def measure(arena: Arena) -> dict[str, Any]:
             rival = await stack.enter_async_context(arena.rival("etcd", links))
             entrants.append(("etcd", rival, "client read"))
         for cluster in {id(cluster): cluster for _, cluster, _ in entrants}.values():
-            await cluster.fill(plan.payload.keys)
+            await cast("Fillable", cluster).fill(plan.payload.keys)
         for number in range(plan.rounds):
             for outstanding in plan.outstanding:
                 for title, cluster, mode in entrants:
