@@ -198,7 +198,7 @@ def show(found: dict[str, list[float]]) -> str:
     return render(("what", "s, median", "worst", "Docker Swarm 20.10, s", "faster"), rows)
 
 
-async def main(replicas: Sequence[int], rounds: int, file: Path | None) -> None:
+async def main(replicas: Sequence[int], rounds: int) -> dict[str, list[float]]:
     swarm = LocalSwarm.create(
         Path(tempfile.mkdtemp(prefix="raftswarm-replicas-")), managers=3, workers=2, name_prefix="docker"
     )
@@ -212,8 +212,7 @@ async def main(replicas: Sequence[int], rounds: int, file: Path | None) -> None:
             await swarm.down()
     print(show(found))
     print(f"load before: {before:.2f}, after: {load_average():.2f}")
-    if file is not None:
-        file.write_text(json.dumps({"machine": describe_machine(), "seconds": found}, indent=1))
+    return found
 
 
 if __name__ == "__main__":
@@ -223,4 +222,6 @@ if __name__ == "__main__":
     parser.add_argument("--json", type=Path, help="keep all figures there")
     arguments = parser.parse_args()
     with one_at_a_time():
-        trio.run(main, [int(count) for count in arguments.replicas.split(",")], arguments.rounds, arguments.json)
+        measured = trio.run(main, [int(count) for count in arguments.replicas.split(",")], arguments.rounds)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({"machine": describe_machine(), "seconds": measured}, indent=1))

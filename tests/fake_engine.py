@@ -21,8 +21,8 @@ from raftswarm.manager.control import requests
 from raftswarm.objects import records
 from raftswarm.objects.explanations import ServiceExplanation
 from raftswarm.objects.specs import EndpointSpec, NodeSpec, PortConfig, ServiceSpec, SwarmSpec, TaskSpec
-from raftswarm.objects.swarm_status import SwarmStatus
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
+from raftswarm.objects.swarm_status import SwarmStatus
 
 NOW = 1_795_248_000_000_000_000
 
@@ -89,7 +89,9 @@ class FakeNode:
         if self.refusal is not None:
             raise self.refusal
 
-    async def control(self, request: requests.AnyControlRequest) -> requests.AnyControlAnswer:
+    async def control(  # noqa: C901, PLR0912 - a table
+        self, request: requests.AnyControlRequest
+    ) -> requests.AnyControlAnswer:
         self.asked.append(request)
         self._refuse()
         answer: requests.AnyControlAnswer = requests.Accepted()

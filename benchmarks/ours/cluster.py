@@ -53,14 +53,17 @@ class RaftswarmCluster:
         return {member.name: await member.ask("status") for member in self.members if member.is_started}
 
     async def leader(self) -> Process:
-        """Return who leads; ProcessEnded, with what members say, if nobody does for long."""
+        """Return who leads, when all agree; ProcessEnded, with what members say, if they do not for long.
+
+        A leader that was silent believes for a moment that it still leads.
+        """
         statuses: dict[str, Report] = {}
         with trio.move_on_after(LEADER_SECONDS):
             while True:
                 statuses = await self.statuses()
-                for member in self.members:
-                    if statuses.get(member.name, {}).get("leads"):
-                        return member
+                leading = [member for member in self.members if statuses.get(member.name, {}).get("leads")]
+                if len(leading) == 1 and len({(one["term"], one["leader"]) for one in statuses.values()}) == 1:
+                    return leading[0]
                 await trio.sleep(POLL_SECONDS)
         raise ProcessEnded(f"nobody leads for {LEADER_SECONDS:g} s: {statuses}")
 

@@ -99,13 +99,13 @@ class EtcdCluster(ABC):
         """Return who loads the leader, and what it has to be told besides."""
 
     async def leader(self) -> Process:
-        """Return who leads."""
+        """Return who leads, when nobody else believes to."""
         with trio.fail_after(LEADER_SECONDS):
             while True:
                 statuses = await self.statuses()
-                for member in self.members:
-                    if statuses.get(member.name, {}).get("leads"):
-                        return member
+                leading = [member for member in self.members if statuses.get(member.name, {}).get("leads")]
+                if len(leading) == 1:
+                    return leading[0]
                 await trio.sleep(POLL_SECONDS)
         raise AssertionError
 

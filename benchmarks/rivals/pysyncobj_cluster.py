@@ -45,7 +45,7 @@ def install_pysyncobj(directory: Path) -> Path:
 class PySyncObjCluster:
     """Three members; the leader's process loads itself.
 
-    With periods of 1 ms they compute also when nobody asks them for anything: while others are measured, they are paused.
+    With periods of 1 ms they compute also when nobody asks them for anything: while others are measured, they pause.
     """
 
     members: list[Process]

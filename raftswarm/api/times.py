@@ -45,7 +45,7 @@ def read_time(text: str) -> int:
 
 
 def read_unix_time(text: str) -> int | None:
-    """Read seconds since the epoch such as ``1795247398`` or ``1795247398.5``; None for nothing; ValueError otherwise."""
+    """Read seconds since the epoch such as ``1795247398`` or ``1795247398.5``; None for nothing; else ValueError."""
     if not text:
         return None
     found = _UNIX_TIME.fullmatch(text)

@@ -24,8 +24,8 @@ import click
     "--metrics-addr",
     "metrics",
     multiple=True,
-    help="Serve /metrics, /livez and /readyz here, too: tcp://127.0.0.1:PORT or unix://PATH; repeatable. The Engine API "
-    "has them anyway.",
+    help="Serve /metrics, /livez and /readyz here, too: tcp://127.0.0.1:PORT or unix://PATH; repeatable. The Engine "
+    "API has them anyway.",
 )
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])

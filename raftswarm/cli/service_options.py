@@ -211,7 +211,9 @@ def changed_spec(spec: ServiceSpec, options: Given) -> ServiceSpec:
 def scaled_spec(spec: ServiceSpec, replicas: int) -> ServiceSpec:
     """Change how many tasks a service should have."""
     if spec.mode.replicated_job is not None:
-        return replace(spec, mode=ServiceMode(replicated_job=replace(spec.mode.replicated_job, total_completions=replicas)))
+        return replace(
+            spec, mode=ServiceMode(replicated_job=replace(spec.mode.replicated_job, total_completions=replicas))
+        )
     if spec.mode.replicated is None:
         raise CommandFailed("replicas can only be used with replicated or replicated-job mode")
     return replace(spec, mode=ServiceMode(replicated=Replicated(replicas=replicas)))

@@ -107,7 +107,8 @@ class ObservationEndpoints:
         failed = [check for check in checks if check.failure]
         if call.flag("verbose") or "verbose" in call.query:
             lines = [
-                f"[-]{check.name} failed: {check.failure}" if check.failure else f"[+]{check.name} ok" for check in checks
+                f"[-]{check.name} failed: {check.failure}" if check.failure else f"[+]{check.name} ok"
+                for check in checks
             ]
         else:
             lines = [f"{check.name}: {check.failure}" for check in failed] or ["ok"]

@@ -67,7 +67,7 @@ class ServiceEndpoints:
         return json_response(show_view(answer.view, insert_defaults=call.flag("insertDefaults")))
 
     async def explain(self, call: Call) -> Response:
-        """Why is it not as it should be? (Docker has no such call.)"""
+        """Why is it not as it should be? (Docker has no such call.)."""
         answer = await self._backend.ask(ExplainService(reference=call.parts["id"]), ServiceExplained)
         return json_response(answer.explanation)
 

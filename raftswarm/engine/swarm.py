@@ -62,7 +62,7 @@ class SwarmEndpoints:
         return json_response(json.show_swarm(answer.cluster))
 
     async def status(self, _call: Call) -> Response:
-        """How does it stand? (Docker has no such call.)"""
+        """How does it stand? (Docker has no such call.)."""
         return json_response((await self._backend.ask(GetStatus(), StatusAnswer)).status)
 
     async def init(self, call: Call) -> Response:

@@ -53,7 +53,7 @@ class TaskEndpoints:
         return json_response(show_task(answer.task))
 
     async def explain(self, call: Call) -> Response:
-        """Why is it where it is? (Docker has no such call.)"""
+        """Why is it where it is? (Docker has no such call.)."""
         answer = await self._backend.ask(ExplainTask(reference=call.parts["id"]), TaskExplained)
         return json_response(answer.explanation)
 

@@ -33,7 +33,6 @@ from raftswarm.node.identity_files import CERTIFICATE_FILE, NODE_KEY, ROOT_FILE,
 from raftswarm.node.settings import NodeSettings, split_address
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
-from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.ids import ID_RANDOM_BYTES, make_id, make_member_id
 from raftswarm.objects.records import NodeDescription
 from raftswarm.raft.log_entry import Configuration, MemberInfo
@@ -43,6 +42,7 @@ from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
 from raftswarm.transport.calls import use_caller
 from raftswarm.wire.requests import IssueCertificate, IssuedCertificate
+from raftswarm.world.network import SwarmNetwork
 
 DOWNLOAD_TRIES: Final = 5
 DOWNLOAD_PAUSE_SECONDS: Final = 2.0
@@ -201,9 +201,7 @@ def _store_identity(
     return keys
 
 
-def change_role(
-    world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, role: str
-) -> NodeFacts:
+def change_role(world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, role: str) -> NodeFacts:
     """Begin or end to be a manager; a crash in between leaves a node of the old role, which is told again.
 
     The member has stopped. A node that manages again does so as a new member: the old one was removed for good.

@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from raftswarm.ca import Credentials, key_to_pem, read_certificates, read_key
+from raftswarm.ca import Credentials, read_certificates, read_key
 from raftswarm.errors import CorruptLog
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.storage.keys import KeyRing
@@ -27,15 +27,13 @@ def store_renewed(directory: StateDirectory, keys: KeyRing, credentials: Credent
 
 
 def read_credentials(directory: StateDirectory, keys: KeyRing) -> Credentials:
-    """Return what this node shows on its links; CorruptLog if its key and its certificate belong to different renewals."""
+    """Return what this node shows on its links; CorruptLog if no key of it fits its certificate."""
     certificate = directory.read_public(CERTIFICATE_FILE)
     wanted = _public_part(read_certificates(certificate)[0].public_key())
     for name in (NODE_KEY, NEXT_NODE_KEY):
         key = keys.get(name)
         if key is not None and _public_part(read_key(key.decode()).public_key()) == wanted:
-            return Credentials(
-                certificate=certificate, key=key.decode(), roots=directory.read_public(ROOT_FILE)
-            )
+            return Credentials(certificate=certificate, key=key.decode(), roots=directory.read_public(ROOT_FILE))
     raise CorruptLog(
         f"no key of this node fits {directory.certificates}/{CERTIFICATE_FILE}: restore that file, or remove the state "
         f"directory and join again"

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from raftswarm.agent.description import describe_machine
 from raftswarm.engine.events import EventLog
-from raftswarm.engine.observability import Check, Metric
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
+from raftswarm.engine.observability import Check, Metric
 from raftswarm.errors import InvalidKey, RaftSwarmError, RequestRefused, StateLocked
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.node.entering import Entered, enter_by_init, enter_by_join

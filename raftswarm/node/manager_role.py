@@ -30,7 +30,6 @@ from raftswarm.node.leader_requests import LeaderRequests
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
-from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.records import Cluster, Node
 from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.raft.events import Transition
@@ -43,6 +42,7 @@ from raftswarm.store.writes import StoreWrites
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.host_links import HostLinks
 from raftswarm.wire.requests import JoinedMembers, JoinMembers, ManagerPeer
+from raftswarm.world.network import SwarmNetwork
 
 logger = logging.getLogger("raftswarm.node")
 
@@ -69,6 +69,8 @@ class ManagerRole:
         self._keys = keys
         self._calls = calls
         self._world = world
+        self._addresses: tuple[str, ...] = tuple(manager.address for manager in facts.managers)
+        self._left_out = trio.Event()
         self.store = Store()
         self.links = HostLinks(network, world.chance)
         self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
@@ -182,6 +184,9 @@ class ManagerRole:
         """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""
         for _ in range(JOIN_TRIES):
             self.requests.require_leading()
+            known = self.store.get(Node, caller.node_id)
+            if known is not None and known.spec.role != "manager":
+                raise RequestRefused(f"node {caller.node_id} is to be a worker", code="FailedPrecondition")
             configuration = self.driver.configuration.value
             info = MemberInfo(id=request.member_id, address=request.address, name=caller.node_id)
             if configuration.member(info.id) == info:
@@ -208,18 +213,37 @@ class ManagerRole:
         await self.writes.write(note)
         return JoinedMembers(configuration=self.driver.configuration.value)
 
+    def ask_membership(self, addresses: Sequence[str]) -> None:
+        """The leader does not count this node among the managers: ask one of these to take it in."""
+        self._addresses = tuple(addresses)
+        self._left_out.set()
+
     async def _ensure_membership(self) -> None:
-        """Ask to be added until we are; a member that was added once learns of it from its log."""
-        while self.driver.configuration.value.member(self._facts.member_id) is None:
-            for manager in self._facts.managers:
-                if manager.address == self._facts.advertise_address:
+        """Ask to be added when we are not; a member that was added once learns of it from its log.
+
+        A member that was removed may never learn of that: then the leader's list of managers says so. It comes back as
+        who it was if its node is to manage again before it has become a worker.
+        """
+        if self.driver.configuration.value.member(self._facts.member_id) is None:
+            await self._join()
+        while True:
+            await self._left_out.wait()
+            self._left_out = trio.Event()
+            await self._join()
+
+    async def _join(self) -> None:
+        request = JoinMembers(member_id=self._facts.member_id, address=self._facts.advertise_address)
+        while True:
+            for address in self._addresses:
+                if address in {"", self._facts.advertise_address}:
                     continue
-                request = JoinMembers(member_id=self._facts.member_id, address=self._facts.advertise_address)
                 try:
                     with trio.fail_after(JOIN_CALL_SECONDS):
-                        await self._calls.call(manager.address, request)
+                        await self._calls.call(address, request)
                 except (RaftSwarmError, trio.TooSlowError) as error:
                     logger.info("not a member yet: %s", error)
+                    if isinstance(error, RequestRefused) and error.code == "FailedPrecondition":
+                        return  # It will be told to become a worker.
                 else:
                     return
             await trio.sleep(JOIN_PAUSE_SECONDS)

@@ -75,7 +75,9 @@ def _of_member(manager: ManagerRole) -> Iterator[Metric]:
         yield Metric(
             name="raftswarm_peer_match_index",
             help="Up to where each other member's log is known to be the leader's",
-            samples=tuple(({"peer": names.get(peer, str(peer))}, one.match_index) for peer, one in role.progress.items()),
+            samples=tuple(
+                ({"peer": names.get(peer, str(peer))}, one.match_index) for peer, one in role.progress.items()
+            ),
         )
         yield Metric(
             name="raftswarm_peer_reachable",

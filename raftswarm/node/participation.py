@@ -36,7 +36,6 @@ from raftswarm.node.renewal import Renewal
 from raftswarm.node.settings import NodeSettings, split_address
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
-from raftswarm.world.network import SwarmNetwork
 from raftswarm.objects.records import Node, NodeDescription
 from raftswarm.objects.states import TaskState
 from raftswarm.storage.keys import KeyRing
@@ -46,7 +45,7 @@ from raftswarm.transport.member_links import route_link
 from raftswarm.version import __version__
 from raftswarm.wire.requests import ManagerPeer, SessionMessage
 from raftswarm.world.jobs import run_job
-from raftswarm.world.network import Link
+from raftswarm.world.network import Link, SwarmNetwork
 
 logger = logging.getLogger("raftswarm.node")
 
@@ -182,6 +181,8 @@ class Participation:
         """Remember the managers, so that the next life of this node finds one."""
         if self._renewal is not None and CERTIFIED_ROLES[message.node.role] != self.facts.role:
             self._renewal.ask()
+        elif self._manager is not None and not any(peer.node_id == self.facts.node_id for peer in message.managers):
+            self._manager.ask_membership([peer.address for peer in message.managers])
         managers = tuple(ManagerAddress(peer.node_id, peer.address) for peer in message.managers)
         if managers and managers != self.facts.managers:
             self.facts = replace(self.facts, managers=managers)

@@ -16,10 +16,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from raftswarm.api.events import ActorJson, EventJson
 from raftswarm.engine.events import KEPT, describe
 from raftswarm.http.messages import Streamed
-from raftswarm.objects.records import Endpoint, Node, NodeDescription, Service, UpdateStatus
+from raftswarm.objects.records import AnyObject, Endpoint, Node, NodeDescription, Service, UpdateStatus
 from raftswarm.objects.specs import ContainerSpec, NodeSpec, Replicated, ServiceMode, ServiceSpec, TaskSpec
 from raftswarm.objects.states import NodeState, UpdateState
-from raftswarm.store.contracts import AnyObject, Change
+from raftswarm.store.contracts import Change
 from tests.fake_engine import NOW, Engine, FakeNode
 
 SECOND = 1_000_000_000
@@ -139,7 +139,7 @@ async def test_the_past_ends_by_itself(node: FakeNode, engine: Engine) -> None:
         async with listening(engine, f"/events?since={now - 5}&until={now - 3}.5") as received:
             pass
 
-    assert names(received) == ["web-5", "web-6"]
+    assert names(received) == ["web-5", "web-6", "web-7"]
 
 
 async def test_until_a_time_to_come_the_stream_goes_on(
@@ -197,9 +197,7 @@ async def test_what_makes_no_sense_is_refused(engine: Engine, query: str, messag
     assert await engine.refused("GET", f"/events?{query}") == (400, message)
 
 
-async def test_a_client_that_lags_behind_loses_the_oldest_and_memory_is_bounded(
-    node: FakeNode, engine: Engine
-) -> None:
+async def test_a_client_that_lags_behind_loses_the_oldest_and_memory_is_bounded(node: FakeNode, engine: Engine) -> None:
     node.events.add(an_event(number) for number in range(KEPT + 10))
 
     async with listening(engine, "/events?since=1") as received:

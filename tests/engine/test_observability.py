@@ -11,7 +11,8 @@ from raftswarm.http.messages import Request, Response
 from tests.fake_engine import Engine, FakeNode
 
 # Prometheus' own grammar of a sample, from its documentation of the text form.
-SAMPLE = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*(\{[a-zA-Z_]\w*="(\\\\.|[^"\\\n])*"(,[a-zA-Z_]\w*="(\\\\.|[^"\\\n])*")*\})? \S+')
+_VALUE = r'"(\\.|[^"\\\n])*"'
+SAMPLE = re.compile(rf"[a-zA-Z_:][a-zA-Z0-9_:]*(\{{[a-zA-Z_]\w*={_VALUE}(,[a-zA-Z_]\w*={_VALUE})*\}})? \S+")
 
 
 def text(response: Response) -> str:
@@ -38,11 +39,11 @@ def test_metrics_are_written_as_prometheus_reads_them() -> None:
 
 
 def test_a_label_may_hold_anything() -> None:
-    written = write_metrics([gauge("info", "Of a node", 1, name='a "quoted"\nback\\slash')])
+    written = write_metrics([gauge("info", "Of a node", 1, label='a "quoted"\nback\\slash')])
 
     [sample] = [line for line in written.splitlines() if not line.startswith("#")]
     assert SAMPLE.fullmatch(sample)
-    assert sample == 'info{name="a \\"quoted\\"\\nback\\\\slash"} 1'
+    assert sample == 'info{label="a \\"quoted\\"\\nback\\\\slash"} 1'
 
 
 async def test_the_engine_api_has_them(engine: Engine) -> None:

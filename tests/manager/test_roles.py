@@ -109,14 +109,12 @@ class Group:
         self.infos = [info for info in self.infos if info.id != member_id]
 
 
-@attrs.define(eq=False)
 class Leader:
     """The loop on a leader, over a store."""
 
-    group: Group
-    store: Store = attrs.field(factory=Store)
-
-    def __attrs_post_init__(self) -> None:
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.store = Store()
         self.log = LoneProposer(self.store)
         self.loop = RoleManager(self.store, StoreWrites(self.store, self.log), self.group)
 

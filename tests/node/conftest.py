@@ -15,8 +15,8 @@ from raftswarm.ca import Credentials
 from raftswarm.node.machine import Machine
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.world import NodeWorld
-from raftswarm.world.network import SwarmNetwork
 from raftswarm.transport.memory import MemoryCable
+from raftswarm.world.network import SwarmNetwork
 from raftswarm.world.processes import Process
 from raftswarm.world.simulated_disk import SimulatedDisk
 

@@ -6,7 +6,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from trio.testing import MockClock
 
 from raftswarm.ca import (
     MANAGER,
@@ -35,11 +34,9 @@ def test_names_are_what_documentation_says() -> None:
 
 
 @pytest.fixture
-def room(hall: Hall, autojump_clock: MockClock) -> Room:
+def room(hall: Hall) -> Room:
     room = hall.furnish("alice")
-    enter_by_init(
-        room.world, StateDirectory("state", room.disk), InitOptions(), room.address, room.address, "alice"
-    )
+    enter_by_init(room.world, StateDirectory("state", room.disk), InitOptions(), room.address, room.address, "alice")
     return room
 
 

@@ -247,7 +247,7 @@ async def test_a_worker_that_is_promoted_manages_and_is_there_when_others_are_lo
     await hall.kill(alice)
 
     with trio.fail_after(30):
-        while not await answers(dave):
+        while not await answers(dave):  # noqa: ASYNC110 - on a mocked clock
             await trio.sleep(0.1)
     assert await service_names(dave) == ["web"]
     assert all(dave.processes.running[place] is process for place, process in ran.items()), "tasks went on meanwhile"
@@ -284,7 +284,7 @@ async def test_a_leader_that_is_demoted_lets_another_lead_first(autojump_clock: 
 
 
 async def test_a_node_may_be_promoted_and_demoted_again_and_again(autojump_clock: MockClock, hall: Hall) -> None:
-    alice, bob, carol, dave = await form(hall, managers=3, workers=1)
+    alice, bob, carol, _dave = await form(hall, managers=3, workers=1)
     for _ in range(3):
         await change_role(alice, "dave", "manager")
         await until_manager(alice, "dave", is_manager=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,8 +25,20 @@ if TYPE_CHECKING:
     from tests.node.conftest import Hall, Room
 
 HOUR = 3600.0
+BEGIN_NS = 1_800_000_000 * 10**9
 DAY = 24 * HOUR
 ROOT_KEY = new_key(bytes(48))
+
+
+@attrs.define
+class Date:
+    """Goes on with trio's clock, for years; after a minute it may jump ahead."""
+
+    jump_seconds: float = 0.0
+
+    def now_ns(self) -> int:
+        passed = trio.current_time()
+        return BEGIN_NS + int((passed + (self.jump_seconds if passed > 60 else 0)) * 1e9)
 
 
 @attrs.define(eq=False)
@@ -78,8 +91,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(hall: Hall, autojump_clock: MockClock) -> Scene:
+def scene(hall: Hall) -> Scene:
     room = hall.furnish("alice")
+    room.world = attrs.evolve(room.world, wall_clock=Date())
     directory = StateDirectory("state", room.disk)
     spec = SwarmSpec(ca_config=CAConfig(node_cert_expiry=int(2 * DAY * 1e9)))
     keys = enter_by_init(room.world, directory, InitOptions(spec=spec), room.address, room.address, "alice").keys
@@ -88,7 +102,7 @@ def scene(hall: Hall, autojump_clock: MockClock) -> Scene:
     return Scene(room, signers, renewed, renewal, addresses)
 
 
-async def test_it_is_renewed_between_half_and_four_fifths_of_its_time(scene: Scene) -> None:
+async def test_it_is_renewed_between_half_and_four_fifths_of_its_time(scene: Scene, autojump_clock: MockClock) -> None:
     before = scene.stored
 
     with trio.move_on_after(2 * DAY):
@@ -101,7 +115,7 @@ async def test_it_is_renewed_between_half_and_four_fifths_of_its_time(scene: Sce
     assert scene.stored.key != before.key, "every certificate has a key of its own"
 
 
-async def test_time_counts_from_when_it_was_issued(scene: Scene) -> None:
+async def test_time_counts_from_when_it_was_issued(scene: Scene, autojump_clock: MockClock) -> None:
     # Certificates are good for an hour before they were made: clocks differ.
     credentials = scene.stored
     now = scene.room.world.wall_clock.now_ns() / 1e9
@@ -110,14 +124,14 @@ async def test_time_counts_from_when_it_was_issued(scene: Scene) -> None:
     assert renewal_time(credentials, 1) == pytest.approx(now + 2 * DAY, abs=1)
 
 
-async def test_it_goes_on_being_renewed(scene: Scene) -> None:
+async def test_it_goes_on_being_renewed(scene: Scene, autojump_clock: MockClock) -> None:
     with trio.move_on_after(365 * DAY):
         await scene.run()
 
     assert 4 <= len(scene.renewed) <= 9, "those for 90 days, after the first for two"
 
 
-async def test_who_does_not_lead_names_the_leader(scene: Scene) -> None:
+async def test_who_does_not_lead_names_the_leader(scene: Scene, autojump_clock: MockClock) -> None:
     scene.signers.excuses = {"m1": [NotLeader("not me", 3, "m3")]}
     scene.renewal.ask()
 
@@ -128,7 +142,7 @@ async def test_who_does_not_lead_names_the_leader(scene: Scene) -> None:
     assert len(scene.renewed) == 1
 
 
-async def test_all_managers_are_asked_and_asked_again_ever_more_seldom(scene: Scene) -> None:
+async def test_all_managers_are_asked_and_asked_again_ever_more_seldom(scene: Scene, autojump_clock: MockClock) -> None:
     gone = [ConnectionRefused("nobody there") for _ in range(100)]
     scene.signers.excuses = {"m1": list(gone), "m2": [*gone[:6], RequestRefused("not now", code="Unavailable")]}
     scene.renewal.ask()
@@ -138,13 +152,15 @@ async def test_all_managers_are_asked_and_asked_again_ever_more_seldom(scene: Sc
 
     times = [at for address, at in scene.signers.asked if address == "m2"]
     assert len(times) == 8
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert all(pause <= 30 for pause in pauses)
     assert pauses[-1] > pauses[0]
     assert len(scene.renewed) == 1
 
 
-async def test_two_managers_that_name_each_other_are_not_asked_for_ever(scene: Scene) -> None:
+async def test_two_managers_that_name_each_other_are_not_asked_for_ever(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
     scene.signers.excuses = {"m1": [NotLeader("m2", 2, "m2")], "m2": [NotLeader("m1", 1, "m1")]}
     scene.renewal.ask()
 
@@ -154,7 +170,7 @@ async def test_two_managers_that_name_each_other_are_not_asked_for_ever(scene: S
     assert [address for address, _ in scene.signers.asked] == ["m1", "m2", "m1"]
 
 
-async def test_a_certificate_for_another_role_ends_it(scene: Scene) -> None:
+async def test_a_certificate_for_another_role_ends_it(scene: Scene, autojump_clock: MockClock) -> None:
     scene.signers.role = WORKER
     scene.renewal.ask()
 
@@ -165,15 +181,14 @@ async def test_a_certificate_for_another_role_ends_it(scene: Scene) -> None:
     assert scene.stored.certificate == issued.certificate
 
 
-async def test_a_date_that_jumps_ahead_is_noticed_within_the_hour(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Jumping:
-        def now_ns(self) -> int:
-            return 1_800_000_000 * 10**9 + int((trio.current_time() + (DAY * 1.9 if trio.current_time() > 60 else 0)) * 1e9)
-
-    monkeypatch.setattr(scene.signers.room, "world", attrs.evolve(scene.room.world, wall_clock=Jumping()))
-    scene.renewal._world = scene.signers.room.world
+async def test_a_date_that_jumps_ahead_is_noticed_within_the_hour(scene: Scene, autojump_clock: MockClock) -> None:
+    world = scene.room.world = attrs.evolve(scene.room.world, wall_clock=Date(1.9 * DAY))
+    keys = KeyRing.open(scene.room.disk, "state/certificates", world.entropy)
+    renewal = Renewal(
+        world, StateDirectory("state", scene.room.disk), keys, scene.signers, lambda: scene.addresses, lambda _: None
+    )
 
     with trio.move_on_after(2 * HOUR):
-        await scene.run()
+        await renewal.run(scene.stored, MANAGER)
 
     assert scene.signers.asked[0][1] <= HOUR + 60

@@ -92,23 +92,34 @@ def describe_service(service: Service, wanted: Sequence[Task]) -> str:
         parts = [f"{mode_name(service.spec.mode)}: no task is wanted"]
     status = service.update_status
     if status is not None:
-        parts.append(f"update {status.state.value.replace('_', ' ')}" + (f": {status.message}" if status.message else ""))
+        parts.append(
+            f"update {status.state.value.replace('_', ' ')}" + (f": {status.message}" if status.message else "")
+        )
     return "; ".join(parts)
 
 
 def describe_task(task: Task, node: Node | None) -> str:
     """Say in a sentence why a task is where it is."""
-    status = task.status
-    reason = status.error or status.message
+    if task.status.state.is_terminal:
+        return _describe_end(task)
+    if not is_wanted(task):
+        return f"it is to end ({task.desired_state.docker_word}), and is {task.status.state.docker_word}"
+    return _describe_way(task, node)
+
+
+def _describe_end(task: Task) -> str:
     if is_job_done(task):
         return "it is complete"
-    if status.state.is_terminal:
-        after = "" if is_wanted(task) else f"; {_what_follows(task)}"
-        return f"it ended as {status.state.docker_word}" + (f": {reason}" if reason else "") + after
-    if not is_wanted(task):
-        return f"it is to end ({task.desired_state.docker_word}), and is {status.state.docker_word}"
+    status = task.status
+    reason = status.error or status.message
+    after = "" if is_wanted(task) else f"; {_what_follows(task)}"
+    return f"it ended as {status.state.docker_word}" + (f": {reason}" if reason else "") + after
+
+
+def _describe_way(task: Task, node: Node | None) -> str:
+    status = task.status
     if status.state is TaskState.NEW:
-        return f"it waits for its ports{': ' + status.error if status.error else ''}"
+        return "it waits for its ports" + (f": {status.error}" if status.error else "")
     if status.state is TaskState.PENDING:
         return status.error or "it waits for the scheduler"
     if node is not None and node.state is not NodeState.READY:

@@ -127,7 +127,7 @@ class Sessions:
         seen = self._registrations.setdefault(node_id, _Registrations(now))
         if now - seen.last > RATE_PERIOD_SECONDS:
             seen.attempts = 0
-        seen.last = now
         seen.attempts += 1
         if seen.attempts > RATE_LIMIT:
             raise RequestRefused(f"node {node_id} exceeded rate limit count of registrations", code="Unavailable")
+        seen.last = now  # What is refused counts for nothing: who asks again and again gets in after the period.

@@ -55,7 +55,10 @@ def _beyond_limit(slot: Sequence[Task], service: Service, limit: int) -> list[Ta
         return []
     if newest.desired_state is TaskState.READY or is_under_way(service):
         limit = max(limit, 2)  # Delays and updates ask for the task before the newest.
-    ended = sorted((task for task in slot if _has_ended(task) and not _counts(task, service)), key=lambda task: (task is newest, _end(task)))
+    ended = sorted(
+        (task for task in slot if _has_ended(task) and not _counts(task, service)),
+        key=lambda task: (task is newest, _end(task)),
+    )
     return ended[: max(0, len(slot) - limit)]
 
 

@@ -1,7 +1,7 @@
 """The restart supervisor: replaces tasks that ended or lost their node, and starts replacements in time (SWARM 4.5).
 
-A replacement is wanted READY until its delay is over and the task before it has stopped; then RUNNING, or COMPLETE if it
-is a job's. All of it is read from the records, so a new leader continues where the old one stopped.
+A replacement is wanted READY until its delay is over and the task before it has stopped; then RUNNING, or COMPLETE of
+a job. All of it is read from the records, so a new leader continues where the old one stopped.
 """
 
 from __future__ import annotations

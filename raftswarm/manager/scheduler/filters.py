@@ -141,7 +141,9 @@ def _which_resources(needs: Needs, load: NodeLoad) -> str:
         missing.append("it offers no generic resources")
     if reserved.nano_cpus and load.nano_cpus + reserved.nano_cpus > total.nano_cpus:
         free = max(0, total.nano_cpus - load.nano_cpus) / 1e9
-        missing.append(f"{reserved.nano_cpus / 1e9:g} CPUs are asked for, {free:g} of {total.nano_cpus / 1e9:g} are free")
+        missing.append(
+            f"{reserved.nano_cpus / 1e9:g} CPUs are asked for, {free:g} of {total.nano_cpus / 1e9:g} are free"
+        )
     if reserved.memory_bytes and load.memory_bytes + reserved.memory_bytes > total.memory_bytes:
         free_bytes = max(0, total.memory_bytes - load.memory_bytes)
         missing.append(
@@ -190,7 +192,9 @@ def _which_port(needs: Needs, load: NodeLoad) -> str:
 
 
 def _how_many(needs: Needs, load: NodeLoad) -> str:
-    return f"it has {load.active_by_service[needs.service_id]} tasks of the service, and {needs.max_replicas} is the limit"
+    return (
+        f"it has {load.active_by_service[needs.service_id]} tasks of the service, and {needs.max_replicas} is the limit"
+    )
 
 
 def _name(load: NodeLoad) -> str:
@@ -198,12 +202,8 @@ def _name(load: NodeLoad) -> str:
 
 
 FILTERS: Final = (
-    Filter(
-        _is_ready, "1 node not available for new tasks", "{} nodes not available for new tasks", _why_unavailable
-    ),
-    Filter(
-        _has_resources, "insufficient resources on 1 node", "insufficient resources on {} nodes", _which_resources
-    ),
+    Filter(_is_ready, "1 node not available for new tasks", "{} nodes not available for new tasks", _why_unavailable),
+    Filter(_has_resources, "insufficient resources on 1 node", "insufficient resources on {} nodes", _which_resources),
     Filter(_has_plugins, "missing plugin on 1 node", "missing plugin on {} nodes", _which_plugin),
     Filter(
         _meets_constraints,

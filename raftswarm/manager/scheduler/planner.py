@@ -11,7 +11,6 @@ from raftswarm.manager.scheduler.filters import Needs, explain, first_failing
 from raftswarm.manager.scheduler.ledger import Ledger, NodeLoad, SpecKey, spec_key
 from raftswarm.manager.scheduler.placement import spread
 from raftswarm.objects.records import Task
-from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import is_wanted
 from raftswarm.world.slices import Slices
 

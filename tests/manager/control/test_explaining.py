@@ -71,8 +71,7 @@ async def test_every_obstacle_on_every_node_is_named_with_what_would_help(handle
     assert {one.hostname: one.obstacles for one in answer.explanation.nodes} == {
         "docker1": [
             "64 CPUs are asked for, 2 of 2 are free",
-            "node.labels.zone==mars is asked for, and it has earth: "
-            "`docker node update --label-add zone=mars docker1`",
+            "node.labels.zone==mars is asked for, and it has earth: `docker node update --label-add zone=mars docker1`",
         ],
         "docker2": [
             "its availability is drain: `docker node update --availability active docker2`",

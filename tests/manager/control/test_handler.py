@@ -23,6 +23,7 @@ from raftswarm.manager.control.requests import (
 from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.objects.records import Cluster, Service
 from raftswarm.objects.specs import NodeSpec, ServiceSpec, SwarmSpec
+from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.store.store import Store
 from raftswarm.world.slices import in_one_piece
 
@@ -64,8 +65,13 @@ async def test_a_write_that_could_not_be_made_is_a_refusal(
             raise failure
 
     class Nobody:
+        term = 0
+
         def manager_status(self, _: str) -> None:
             return None
+
+        def member_statuses(self) -> list[MemberStatus]:
+            return []
 
     put(Service(id="web", spec=ServiceSpec(name="web")))
     handler = ControlHandler(

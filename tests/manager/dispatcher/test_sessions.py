@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from raftswarm.errors import RequestRefused
-from raftswarm.manager.dispatcher.sessions import Sessions, session_invalid
+from raftswarm.manager.dispatcher.sessions import RATE_LIMIT, RATE_PERIOD_SECONDS, Sessions, session_invalid
 
 
 class SeededEntropy:
@@ -57,3 +57,21 @@ async def test_each_node_has_its_own_rate(mock_clock: MockClock) -> None:
     sessions.open("n2", "")
     with pytest.raises(RequestRefused, match="node n1 exceeded rate limit count of registrations"):
         sessions.open("n1", "")
+
+
+async def test_who_is_refused_and_keeps_asking_gets_in_when_the_period_is_over(mock_clock: MockClock) -> None:
+    sessions = Sessions(SeededEntropy())
+    for _ in range(RATE_LIMIT):
+        sessions.open("n1", "")
+
+    refusals = 0
+    for _ in range(20):
+        mock_clock.jump(1.0)
+        try:
+            sessions.open("n1", "")
+        except RequestRefused:
+            refusals += 1
+        else:
+            break
+
+    assert refusals == RATE_PERIOD_SECONDS
