@@ -122,9 +122,9 @@ class Machine:
 
     async def _run_participation(self, participation: Participation, keys: KeyRing) -> None:
         # Shielded: a daemon that is told to stop hands leadership over first, and for that its member has to run.
+        facts: NodeFacts | None = None
         with trio.CancelScope(shield=True) as scope:
             self._ending = scope
-            facts: NodeFacts | None = None
             try:
                 facts = await participation.run()
             except* RaftSwarmError as errors:
