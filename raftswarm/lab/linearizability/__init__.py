@@ -19,7 +19,7 @@ from raftswarm.lab.linearizability.models import (
     Set,
 )
 from raftswarm.lab.linearizability.operations import Operation
-from raftswarm.lab.linearizability.recording import Recording
+from raftswarm.lab.linearizability.recorder import HistoryRecorder
 from raftswarm.lab.linearizability.search import Stuck
 
 __all__ = [
@@ -27,12 +27,12 @@ __all__ = [
     "MISMATCH",
     "MODELS",
     "Counter",
+    "HistoryRecorder",
     "Lock",
     "Model",
     "Operation",
     "Outcome",
     "Queue",
-    "Recording",
     "Register",
     "Sequential",
     "Set",

@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Hashable)
 NOTHING_HAPPENED = (NotLeader, Overloaded, PayloadTooLarge, Rejected)
 
 
-class Recording:
+class HistoryRecorder:
     """A history that grows. Events are numbered as they come, so there are no doubts about which was first."""
 
     def __init__(self) -> None:
