@@ -95,6 +95,14 @@ class FaultMix:
     transfer_every: float = 0.0
     change_every: float = 0.0
     """Members come and go."""
+    upgrade_every: float = 0.0
+    """Members become another version, one after another."""
+    older_version_every: float = 0.0
+    """A version is started that is too old for what is on the disk."""
+    found_again_every: float = 0.0
+    """A founder's directory is emptied, and it is founded once more."""
+    backup_every: float = 0.0
+    """All members are backed up, and set back to that some time later: what was acknowledged since is lost."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -206,6 +214,10 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
         duplicate_share=chance.choice((0.0, 0.2)),
         huge_share=chance.choice((0.0, 0.0, 0.001)),
+        upgrade_every=maybe(8.0, 25.0, 0.25),
+        older_version_every=maybe(3.0, 12.0, 0.2),
+        found_again_every=maybe(3.0, 20.0, damage_share),
+        backup_every=maybe(8.0, 25.0, 0.15),
     )
 
 

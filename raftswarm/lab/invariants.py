@@ -78,6 +78,33 @@ class _Watched:
     """What it acknowledged before its disk was set back: that may have been counted since."""
 
 
+    def copy(self) -> _Watched:
+        """Return an independent one."""
+        return attrs.evolve(
+            self,
+            durable=self.durable.copy(),
+            unfinished=list(self.unfinished),
+            memory=self.memory.copy(),
+            configuration_indexes=list(self.configuration_indexes),
+            once_held=self.once_held.copy(),
+        )
+
+
+@attrs.frozen
+class Memory:
+    """All that was known at some moment."""
+
+    members: dict[int, _Watched]
+    leader_of: dict[int, int]
+    votes: dict[tuple[int, int], int]
+    entries: dict[tuple[int, int], tuple[int, Entry]]
+    committed: dict[int, Entry]
+    last_committed: int
+    committed_by_term: dict[int, int]
+    states: dict[int, bytes]
+    snapshots: dict[int, bytes]
+
+
 class Invariants:
     """Checks everything the members do; raises `Violation` at the first thing that must not be."""
 
@@ -102,6 +129,34 @@ class Invariants:
     def last_committed(self) -> int:
         """The highest index ever reported as committed."""
         return self._last_committed
+
+    # A cluster that is set back as a whole.
+
+    def remember(self) -> Memory:
+        """Return what is known now, for `go_back`."""
+        return Memory(
+            members=_copy_members(self._members),
+            leader_of=dict(self._leader_of),
+            votes=dict(self._votes),
+            entries=dict(self._entries),
+            committed=dict(self.committed),
+            last_committed=self._last_committed,
+            committed_by_term=dict(self._committed_by_term),
+            states=dict(self._states),
+            snapshots=dict(self._snapshots),
+        )
+
+    def go_back(self, memory: Memory) -> None:
+        """All members were set back to that moment: what came after it never happened."""
+        self._members |= _copy_members(memory.members)
+        self._leader_of = dict(memory.leader_of)
+        self._votes = dict(memory.votes)
+        self._entries = dict(memory.entries)
+        self.committed = dict(memory.committed)
+        self._last_committed = memory.last_committed
+        self._committed_by_term = dict(memory.committed_by_term)
+        self._states = dict(memory.states)
+        self._snapshots = dict(memory.snapshots)
 
     # Starts.
 
@@ -436,6 +491,10 @@ class Invariants:
     def durable(self, member: int) -> DurableImage:
         """What that member's disk holds for good."""
         return self._members[member].durable
+
+
+def _copy_members(members: Mapping[int, _Watched]) -> dict[int, _Watched]:
+    return {member: watched.copy() for member, watched in members.items()}
 
 
 def _name(entry: Entry) -> str:

@@ -18,6 +18,7 @@ from raftswarm.lab.linearizability.models import (
     Sequential,
     Set,
 )
+from raftswarm.lab.linearizability.narrowing import Window
 from raftswarm.lab.linearizability.operations import Operation
 from raftswarm.lab.linearizability.recorder import HistoryRecorder
 from raftswarm.lab.linearizability.search import Stuck
@@ -38,6 +39,7 @@ __all__ = [
     "Set",
     "Stuck",
     "Verdict",
+    "Window",
     "check",
     "check_history_file",
     "draw_history",

@@ -28,6 +28,11 @@ class HistoryRecorder:
         """All so far; what is under way has an unknown outcome."""
         return list(self._operations.values())
 
+    @property
+    def count(self) -> int:
+        """How many there are, with those under way."""
+        return len(self._operations)
+
     async def call(
         self,
         call: Awaitable[T],
