@@ -143,5 +143,3 @@ def _run_scenario(scenario: Recording, output: Path | None, *, as_json: bool) ->
         if ending.violation:
             click.echo(style(f"violated: {ending.violation}", "red"))
     exit_if(bool(ending.violation))
-
-

@@ -132,7 +132,11 @@ def plant(operations: Sequence[Operation], kind: str, seed: int) -> tuple[list[O
         InvalidSpec: the history is too short for that.
     """
     chance = CoreWorld.chance_of(seed, "lie")
-    gets = [place for place, operation in enumerate(operations) if operation.kind == "get" and operation.result]
+    gets = [
+        place
+        for place, operation in enumerate(operations)
+        if operation.kind == "get" and operation.result not in {None, ""}
+    ]
     chance.shuffle(gets)
     for place in gets:
         get = operations[place]

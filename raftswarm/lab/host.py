@@ -35,7 +35,7 @@ RAFT_DIRECTORY = "raft"
 LOG_DIRECTORY = f"{RAFT_DIRECTORY}/log"
 SNAPSHOTS_DIRECTORY = f"{RAFT_DIRECTORY}/snapshots"
 CLUSTER = "lab"
-SNAPSHOT_SLICE_BYTES = 300
+SNAPSHOT_SLICE_BYTES = 1000
 """Little, so that snapshots of small states are written in several slices."""
 
 

@@ -78,7 +78,6 @@ class _Watched:
     once_held: LogImage = attrs.Factory(LogImage)
     """What it acknowledged before its disk was set back: that may have been counted since."""
 
-
     def copy(self) -> _Watched:
         """Return an independent one."""
         return attrs.evolve(

@@ -56,6 +56,8 @@ class Machines:
         self.invariants = Invariants()
         self.history = History(self.heap)
         self.hosts: dict[int, Host] = {}
+        self._disk = faults.disk
+        """Of new machines."""
         self.outcomes: Counter[str] = Counter()
         """What came of damage, by kind."""
         self.suspect: int | None = None
@@ -92,7 +94,7 @@ class Machines:
     def build_host(self, member: int, configuration: Configuration) -> Host:
         """Set up a machine; without a configuration its member waits to be told one."""
         chance = self.chance(f"host {member}")
-        host = Host(member, self._parts, chance, self.faults.disk, self._failed)
+        host = Host(member, self._parts, chance, self._disk, self._failed)
         if self.hosts:
             host.software = max((other.software for other in self.hosts.values()), key=_protocol)
         host.clock.run_at(self.faults.draw_clock_rate(chance))
@@ -321,9 +323,10 @@ class Machines:
         self.tell("heal")
         self.network.heal()
 
-    def calm_links(self) -> None:
-        """Let links be fast and true from now on; what is under way may be long."""
+    def calm(self) -> None:
+        """Let links be fast and true from now on, and disks of new machines; what is under way may be long."""
         self.network.conditions = CALM.network
+        self._disk = CALM.disk
 
     def tell(self, text: str) -> None:
         """Put a line into the trace."""

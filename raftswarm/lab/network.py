@@ -254,9 +254,11 @@ class SimulatedNetwork:
         conditions = link.conditions
         arrival = self._heap.now + link.draw_delay()
         if not in_order and conditions.reordering and link.random.random() < conditions.reordering:
+            # On its way by itself: it holds up nothing, and takes up no room.
             arrival += link.random.random() * conditions.reordering_seconds
-        else:
-            arrival = link.last_arrival = max(arrival, link.last_arrival + conditions.reading_seconds)
+            self._heap.at(arrival, self._arrive, link, receiver, message)
+            return
+        arrival = link.last_arrival = max(arrival, link.last_arrival + conditions.reading_seconds)
         link.under_way += 1
         self._heap.at(arrival, self._deliver, link, receiver, message)
 
@@ -265,7 +267,12 @@ class SimulatedNetwork:
             link.held.append(partial(self._deliver, link, receiver, message))
             return
         link.under_way -= 1
-        if self._attached.get(link.receiver) is receiver:
+        self._arrive(link, receiver, message)
+
+    def _arrive(self, link: _Link, receiver: _Attached, message: AnyMessage) -> None:
+        if link.clogged:
+            link.held.append(partial(self._arrive, link, receiver, message))
+        elif self._attached.get(link.receiver) is receiver:
             link.told_unreachable = False
             receiver.events.received(message)
 

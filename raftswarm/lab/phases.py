@@ -59,7 +59,7 @@ def heal_core(world: CoreWorld, chance: Random) -> list[int]:
         _repair(world, world.hosts[member])
     rest = [member for member in world.hosts if member not in core]
     world.heal()
-    world.calm_links()
+    world.calm()
     for outsider in rest:
         deaf, dumb = chance.choice(((True, True), (True, False), (False, True)))
         for member in core:
@@ -75,7 +75,7 @@ def heal_all(world: CoreWorld) -> None:
     """Bring everybody back who is not lost."""
     _take_away_damaged(world)
     world.heal()
-    world.calm_links()
+    world.calm()
     for host in list(world.hosts.values()):
         if not host.is_lost:
             _repair(world, host)

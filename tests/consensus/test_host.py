@@ -169,7 +169,9 @@ async def test_who_was_founded_by_itself_is_not_taken_for_one_that_joins(tmp_pat
         await propose([alone], b"theirs")
         [leader] = [member for member in orders if member.leadership.value.is_leader]
 
-        with pytest.raises(InvalidSpec, match="h2 belongs to another cluster that is called embedded/orders too; stop it"):
+        with pytest.raises(
+            InvalidSpec, match="h2 belongs to another cluster that is called embedded/orders too; stop it"
+        ):
             await leader.add_member(on[2].name, on[2].address)
 
         assert commands_of(alone) == [b"theirs"]

@@ -74,7 +74,7 @@ def test_a_line_that_was_cut_off_is_run_again(tmp_path: Path) -> None:
 def test_a_campaign_of_other_worlds_is_refused(tmp_path: Path) -> None:
     open_campaign(tmp_path / "campaign", seconds=20.0, members=5)
 
-    with pytest.raises(InvalidSpec, match="5 members for 20 s, this is .* a drawn number of members for 60 s"):
+    with pytest.raises(InvalidSpec, match=r"5 members for 20 s, this is .* a drawn number of members for 60 s"):
         open_campaign(tmp_path / "campaign", seconds=60.0, members=None)
 
 

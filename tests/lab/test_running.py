@@ -70,7 +70,7 @@ def test_a_failure_is_recorded_and_reported_with_its_recording(tmp_path: Path) -
 def test_where_nothing_can_be_recorded_that_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(InvalidSpec, match="cannot write .*--keep"):
+    with pytest.raises(InvalidSpec, match=r"cannot write .*--keep"):
         run_order(Order(seed=5, seconds=2.0, directory=str(tmp_path / "file")))
 
 
@@ -88,9 +88,7 @@ def test_the_cluster_has_as_many_members_as_were_ordered() -> None:
 
 
 def test_a_digest_is_of_all_that_happens() -> None:
-    one, again, other = (
-        run_order(Order(seed=seed, seconds=1.0, is_traced=True)).digest for seed in (1, 1, 2)
-    )
+    one, again, other = (run_order(Order(seed=seed, seconds=1.0, is_traced=True)).digest for seed in (1, 1, 2))
 
     assert one == again != other
     assert run_order(Order(seed=1, seconds=1.0)).digest == ""
