@@ -43,7 +43,7 @@ def list_orders(
 
 
 def run_once(orders: Sequence[Order], *, jobs: int, resume: Path | None, as_json: bool) -> None:
-    """Run worlds and tell of each as it ends, in the order of the seeds; then of all. Ctrl-C leads to the end at once."""
+    """Run worlds and tell of each in the order of their seeds, then of all. Ctrl-C leads to the end at once."""
     from raftswarm.lab.campaign import run_campaign
     from raftswarm.lab.running import add_up
 
@@ -152,11 +152,11 @@ def _open_campaign(path: Path, order: Order) -> CampaignFile:
 
 def _print_row(row: Row) -> None:
     verdict = style("FAILED", "red") if row.violation else style("ok    ", "green")
-    words = [
+    words = (
         f"seed {row.seed:<6} {verdict} {row.members:>2} members, {row.at:7.1f} s, {row.events:>7} events, "
         f"{sum(row.faults.values()):>4} faults, {row.committed:>5} entries committed"
-    ]
-    click.echo("  ".join([*words, row.digest] if row.digest else words))
+    )
+    click.echo(f"{words}  {row.digest}" if row.digest else words)
 
 
 def _total(report: Report) -> dict[str, float]:

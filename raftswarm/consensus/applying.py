@@ -1,4 +1,4 @@
-"""Applies what is committed: so many commands a turn, and between two entries takes pictures of the state for snapshots.
+"""Applies what is committed, so many commands a turn, and takes pictures of the state between two entries.
 
 The one big idea: the state machine is behind the log, and that is no one's business but the applier's. It is given
 committed entries and snapshots that take their place, and says how far the state is.

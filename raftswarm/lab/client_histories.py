@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from raftswarm.errors import InvalidSpec, RaftSwarmError
+from raftswarm.errors import InvalidSpec, RaftSwarmError, Rejected
 from raftswarm.lab.callers import Caller
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import draw_fault_mix
@@ -47,7 +47,10 @@ class Texts:
     def apply(self, command: bytes, context: Context) -> None:
         """Carry out one change."""
         del context
-        change = msgspec.msgpack.decode(command, type=_Change)
+        try:
+            change = msgspec.msgpack.decode(command, type=_Change)
+        except msgspec.MsgspecError:
+            raise Rejected("it changes no text") from None  # Of a fault's own clients.
         before = self._texts.get(change.key, "") if change.kind == "append" else ""
         self._texts[change.key] = before + change.text
 

@@ -34,8 +34,7 @@ class EventHeap:
     def at(self, when: float, action: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call `action` at that time, or now if that is over."""
         self._planned_so_far += 1
-        now = self.now
-        heappush(self._planned, (when if when > now else now, self._planned_so_far, action, args))
+        heappush(self._planned, (max(when, self.now), self._planned_so_far, action, args))
 
     def after(self, delay_seconds: float, action: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call `action` so much later."""

@@ -1,7 +1,7 @@
 """Many random worlds: what is asked of each, what came of it as plain data, and what to tell of all of them together.
 
-The one big idea: a row says all that the sum needs. So it makes no difference in which process a world was run, in which
-order they ended, or whether a row was read from the file of a campaign that was interrupted.
+The one big idea: a row says all that the sum needs. So it makes no difference in which process a world was run, in
+which order they ended, or whether a row was read from the file of a campaign that was interrupted.
 """
 
 from __future__ import annotations

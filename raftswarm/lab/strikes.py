@@ -151,8 +151,6 @@ def _strike_process(world: CoreWorld, host: Host, fault: Fault) -> bool:
             _interrogate(world, member, world.now + seconds)
         case KeepCopy():
             host.copy = (process.boot, process.member.configuration, host.disk.copy())
-        case PutBack():
-            return _put_back(world, host)
         case _:
             return _damage(world, host, fault)
     return True
@@ -215,6 +213,8 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             paths = list(disk.sizes(RAFT_DIRECTORY))
             disk.lose_name(paths[int(place * len(paths))])
             host.lacks_files = True
+        case PutBack():
+            return _put_back(world, host)
         case _:
             raise AssertionError(f"nobody knows what {fault} does")
     host.is_damaged = True

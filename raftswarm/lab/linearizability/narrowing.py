@@ -74,7 +74,7 @@ def _from(operations: Sequence[Operation], begin: float, model: Model) -> list[O
 
 def _is_refuted_from(operations: Sequence[Operation], begin: float, model: Model) -> bool:
     window = _from(operations, begin, model)
-    if len(window) == len(operations) and window == list(operations):
+    if begin <= operations[0].invoked:
         return _is_refuted(window, model)
     beginnings = list(_beginnings(window, model))
     return bool(beginnings) and all(_is_refuted(window, one) for one in beginnings)
