@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test gate lint benchmark clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +16,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(BIN)/pytest -n 2
+
+# A slice of the gate (docs/testing.md): about two CPU minutes.
+gate: $(VENV)/.ready
+	$(BIN)/raftswarm lab run --random --seeds 100 --seconds 60 --keep $(VENV)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check

@@ -10,7 +10,7 @@ import click
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
 
 if TYPE_CHECKING:
-    from raftswarm.lab.linearizability import Verdict
+    from raftswarm.lab.linearizability import Verdict, Window
 
 
 @click.command("check")
@@ -74,5 +74,14 @@ def _row(path: Path, verdict: Verdict) -> dict[str, object]:
         "operations": verdict.operations,
         "configurations": verdict.configurations,
         "object": None if verdict.key is None else str(verdict.key),
+        "window": None if verdict.window is None else _row_of_window(verdict.window),
         "explanation": str(verdict).splitlines()[1:],
+    }
+
+
+def _row_of_window(window: Window) -> dict[str, object]:
+    return {
+        "begin": window.begin,
+        "end": window.end,
+        "operations": [str(operation) for operation in window.operations],
     }

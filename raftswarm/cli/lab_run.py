@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raftswarm.cli import lab_random
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
 
 if TYPE_CHECKING:
     from raftswarm.lab.recording import Recording
-    from raftswarm.lab.running import Report
-    from raftswarm.lab.seeds import SeedOutcome
-
-BAR_WIDTH = 40
 
 
 @click.command("run")
@@ -34,6 +31,31 @@ BAR_WIDTH = 40
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Record the scenario's run there."
 )
+@click.option(
+    "--members",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="With which a random world begins; 0: the seed draws that, too.",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=lab_random.count_cores,
+    show_default="one for each core",
+    help="Random worlds at a time, each in a process of its own.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Put down there what came of each world, and leave out those that are there already.",
+)
+@click.option("--digests", is_flag=True, help="Print a digest of all that happens in each world.")
+@click.option(
+    "--twice", is_flag=True, help="Run each world in two processes with different string hashes; compare digests."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     scenario: str | None,
@@ -43,18 +65,38 @@ def command(
     seconds: float,
     keep: Path | None,
     keep_all: bool,
+    members: int,
+    jobs: int,
+    resume: Path | None,
+    digests: bool,
+    twice: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
     """Run a scenario (a name, or a recording's file), or random worlds, and check all invariants meanwhile.
 
     Without arguments the scenarios are listed. What violates something is recorded, to be replayed, explained and
-    shrunk. Exit status: 0 nothing was violated, 1 something was, 2 not understood.
+    shrunk. Worlds depend on their seeds alone: how many run at a time changes nothing of what is found.
+
+    Exit status: 0 nothing was violated, 1 something was, 2 not understood, 130 interrupted.
     """
     if is_random and scenario is not None:
         raise click.UsageError("run either a scenario or --random worlds")
     if is_random:
-        _run_random(range(first_seed, first_seed + seeds), seconds, keep or Path(), keep_all=keep_all, as_json=as_json)
+        if twice and resume is not None:
+            raise click.UsageError("--twice puts nothing down: leave --resume out")
+        orders = lab_random.list_orders(
+            range(first_seed, first_seed + seeds),
+            seconds,
+            members or None,
+            keep or Path(),
+            keeps_all=keep_all,
+            is_traced=digests,
+        )
+        if twice:
+            lab_random.run_twice(orders, jobs=jobs, as_json=as_json)
+        else:
+            lab_random.run_once(orders, jobs=jobs, resume=resume, as_json=as_json)
     elif scenario is not None:
         _run_scenario(_find(scenario), output, as_json=as_json)
     else:
@@ -101,61 +143,3 @@ def _run_scenario(scenario: Recording, output: Path | None, *, as_json: bool) ->
         if ending.violation:
             click.echo(style(f"violated: {ending.violation}", "red"))
     exit_if(bool(ending.violation))
-
-
-# Random worlds.
-
-
-def _run_random(seeds: range, seconds: float, directory: Path, *, keep_all: bool, as_json: bool) -> None:
-    from raftswarm.lab.running import Campaign, finish_recording
-
-    def record(outcome: SeedOutcome) -> str:
-        path = directory / f"seed-{outcome.seed}.recording"
-        directory.mkdir(parents=True, exist_ok=True)
-        write(path, finish_recording(outcome))
-        return str(path)
-
-    campaign = Campaign(seconds, record)
-    for seed in seeds:
-        outcome = campaign.run(seed)
-        if keep_all and outcome.failure is None:
-            record(outcome)
-        if not as_json:
-            _print_outcome(outcome)
-    if as_json:
-        report = campaign.report
-        totals = {"cluster_hours": report.cluster_hours, "events_per_cpu_second": report.events_per_cpu_second}
-        print_json({"totals": totals, "report": report})
-    else:
-        _print_report(campaign.report)
-    exit_if(bool(campaign.report.failures))
-
-
-def _print_outcome(outcome: SeedOutcome) -> None:
-    verdict = style("ok    ", "green") if outcome.failure is None else style("FAILED", "red")
-    click.echo(
-        f"seed {outcome.seed:<6} {verdict} {outcome.members:>2} members, {outcome.ended_at:7.1f} s, "
-        f"{outcome.events:>7} events, {sum(outcome.struck_by_kind.values()):>4} faults, "
-        f"{outcome.last_committed:>5} entries committed"
-    )
-
-
-def _print_report(report: Report) -> None:
-    from raftswarm.lab.running import histogram
-
-    click.echo()
-    click.echo(
-        f"{report.seeds} seeds, {report.cluster_hours:.2f} cluster-hours in {report.cpu_seconds:.1f} CPU seconds, "
-        f"{report.events_per_cpu_second:,.0f} events per CPU second, {report.acknowledged} calls succeeded"
-    )
-    if report.faults:
-        click.echo("faults: " + ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in report.faults.items()))
-    click.echo("entries committed, and in how many seeds:")
-    rows = histogram(list(report.commits.values()))
-    most = max(count for _, count in rows)
-    for label, count in rows:
-        click.echo(f"  {label:>16} {count:>5} {'#' * round(BAR_WIDTH * count / most)}")
-    for failure in report.failures:
-        click.echo(style(f"seed {failure.seed}, at {failure.at:.3f} s: {failure.violation}", "red"))
-        click.echo(f"    recorded; see it again: raftswarm lab explain {failure.recording}")
-    click.echo(f"{len(report.failures)} of {report.seeds} seeds violated something")

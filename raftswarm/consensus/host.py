@@ -205,7 +205,7 @@ class Host:
         self._segment_bytes = segment_bytes
         self._open: set[str] = set()
         """Groups that have a member here, or are about to."""
-        self._cards: dict[str, Card] = {}
+        self._cards: dict[str, Callable[[], Card]] = {}
         """Who runs here, by group."""
         self._served: dict[str, Callable[[Link], Awaitable[None]]] = {}
         """Who serves clients, by group."""
@@ -289,7 +289,7 @@ class Host:
             async with run_member(
                 machine, opening, world, self._world.network, founding, settings=settings, compaction=compaction
             ) as member:
-                self._cards[group] = Card(member.driver.member_id, self.name, group)
+                self._cards[group] = partial(_introduce, member, self.name, group)
                 self._served[group] = partial(serve_client, driver=member.driver, machine=machine)
                 PLAN.settle()
                 yield member
@@ -320,6 +320,10 @@ class Host:
             await say_who(link, self._cards)
         else:
             await self._links.accept(link, lane)
+
+
+def _introduce(member: RaftMember, name: str, group: str) -> Card:
+    return Card(member.driver.member_id, name, group, member.configuration.value.member_ids)
 
 
 def _open_network(

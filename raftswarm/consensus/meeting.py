@@ -7,7 +7,7 @@ with an empty disk, and nobody takes it for the member that once had that name.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -33,6 +33,8 @@ class Card(msgspec.Struct, frozen=True):
     member_id: int
     name: str
     cluster: str
+    members: tuple[int, ...] = ()
+    """Whom it takes for members, as far as its log goes; none before it has joined."""
 
 
 _questions: Codec[Question] = Codec(Question)
@@ -57,9 +59,10 @@ async def ask_who(network: Network, address: str, name: str, cluster: str) -> Ca
     raise LinkClosed(f"{address} did not say in {ANSWER_SECONDS:g} s who it is")
 
 
-async def say_who(link: Link, cards: Mapping[str, Card]) -> None:
-    """Answer one question from the cards of all groups here; the link has done its work then."""
+async def say_who(link: Link, cards: Mapping[str, Callable[[], Card]]) -> None:
+    """Answer one question from the groups that are here; the link has done its work then."""
     with trio.move_on_after(ANSWER_SECONDS), contextlib.suppress(LinkError):
         question = _questions.decode(await link.receive())
-        link.post(_answers.encode(cards.get(question.cluster)))
+        card = cards.get(question.cluster)
+        link.post(_answers.encode(None if card is None else card()))
     await link.aclose()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from raftswarm.consensus.client import Client, open_client
 from raftswarm.consensus.driver import Driver
-from raftswarm.consensus.meeting import ask_who
+from raftswarm.consensus.meeting import Card, ask_who
 from raftswarm.consensus.watched import Watched
 from raftswarm.errors import InvalidSpec, Overloaded
 from raftswarm.raft.log_entry import Configuration, MemberInfo
@@ -137,7 +137,8 @@ class RaftMember:
         when it takes part: `configuration` says when it votes.
 
         Raises:
-            InvalidSpec: another member has that name or address; remove it first. Or somebody else is at the address.
+            InvalidSpec: another member has that name or address; remove it first. Or somebody else is at the address,
+                or a member of another cluster that has the same name.
             LinkError: nobody answers there.
             NotLeader: nothing happened; `name` and `address` say whom to ask, if that is known.
             Overloaded: nothing happened; another change of the members is still under way.
@@ -147,6 +148,7 @@ class RaftMember:
             if not isinstance(told, str):
                 raise TypeError(f"a name and an address are str, not {type(told).__name__}")
         card = await ask_who(self._network, address, name, self.driver.cluster)
+        _check_lineage(card, self.configuration.value)
         info = MemberInfo(id=card.member_id, address=address, name=name, promote=vote)
 
         def with_it(now: Configuration) -> _Parts:
@@ -229,6 +231,15 @@ class RaftMember:
 
 _Parts = tuple[Iterable[MemberInfo], Iterable[MemberInfo]]
 """Voters and learners."""
+
+
+def _check_lineage(card: Card, ours: Configuration) -> None:
+    """Its log may look like ours and be another: both began in term 1."""
+    if card.members and ours.voters and {*card.members}.isdisjoint(ours.member_ids):
+        raise InvalidSpec(
+            f"{card.name} belongs to another cluster that is called {card.cluster} too; stop it, empty its directory, "
+            "and open it by `address`, without `members`"
+        )
 
 
 def _find(now: Configuration, name: str) -> MemberInfo:

@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Protocol
 
 import attrs
-import msgspec
 
+from raftswarm.consensus.applying import Applier
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
-from raftswarm.consensus.pending_calls import NO_PROPOSALS, PendingCalls, fail_all
-from raftswarm.consensus.proposals import NOBODY_FAILED, ProposalQueue, Proposals, Proposers, Waiter
+from raftswarm.consensus.pending_calls import PendingCalls, fail_all
+from raftswarm.consensus.proposals import ProposalQueue, Proposals, Proposers, Waiter
 from raftswarm.errors import (
-    CorruptLog,
     InvalidSpec,
-    MachineFailed,
     NotLeader,
-    OutcomeUnknown,
     Overloaded,
     RaftSwarmError,
-    Rejected,
-    ResultLost,
     StorageError,
     TransferFailed,
 )
@@ -43,7 +37,7 @@ from raftswarm.raft.events import (
     Transition,
     Written,
 )
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
+from raftswarm.raft.log_entry import Configuration, SnapshotMeta
 from raftswarm.raft.member import Member
 from raftswarm.raft.membership import why_not_target
 from raftswarm.raft.messages import AnyMessage, InstallSnapshot
@@ -53,10 +47,10 @@ from raftswarm.raft.ready import (
     SnapshotTransfer,
     Write,
 )
-from raftswarm.raft.state_machine import Context, StateMachine, machine_errors, prepare_restore
+from raftswarm.raft.state_machine import StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
-from raftswarm.wire.batch import decode_batch, encode_batch
+from raftswarm.wire.batch import encode_batch
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import DiskRunner
 
@@ -69,11 +63,6 @@ GATHERED_BYTES = 32 * 1024
 MANY_IN_FLIGHT = 8
 MARK_AFTER_SECONDS = 0.05
 """An idle log gets a mark record after this long, so that `durable_upto` covers its last acknowledged byte."""
-APPLIED_AT_ONCE = 512
-"""Commands that one turn applies, waking whoever waits for them. Counted, not timed: equal events make equal turns."""
-APPLIED_BYTES_AT_ONCE = 256 * 1024
-"""Of a turn's commands from one entry: large ones tend to take longer."""
-ENTRIES_APPLIED_AT_ONCE = 64
 BATCHES_AT_ONCE = 8
 """Entries that one turn makes of commands that wait."""
 MAX_ENTRIES_TO_APPLY = 64
@@ -126,19 +115,6 @@ class Surroundings(Protocol):
         ...
 
 
-@attrs.define(eq=False)
-class _Applying:
-    """An entry with commands, in the middle of being applied."""
-
-    entry: Entry
-    commands: Sequence[bytes]
-    proposals: Proposals
-    position: int = 0
-
-    def fail_rest(self, error: RaftSwarmError) -> None:
-        self.proposals.fail_from(self.position, error)
-
-
 class Replica:
     """Owns member, storage and state machine; nothing else calls `step`, `take_ready` or `apply`."""
 
@@ -158,7 +134,6 @@ class Replica:
         self._member = member
         self._storage = storage
         self._runner = runner
-        self._machine = machine
         self._surroundings = surroundings
         self._wall_clock = wall_clock
         self._compaction = compaction
@@ -169,12 +144,6 @@ class Replica:
         """Reads since the last turn: one question serves them all."""
         self._pending = PendingCalls(member)
 
-        self._applied = snapshot
-        """How far the state machine is, and what a snapshot of it would say."""
-        self._to_apply: deque[Entry] = deque()
-        self._applying: _Applying | None = None
-        self._installing: SnapshotMeta | None = None
-        """The newest snapshot that is on its way to log and state."""
         self._saver = SnapshotSaver(
             compaction,
             storage,
@@ -183,6 +152,7 @@ class Replica:
             saved=self._snapshot_saved,
             note=surroundings.note,
         )
+        self._applier = Applier(machine, self._pending, self._saver, snapshot=snapshot, fail=self.fail)
         self._received_snapshot: SnapshotMeta | None = None
         self._broken_off: dict[int, OutgoingSnapshot] = {}
         """By peer: what may be gone on with. Its file stays readable as long as it is held."""
@@ -207,7 +177,7 @@ class Replica:
     @property
     def applied(self) -> SnapshotMeta:
         """How far the state machine is."""
-        return self._applied
+        return self._applier.applied
 
     @property
     def waiting(self) -> int:
@@ -327,9 +297,7 @@ class Replica:
         self._queue.fail_all(stopping)
         reads, self._waiting_reads = self._waiting_reads, []
         fail_all(reads, stopping)
-        if self._applying is not None:
-            self._applying.fail_rest(OutcomeUnknown("this member is stopping"))
-            self._applying = None
+        self._applier.stop()
         self._pending.lose_all("this member is stopping")
         self._events.clear()
 
@@ -348,15 +316,15 @@ class Replica:
         self._gathers_until = float("inf")
         is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
         self._carry_out(self._member.take_ready(), now)
-        if self._is_behind or is_backed_up:
+        if self._applier.is_behind or is_backed_up:
             self._surroundings.wake()
         elif self._member.has_news:
             self._surroundings.wake_last()
         deadline = self._member.next_deadline
         deadline = min(deadline, self._gathers_until)
-        if self._may_save:
-            self._save_snapshot_if_due(now)
-            deadline = min(deadline, self._saver.due_at(self._applied))
+        if self._applier.may_save:
+            self._applier.save_if_due(now)
+            deadline = min(deadline, self._saver.due_at(self._applier.applied))
         if self._writes_in_flight:
             return deadline
         if now >= self._mark_due:
@@ -365,7 +333,7 @@ class Replica:
         return min(deadline, self._mark_due)
 
     def _may_propose(self, now: float) -> bool:
-        if self._writes_in_flight >= MAX_WRITES_IN_FLIGHT or len(self._to_apply) >= MAX_ENTRIES_TO_APPLY:
+        if self._writes_in_flight >= MAX_WRITES_IN_FLIGHT or len(self._applier.waiting) >= MAX_ENTRIES_TO_APPLY:
             return False
         # A batch costs the same however small it is: what waits gathers until the last one is answered, for a moment.
         until = self._proposed_at + GATHERING_SECONDS
@@ -411,11 +379,11 @@ class Replica:
             self._write(ready.write, now)
         for outcome in ready.proposals:
             self._pending.answer_proposal(outcome)
-        self._to_apply.extend(ready.committed)
-        self._apply(now)
+        self._applier.waiting.extend(ready.committed)
+        self._applier.apply(now)
         for read in ready.reads:
             self._pending.answer_read(read)
-        self._pending.complete_reads(self._applied.index)
+        self._pending.complete_reads(self._applier.applied.index)
         for ended in ready.transfers:
             self._pending.answer_transfer(ended)
         for transfer in ready.snapshots_to_send:
@@ -466,7 +434,7 @@ class Replica:
             assert newest is not None, "a snapshot was just installed"
             assert newest[0] == snapshot, "the installed snapshot is the newest"
             with machine_errors(when):
-                restore.append(prepare_restore(self._machine, newest[1]))
+                restore.append(prepare_restore(self._applier.machine, newest[1]))
 
         def installed() -> None:
             try:
@@ -476,20 +444,11 @@ class Replica:
                 self.fail(failure)
                 return
             self._writes_in_flight -= 1
-            self._applied = snapshot
-            if self._installing is snapshot:  # Otherwise a newer one has come: what waits stands behind that.
-                self._installing = None
-            self._saver.installed(snapshot)
+            self._applier.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
         self._writes_in_flight += 1
-        self._installing = snapshot
-        self._to_apply.clear()
-        unknown = OutcomeUnknown("a snapshot took the place of what was being applied")
-        if self._applying is not None:
-            self._applying.fail_rest(unknown)
-            self._applying = None
-        self._pending.lose_through(snapshot.index, unknown)
+        self._applier.make_way(snapshot)
         self._submit(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
@@ -521,117 +480,13 @@ class Replica:
         else:
             self._submit(open_newest, send)
 
-    # The state machine.
-
-    @property
-    def _is_behind(self) -> bool:
-        """Tell whether something waits to be applied that can be."""
-        return bool(self._applying or self._to_apply) and self._installing is None and not self._stopped
-
-    def _apply(self, now: float) -> None:
-        """Apply what is committed, as much as one turn may."""
-        room, entries = APPLIED_AT_ONCE, 0
-        while self._is_behind and room > 0 and entries < ENTRIES_APPLIED_AT_ONCE:
-            if self._applying is None:
-                self._applying = self._begin_entry(self._to_apply.popleft())
-                entries += 1
-            applying = self._applying
-            if applying is None:
-                return
-            room -= self._apply_commands(applying, room)
-            if applying.position == len(applying.commands) and not self._stopped:
-                self._applying = None
-                self._advance(applying.entry)
-                self._pending.complete_reads(self._applied.index)
-                self._save_snapshot_if_due(now)
-
-    def _begin_entry(self, entry: Entry) -> _Applying | None:
-        """Make an entry ready to be applied; None, and this member fails, when nobody can read it."""
-        proposals = self._pending.take_proposals(entry)
-        if entry.kind is EntryKind.COMMANDS:
-            # Who proposed them has them as they were before they were encoded.
-            try:
-                commands = proposals.commands or decode_batch(entry.command_count, entry.data)
-            except ValueError as error:
-                what = f"{error}; take this member out, empty its directory and let it join again"
-                self.fail(CorruptLog(f"entry {entry.index} of the log cannot be read: {what}"))
-                return None
-            return _Applying(entry, commands, proposals)
-        proposals.settle(0, [entry.index] * proposals.count, NOBODY_FAILED)
-        return _Applying(entry, (), NO_PROPOSALS)
-
-    def _apply_commands(self, applying: _Applying, room: int) -> int:
-        """Apply up to so many commands of an entry; return how much of the turn's room that took."""
-        entry, apply = applying.entry, self._machine.apply
-        time_ns, index, term = entry.time_ns, entry.index, entry.term
-        begin = applying.position
-        number = entry.first_command + begin
-        results: list[object] = []
-        failed: dict[int, RaftSwarmError] = {}
-        waiting = applying.commands[begin : begin + room]
-        commands = _first_within(waiting, APPLIED_BYTES_AT_ONCE)
-        for command in commands:
-            try:
-                results.append(apply(command, Context(number, time_ns, index, term)))
-            except (Rejected, ResultLost) as refused:
-                failed[len(results)] = refused.with_traceback(None)  # It refers to this frame, and this frame to it.
-                results.append(None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, this state must not go on
-                self._settle(applying, results, failed)
-                self._machine_failed(applying, number, error)
-                return room
-            number += 1
-        self._settle(applying, results, failed)
-        return len(results) if len(commands) == len(waiting) else room
-
-    def _settle(self, applying: _Applying, results: list[object], failed: dict[int, RaftSwarmError]) -> None:
-        applying.proposals.settle(applying.position, results, failed)
-        applying.position += len(results)
-
-    def _machine_failed(self, applying: _Applying, number: int, error: Exception) -> None:
-        entry = applying.entry
-        when = f"at command {number} (entry {entry.index}, term {entry.term})"
-        failure = MachineFailed(f"the state machine failed {when}: {type(error).__name__}: {error}")
-        failure.__cause__ = error
-        applying.fail_rest(OutcomeUnknown(failure.message))
-        self._applying = None
-        self.fail(failure)
-
-    def _advance(self, entry: Entry) -> None:
-        configuration = self._applied.configuration
-        if entry.kind is EntryKind.CONFIGURATION:
-            configuration = msgspec.msgpack.decode(entry.data, type=Configuration)
-        self._applied = SnapshotMeta(
-            index=entry.index,
-            term=entry.term,
-            commands=entry.first_command + entry.command_count - 1,
-            time_ns=entry.time_ns,
-            configuration=configuration,
-        )
-        self._saver.applied(len(entry.data))
-
-    @property
-    def _may_save(self) -> bool:
-        """Tell whether the state is one of the log's: between entries."""
-        return self._applying is None and self._installing is None and not self._stopped
-
-    def _save_snapshot_if_due(self, now: float) -> None:
-        if self._may_save and now >= self._saver.due_at(self._applied):
-            try:
-                with machine_errors(f"while capturing the state at entry {self._applied.index}"):
-                    capture = self._machine.capture()
-            except MachineFailed as failure:
-                self.fail(failure)
-            else:
-                self._saver.save(self._applied, capture, now)
-
     # News.
 
     def _announce(self) -> None:
         """Tell of a new leader; of our own leadership only when everything before this term is applied here."""
         leadership = self._leadership
         if leadership is not self._announced:
-            if leadership.is_leader and self._applied.term < leadership.term:
+            if leadership.is_leader and self._applier.applied.term < leadership.term:
                 leadership = attrs.evolve(leadership, is_leader=False)
             if leadership != self._announced:
                 self._announced = leadership
@@ -641,11 +496,3 @@ class Replica:
         if configuration is not before[0] or committed is not before[1]:
             self._configurations = configuration, committed
             self._surroundings.configuration_changed(configuration, committed)
-
-
-def _first_within(commands: Sequence[bytes], limit_bytes: int) -> Sequence[bytes]:
-    """Return the first commands, which have so many bytes together at most; one in any case."""
-    if sum(map(len, commands)) <= limit_bytes:
-        return commands
-    fitting = sum(1 for size in accumulate(map(len, commands)) if size <= limit_bytes)
-    return commands[: max(fitting, 1)]

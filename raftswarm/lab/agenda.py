@@ -48,7 +48,7 @@ def _describe_process(name: str, member: int) -> str:
 
 def _describe_network(name: str, arguments: tuple[Any, ...]) -> tuple[str, int]:
     match name, arguments:
-        case "_deliver", (_, _, message):
+        case "_deliver" | "_arrive", (_, _, message):
             return f"{type(message).__name__} of member {message.sender} arrives at member {message.to}", message.to
         case "_dialled", (link, _):
             return f"member {link.sender} has dialled member {link.receiver}", link.sender

@@ -114,10 +114,14 @@ class _SessionClient(_Client):
         self._asked = 0
         """Calls without an answer."""
         self._answer: object = None
+        self._restored = 0
+        """How often the cluster had been set back when the session began: numbers of sessions come again then."""
 
     def _ask(self) -> None:
         if self._chance.random() < READ_SHARE:
             self._world.read(member=self._pick())
+        if self._restored != self._world.restored:
+            self._begin_anew()
         if self._asked >= MAX_ASKED:
             return
         if not self._session:
@@ -155,6 +159,7 @@ class _SessionClient(_Client):
     def _begin_anew(self) -> None:
         """The session has ended, and what was under way may have happened."""
         self._session = self._sequence = self._answered = 0
+        self._restored = self._world.restored
         self._nonce = self._chance.randbytes(NONCE_BYTES)
 
     def _opened(self, call: Call) -> None:

@@ -23,6 +23,7 @@ from raftswarm.lab.history import Call, CallKind
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.machines import Machines
 from raftswarm.lab.member_process import MemberProcess
+from raftswarm.lab.operator_strikes import Backup
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine
 from raftswarm.raft.events import Transition
@@ -65,6 +66,10 @@ class CoreWorld(Machines):
         self.struck: list[FaultEvent] = []
         """Every fault that made a difference, in order: with the seed, all that this run was."""
         self.struck_by_kind: Counter[str] = Counter()
+        self.backup: Backup | None = None
+        """The newest one that somebody took of all members."""
+        self.restored = 0
+        """How often the cluster was set back to one: what clients knew of it before means nothing after."""
         founders = range(1, members + 1)
         for member in founders:
             self.build_host(member, self.list_members(founders))

@@ -53,7 +53,7 @@ class DiskPlans:
         yield Strike("bit flip", mix.bit_flip_every, self._flip_bit)
         yield Strike("misdirected write", mix.misdirect_every, self._misdirect)
         yield Strike("lost name", mix.lost_name_every, self._lose_name)
-        yield Strike("old copy", mix.set_back_every, self._set_back)
+        yield Strike("old copy", mix.set_back_every, self._set_back, PutBack)
         yield Strike("clock rate", mix.clock_change_every, self._change_clock)
         yield Strike("wall jump", mix.wall_jump_every, self._jump_wall)
 

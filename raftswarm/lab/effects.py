@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftswarm.consensus.sessions import SessionLimits, SessionMachine
@@ -40,6 +40,14 @@ class Effects:
     def has_taken(self, client: int, number: int) -> bool:
         """Tell whether that command took effect anywhere."""
         return _KEY.pack(client, number) in self._places
+
+    def remember(self) -> Mapping[bytes, int]:
+        """Return what took effect, for `go_back`."""
+        return dict(self._places)
+
+    def go_back(self, places: Mapping[bytes, int]) -> None:
+        """All members were set back to that moment: what came after it had no effect."""
+        self._places = dict(places)
 
     def make_machine(self, limits: SessionLimits) -> Callable[[], StateMachine]:
         """Return what makes a journal under a table of sessions."""

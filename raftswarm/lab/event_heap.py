@@ -38,7 +38,8 @@ class EventHeap:
 
     def after(self, delay_seconds: float, action: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call `action` so much later."""
-        self.at(self.now + delay_seconds, action, *args)
+        self._planned_so_far += 1
+        heappush(self._planned, (self.now + delay_seconds, self._planned_so_far, action, args))
 
     def interrupt_at(self, when: float, action: Callable[[*Ts], object], *args: *Ts) -> None:
         """Call `action` at that time, before the events of that instant; only interrupts may plan others."""

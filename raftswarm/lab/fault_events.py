@@ -288,6 +288,43 @@ class Interrogate(AnyFault, frozen=True):
     seconds: float
 
 
+class Upgrade(AnyFault, frozen=True):
+    """From its next start on, the member runs another version of the software: other limits, maybe other links."""
+
+    member: int
+    protocol: int
+    """Of the links: members that speak different ones refuse each other."""
+    append_window_messages: int
+    append_message_bytes: int
+    uncommitted_bytes: int
+    segment_bytes: int
+    snapshot_every_commands: int
+    has_leases: bool = False
+    """It reads by lease from then on; who does so already goes on with it (docs/raft.md, "Leases")."""
+
+
+class StartOlder(AnyFault, frozen=True):
+    """The process ends, and a version is started that is too old for a format on the disk: it must touch nothing."""
+
+    member: int
+    format: str
+    """Which one: ``log``, ``snapshots`` or ``keys``."""
+
+
+class FoundAgain(AnyFault, frozen=True):
+    """The process dies, and its member is founded once more, as in the beginning, in a directory that was emptied."""
+
+    member: int
+
+
+class KeepBackup(AnyFault, frozen=True):
+    """Somebody copies the disks of all members at one moment."""
+
+
+class RestoreBackup(AnyFault, frozen=True):
+    """All processes die and start again on the backup; all that came after it is lost, as the operator knows."""
+
+
 Fault = (
     Crash
     | CrashInTurn
@@ -323,6 +360,11 @@ Fault = (
     | LeaveJoint
     | TransferLeadership
     | Interrogate
+    | Upgrade
+    | StartOlder
+    | FoundAgain
+    | KeepBackup
+    | RestoreBackup
 )
 
 

@@ -95,6 +95,14 @@ class FaultMix:
     transfer_every: float = 0.0
     change_every: float = 0.0
     """Members come and go."""
+    upgrade_every: float = 0.0
+    """Members become another version, one after another."""
+    older_version_every: float = 0.0
+    """A version is started that is too old for what is on the disk."""
+    found_again_every: float = 0.0
+    """A founder's directory is emptied, and it is founded once more."""
+    backup_every: float = 0.0
+    """All members are backed up, and set back to that some time later: what was acknowledged since is lost."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -163,7 +171,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         power_share=chance.choice((0.0, 0.5, 1.0)),
         turn_crash_share=chance.choice((0.0, 0.3)),
         recovery_crash_share=maybe(0.0, 0.4, 0.3),
-        all_crash_every=maybe(5.0, 20.0, 0.2),
+        all_crash_every=maybe(8.0, 30.0, 0.2),
         storm_every=maybe(5.0, 20.0, 0.2),
         stop_every=maybe(2.0, 10.0, 0.3),
         pause_every=maybe(2.0, 8.0, 0.3),
@@ -194,18 +202,22 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         half_open_every=maybe(2.0, 8.0, 0.2),
         reconnect_every=maybe(0.5, 5.0, 0.3),
         link_change_every=maybe(0.5, 5.0, 0.3),
-        usurp_every=maybe(1.0, 6.0),
+        usurp_every=maybe(2.0, 8.0, 0.4),
         transfer_every=maybe(1.0, 8.0, 0.3),
         change_every=maybe(1.0, 6.0, 0.4),
         priority_levels=chance.choice((1, 1, 2, 5)),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
         clients=chance.choice((1, 3, 10, 50)),
-        call_every=chance.choice((0.02, 0.05, 0.1)),
+        call_every=chance.choice((0.03, 0.06, 0.1)),
         session_share=chance.choice((0.0, 0.5, 1.0)),
         session_idle_seconds=chance.choice((1, 10, 3600)),
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
         duplicate_share=chance.choice((0.0, 0.2)),
         huge_share=chance.choice((0.0, 0.0, 0.001)),
+        upgrade_every=maybe(8.0, 25.0, 0.25),
+        older_version_every=maybe(3.0, 12.0, 0.2),
+        found_again_every=maybe(3.0, 20.0, damage_share),
+        backup_every=maybe(8.0, 25.0, 0.15),
     )
 
 

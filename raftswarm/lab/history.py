@@ -22,6 +22,15 @@ class _Applied:
     index: int
 
 
+@attrs.frozen
+class Remembered:
+    """What of a history a cluster still knows that is set back to some moment."""
+
+    applied: dict[int, _Applied]
+    acknowledged_index: int
+    last_acknowledged_command: int
+
+
 @attrs.define(eq=False)
 class Call:
     """One call to one member; it is the waiter that the replica tells."""
@@ -137,6 +146,19 @@ class History:
     def pending(self) -> int:
         """How many calls have no answer yet."""
         return len(self._pending)
+
+    # A cluster that is set back as a whole.
+
+    def remember(self) -> Remembered:
+        """Return what is true now, for `go_back`."""
+        return Remembered(dict(self._applied), self._acknowledged_index, self.last_acknowledged_command)
+
+    def go_back(self, remembered: Remembered) -> None:
+        """What was acknowledged since is lost, as whoever set the cluster back knows. No call may be under way."""
+        assert not self._pending, "whoever was asked has died"
+        self._applied = dict(remembered.applied)
+        self._acknowledged_index = remembered.acknowledged_index
+        self.last_acknowledged_command = remembered.last_acknowledged_command
 
     def has_pending(self, kind: CallKind) -> bool:
         """Tell whether a call of that kind has no answer yet."""

@@ -46,6 +46,11 @@ class HostClock:
         """Show the same time until `go_on`."""
         self._stands_at = self.now()
 
+    @property
+    def stands(self) -> bool:
+        """Tell whether it does."""
+        return self._stands_at is not None
+
     def go_on(self) -> None:
         """Go on from where it stands."""
         if self._stands_at is not None:

@@ -12,6 +12,7 @@ allow. 13 who leads has the votes of a majority of old and new voters, counted o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import attrs
 import msgspec
@@ -77,6 +78,32 @@ class _Watched:
     once_held: LogImage = attrs.Factory(LogImage)
     """What it acknowledged before its disk was set back: that may have been counted since."""
 
+    def copy(self) -> _Watched:
+        """Return an independent one."""
+        return attrs.evolve(
+            self,
+            durable=self.durable.copy(),
+            unfinished=list(self.unfinished),
+            memory=self.memory.copy(),
+            configuration_indexes=list(self.configuration_indexes),
+            once_held=self.once_held.copy(),
+        )
+
+
+@attrs.frozen
+class Memory:
+    """All that was known at some moment."""
+
+    members: dict[int, _Watched]
+    leader_of: dict[int, int]
+    votes: dict[tuple[int, int], int]
+    entries: dict[tuple[int, int], tuple[int, Entry]]
+    committed: dict[int, Entry]
+    last_committed: int
+    committed_by_term: dict[int, int]
+    states: dict[int, bytes]
+    snapshots: dict[int, bytes]
+
 
 class Invariants:
     """Checks everything the members do; raises `Violation` at the first thing that must not be."""
@@ -97,11 +124,50 @@ class Invariants:
         """Digest of the state after each command, by number."""
         self._snapshots: dict[int, bytes] = {}
         """Digest of the state's picture, by index."""
+        self._message_checks: dict[type[AnyMessage], Callable[[int, Any, _Watched], None]] = {
+            AppendEntries: self._check_from_leader,
+            Heartbeat: self._check_from_leader,
+            InstallSnapshot: self._check_names_leader,
+            TimeoutNow: self._check_names_leader,
+            AppendReply: self._check_append_reply,
+            SnapshotReply: self._check_snapshot_reply,
+            VoteReply: self._check_vote_reply,
+            RequestVote: self._check_request_vote,
+        }
+        """By kind of message; others claim nothing."""
 
     @property
     def last_committed(self) -> int:
         """The highest index ever reported as committed."""
         return self._last_committed
+
+    # A cluster that is set back as a whole.
+
+    def remember(self) -> Memory:
+        """Return what is known now, for `go_back`."""
+        return Memory(
+            members=_copy_members(self._members),
+            leader_of=dict(self._leader_of),
+            votes=dict(self._votes),
+            entries=dict(self._entries),
+            committed=dict(self.committed),
+            last_committed=self._last_committed,
+            committed_by_term=dict(self._committed_by_term),
+            states=dict(self._states),
+            snapshots=dict(self._snapshots),
+        )
+
+    def go_back(self, memory: Memory) -> None:
+        """All members were set back to that moment: what came after it never happened."""
+        self._members |= _copy_members(memory.members)
+        self._leader_of = dict(memory.leader_of)
+        self._votes = dict(memory.votes)
+        self._entries = dict(memory.entries)
+        self.committed = dict(memory.committed)
+        self._last_committed = memory.last_committed
+        self._committed_by_term = dict(memory.committed_by_term)
+        self._states = dict(memory.states)
+        self._snapshots = dict(memory.snapshots)
 
     # Starts.
 
@@ -209,7 +275,9 @@ class Invariants:
         for entry in ready.committed:
             self._check_committed(member, watched, entry, view)
         for message in ready.messages:
-            self._check_message(member, message, watched.durable, watched)
+            check = self._message_checks.get(type(message))
+            if check is not None:
+                check(member, message, watched)
         if ready.write is not None:
             self._check_write(member, watched, ready, ready.write)
         for peer, progress in view.progress.items():
@@ -364,30 +432,36 @@ class Invariants:
 
     # Messages.
 
-    def _check_message(self, member: int, message: AnyMessage, durable: DurableImage, watched: _Watched) -> None:
-        match message:
-            case AppendEntries() | Heartbeat():
-                self._check_leads(member, message.term)
-                self._check_term(message, durable)
-                if message.commit > self._last_committed:
-                    raise Violation(f"10: {message} claims a commit that nobody reported")
-            case InstallSnapshot() | TimeoutNow():
-                self._check_leads(member, message.term)
-            case AppendReply(success=True, match_index=index):
-                self._check_term(message, durable)
-                self._check_acknowledges(message, index, durable, watched)
-            case SnapshotReply(installed=True, match_index=index):
-                self._check_term(message, durable)
-                self._check_acknowledges(message, index, durable, watched)
-            case VoteReply(granted=True, term=term, to=candidate):
-                self._check_vote(message, member, term, candidate, durable)
-            case RequestVote(term=term):
-                self._check_vote(message, member, term, member, durable)
-            case _:
-                pass  # Claims nothing.
+    def _check_from_leader(self, member: int, message: AppendEntries | Heartbeat, watched: _Watched) -> None:
+        self._check_names_leader(member, message, watched)
+        self._check_term(message, watched.durable)
+        if message.commit > self._last_committed:
+            raise Violation(f"10: {message} claims a commit that nobody reported")
 
-    def _check_vote(self, message: AnyMessage, member: int, term: int, candidate: int, durable: DurableImage) -> None:
+    def _check_names_leader(self, member: int, message: AnyMessage, watched: _Watched) -> None:
+        del watched
+        self._check_leads(member, message.term)
+
+    def _check_append_reply(self, member: int, reply: AppendReply, watched: _Watched) -> None:
+        del member
+        if reply.success:
+            self._check_acknowledges(reply, reply.match_index, watched)
+
+    def _check_snapshot_reply(self, member: int, reply: SnapshotReply, watched: _Watched) -> None:
+        del member
+        if reply.installed:
+            self._check_acknowledges(reply, reply.match_index, watched)
+
+    def _check_vote_reply(self, member: int, reply: VoteReply, watched: _Watched) -> None:
+        if reply.granted:
+            self._check_vote(reply, member, reply.to, watched.durable)
+
+    def _check_request_vote(self, member: int, request: RequestVote, watched: _Watched) -> None:
+        self._check_vote(request, member, member, watched.durable)
+
+    def _check_vote(self, message: VoteReply | RequestVote, member: int, candidate: int, durable: DurableImage) -> None:
         """A vote must be on disk, or a later term must be, in which nobody votes in this one again."""
+        term = message.term
         if self._votes.setdefault((member, term), candidate) != candidate:
             raise Violation(f"1: {message} is the second vote of {member} in that term")
         state = durable.hard_state
@@ -399,8 +473,9 @@ class Invariants:
         if message.term > durable.hard_state.term:
             raise Violation(f"10: {message} left before its term was durable: {durable.hard_state}")
 
-    @staticmethod
-    def _check_acknowledges(message: AnyMessage, index: int, durable: DurableImage, watched: _Watched) -> None:
+    def _check_acknowledges(self, message: AppendReply | SnapshotReply, index: int, watched: _Watched) -> None:
+        durable = watched.durable
+        self._check_term(message, durable)
         held, claimed = durable.log.term_at(index), watched.memory.term_at(index)
         if index <= durable.snapshot.index:
             return
@@ -436,6 +511,10 @@ class Invariants:
     def durable(self, member: int) -> DurableImage:
         """What that member's disk holds for good."""
         return self._members[member].durable
+
+
+def _copy_members(members: Mapping[int, _Watched]) -> dict[int, _Watched]:
+    return {member: watched.copy() for member, watched in members.items()}
 
 
 def _name(entry: Entry) -> str:

@@ -23,7 +23,7 @@ class _Picture:
 
         Each is a disk job for whoever receives it, and thousands would take longer than a cluster has to agree.
         """
-        size = min(max(256, len(self.state) // 64), CHUNK_BYTES)
+        size = min(max(1000, len(self.state) // 64), CHUNK_BYTES)
         for start in range(0, len(self.state), size):
             yield self.state[start : start + size]
 

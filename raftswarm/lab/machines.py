@@ -16,7 +16,7 @@ from raftswarm.errors import DiskFailed, OutcomeUnknown, Regressed, StorageError
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.history import History
-from raftswarm.lab.host import Host, Parts
+from raftswarm.lab.host import Host, Parts, Software
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.member_process import MemberProcess
@@ -56,6 +56,8 @@ class Machines:
         self.invariants = Invariants()
         self.history = History(self.heap)
         self.hosts: dict[int, Host] = {}
+        self._disk = faults.disk
+        """Of new machines."""
         self.outcomes: Counter[str] = Counter()
         """What came of damage, by kind."""
         self.suspect: int | None = None
@@ -92,13 +94,20 @@ class Machines:
     def build_host(self, member: int, configuration: Configuration) -> Host:
         """Set up a machine; without a configuration its member waits to be told one."""
         chance = self.chance(f"host {member}")
-        host = Host(member, self._parts, chance, self.faults.disk, self._failed)
+        host = Host(member, self._parts, chance, self._disk, self._failed)
+        if self.hosts:
+            host.software = max((other.software for other in self.hosts.values()), key=_protocol)
         host.clock.run_at(self.faults.draw_clock_rate(chance))
         host.clock.wall_offset_seconds = self.faults.draw_wall_offset(chance)
         host.turn_seconds = self.faults.turn_seconds
         host.create(configuration)
         self.hosts[member] = host
         return host
+
+    @property
+    def has_leases(self) -> bool:
+        """Tell whether anybody reads by lease, and so counts on everybody's clock."""
+        return any(host.software.settings.lease_reads for host in self.hosts.values())
 
     # Time.
 
@@ -314,14 +323,19 @@ class Machines:
         self.tell("heal")
         self.network.heal()
 
-    def calm_links(self) -> None:
-        """Let links be fast and true from now on; what is under way may be long."""
+    def calm(self) -> None:
+        """Let links be fast and true from now on, and disks of new machines; what is under way may be long."""
         self.network.conditions = CALM.network
+        self._disk = CALM.disk
 
     def tell(self, text: str) -> None:
         """Put a line into the trace."""
         if self.trace.enabled:
             self.trace.record(self.now, f"-- {text}")
+
+
+def _protocol(software: Software) -> int:
+    return software.protocol
 
 
 def _electorates(configuration: Configuration) -> Iterator[Sequence[MemberInfo]]:

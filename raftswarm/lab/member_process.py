@@ -53,6 +53,7 @@ class MemberProcess:
         parts = host.parts
         self.member_id = host.member_id
         self.boot = start.boot
+        self.protocol = host.software.protocol
         self.storage = storage
         self.machine = machine
         self.leadership = Leadership(term=0, leader=0, is_leader=False)
@@ -75,7 +76,7 @@ class MemberProcess:
         self.runner = VirtualDiskRunner(parts.heap, self._draw_latency, self.reached_by, member=host.member_id)
         self.member = WitnessedMember(
             start,
-            settings=parts.settings,
+            settings=host.software.settings,
             chance=host.chance,
             now=host.clock.now(),
             invariants=parts.invariants,
@@ -89,7 +90,7 @@ class MemberProcess:
             machine=machine,
             surroundings=self,
             wall_clock=host.clock,
-            compaction=parts.compaction,
+            compaction=host.software.compaction,
             snapshot=start.snapshot,
         )
 
@@ -97,7 +98,7 @@ class MemberProcess:
 
     def run(self) -> None:
         """Take the first turn soon."""
-        self._host.parts.network.attach(self.member_id, self)
+        self._host.parts.network.attach(self.member_id, self, self.protocol)
         self.wake()
 
     def pause(self) -> None:

@@ -9,13 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
+import attrs
+
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.disk_plans import DiskPlans
 from raftswarm.lab.fault_events import FaultEvent
 from raftswarm.lab.link_plans import LinkPlans
 from raftswarm.lab.member_changes import MemberChanges
+from raftswarm.lab.operator_plans import OperatorPlans
 from raftswarm.lab.plans import Plan, Strike
 from raftswarm.lab.process_plans import ProcessPlans
+
+
+@attrs.define(eq=False)
+class _UnderWay:
+    """A plan that has begun."""
+
+    strike: Strike
+    steps: Plan
+    has_struck: bool = False
 
 
 class Nemesis:
@@ -24,10 +36,13 @@ class Nemesis:
     def __init__(self, world: CoreWorld) -> None:
         self._world = world
         self._is_active = True
+        self.strikes: dict[str, int] = {}
+        """By kind of strike, for all that the mix has: how many of them made a difference."""
         mix = world.faults
-        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges):
+        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, OperatorPlans):
             for strike in plans(world, mix).strikes():
                 if strike.every:
+                    self.strikes[strike.name] = 0
                     self._plan(strike, world.chance(f"nemesis {strike.name}"))
 
     def _plan(self, strike: Strike, chance: Random) -> None:
@@ -37,15 +52,17 @@ class Nemesis:
     def _begin(self, strike: Strike, chance: Random) -> None:
         if self._is_active:
             self._plan(strike, chance)
-            self._go_on(strike.draw(chance))
+            self._go_on(_UnderWay(strike, strike.draw(chance)))
 
-    def _go_on(self, plan: Plan) -> None:
+    def _go_on(self, plan: _UnderWay) -> None:
         """Let its faults strike until it wants to wait, or ends."""
-        for step in plan if self._is_active else ():
+        for step in plan.steps if self._is_active else ():
             if isinstance(step, (int, float)):
                 self._world.heap.interrupt_at(self._world.now + step, self._go_on, plan)
                 return
-            self._world.apply(step)
+            if self._world.apply(step) and not plan.has_struck and isinstance(step, plan.strike.essence):
+                plan.has_struck = True
+                self.strikes[plan.strike.name] += 1
 
     def stop(self) -> None:
         """Do nothing more; what is broken stays broken."""

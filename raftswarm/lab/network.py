@@ -101,6 +101,8 @@ class _Attached:
     """A running process."""
 
     events: ProcessEvents
+    protocol: int = 1
+    """Which version of the links it speaks."""
     peers: tuple[int, ...] = ()
 
 
@@ -177,10 +179,10 @@ class SimulatedNetwork:
 
     # Processes come and go.
 
-    def attach(self, member: int, events: ProcessEvents) -> None:
-        """A process starts: whoever wants to talk to it may connect."""
+    def attach(self, member: int, events: ProcessEvents, protocol: int = 1) -> None:
+        """A process starts: whoever wants to talk to it, and speaks its protocol, may connect."""
         assert member not in self._attached, "one process per member"
-        self._attached[member] = _Attached(events)
+        self._attached[member] = _Attached(events, protocol)
         self._without_power.pop(member, None)
         for peer, other in self._attached.items():
             link = self._link(peer, member)
@@ -252,9 +254,11 @@ class SimulatedNetwork:
         conditions = link.conditions
         arrival = self._heap.now + link.draw_delay()
         if not in_order and conditions.reordering and link.random.random() < conditions.reordering:
+            # On its way by itself: it holds up nothing, and takes up no room.
             arrival += link.random.random() * conditions.reordering_seconds
-        else:
-            arrival = link.last_arrival = max(arrival, link.last_arrival + conditions.reading_seconds)
+            self._heap.at(arrival, self._arrive, link, receiver, message)
+            return
+        arrival = link.last_arrival = max(arrival, link.last_arrival + conditions.reading_seconds)
         link.under_way += 1
         self._heap.at(arrival, self._deliver, link, receiver, message)
 
@@ -263,7 +267,12 @@ class SimulatedNetwork:
             link.held.append(partial(self._deliver, link, receiver, message))
             return
         link.under_way -= 1
-        if self._attached.get(link.receiver) is receiver:
+        self._arrive(link, receiver, message)
+
+    def _arrive(self, link: _Link, receiver: _Attached, message: AnyMessage) -> None:
+        if link.clogged:
+            link.held.append(partial(self._arrive, link, receiver, message))
+        elif self._attached.get(link.receiver) is receiver:
             link.told_unreachable = False
             receiver.events.received(message)
 
@@ -361,7 +370,7 @@ class SimulatedNetwork:
         """Let the receiver forget a connection that the sender talks on into; False if there is none."""
         link = self._link(sender, receiver)
         if link.open and link.process is not None:
-            link.process = _Attached(link.process.events)
+            link.process = _Attached(link.process.events, link.process.protocol)
         return link.open
 
     def reconnect(self, sender: int, receiver: int) -> bool:
@@ -403,9 +412,13 @@ class SimulatedNetwork:
         sender = self._attached.get(link.sender)
         if sender is None or link.cut or self._link(link.receiver, link.sender).cut:
             return  # `mend` and `attach` dial again.
-        if link.receiver in self._attached:
-            link.open = True
-            link.process = self._attached[link.receiver]
+        receiver = self._attached.get(link.receiver)
+        if receiver is not None:
+            # Who hears another protocol hangs up; the dialler is told nothing, and stops for no hint.
+            link.open = receiver.protocol == sender.protocol
+            link.process = receiver
+            if not link.open:
+                return
             link.lost_opening = link.told_unreachable = False
             sender.events.connected(link.receiver)
         elif link.open:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from random import Random
 
+import attrs
+
 from raftswarm.lab import strikes
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.host import Host
@@ -57,7 +59,7 @@ def heal_core(world: CoreWorld, chance: Random) -> list[int]:
         _repair(world, world.hosts[member])
     rest = [member for member in world.hosts if member not in core]
     world.heal()
-    world.calm_links()
+    world.calm()
     for outsider in rest:
         deaf, dumb = chance.choice(((True, True), (True, False), (False, True)))
         for member in core:
@@ -73,7 +75,7 @@ def heal_all(world: CoreWorld) -> None:
     """Bring everybody back who is not lost."""
     _take_away_damaged(world)
     world.heal()
-    world.calm_links()
+    world.calm()
     for host in list(world.hosts.values()):
         if not host.is_lost:
             _repair(world, host)
@@ -113,10 +115,19 @@ def _patience(world: CoreWorld) -> float:
 
 def _repair(world: CoreWorld, host: Host) -> None:
     host.calm()
+    _end_upgrade(world, host)
     if host.process is None:
         world.start(host.member_id)
     elif host.process.paused:
         world.resume(host.member_id)
+
+
+def _end_upgrade(world: CoreWorld, host: Host) -> None:
+    """Let it speak the newest protocol, as all others will; a process has to end for that."""
+    newest = max(other.software.protocol for other in world.hosts.values())
+    host.software = attrs.evolve(host.software, protocol=newest)
+    if host.process is not None and host.process.protocol != newest:
+        world.stop(host.member_id)
 
 
 def _is_quorum(members: list[int], configuration: Configuration) -> bool:

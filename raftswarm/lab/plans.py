@@ -12,7 +12,7 @@ from random import Random
 import attrs
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.fault_events import NO_POWER_LOSS, Fault
+from raftswarm.lab.fault_events import NO_POWER_LOSS, AnyFault, Fault
 
 Plan = Iterator[Fault | float]
 
@@ -25,6 +25,8 @@ class Strike:
     every: float
     """Mean seconds between two beginnings; 0 is never."""
     draw: Callable[[Random], Plan]
+    essence: type[AnyFault] = AnyFault
+    """The plan has struck when such a fault has; what comes before it only prepares it."""
 
 
 def pick(world: CoreWorld, chance: Random) -> int | None:

@@ -31,6 +31,8 @@ class SeedOutcome:
     struck: Sequence[FaultEvent]
     """Every fault that struck, in order: the same seed with these is the same run."""
     struck_by_kind: Mapping[str, int]
+    strikes: Mapping[str, int]
+    """Of every kind of strike that the seed drew: how many made a difference. A script has none."""
     outcomes: Mapping[str, int]
     """What came of damaged disks."""
     acknowledged: int
@@ -90,6 +92,7 @@ def run_seed(
         calls=clients.calls,
         struck=world.struck,
         struck_by_kind=world.struck_by_kind,
+        strikes=nemesis.strikes if isinstance(nemesis, Nemesis) else {},
         outcomes=world.outcomes,
         acknowledged=world.history.acknowledged_writes + world.history.acknowledged_reads,
         last_committed=world.invariants.last_committed,

@@ -1,8 +1,7 @@
 """Makes faults happen: what each kind of fault does to a world, and when it does not fit the moment.
 
 Permanent damage strikes only where the cluster has to survive it: in every configuration in force a majority of the
-voters stays whole. A disk that is set back is noticed only by peers that remember more (docs/raft.md, "Openings"), so
-that strikes only while all of them do, and until it is noticed nothing makes them forget.
+voters stays whole.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from raftswarm.lab.fault_events import (
     FailDisk,
     Fault,
     FlipBit,
+    FoundAgain,
     HalfOpen,
     Interrogate,
     JumpWall,
+    KeepBackup,
     KeepCopy,
     LeaveJoint,
     LieOnSync,
@@ -40,6 +41,7 @@ from raftswarm.lab.fault_events import (
     PutBack,
     Reconnect,
     Rejoin,
+    RestoreBackup,
     Resume,
     SetClockRate,
     SetLink,
@@ -47,13 +49,17 @@ from raftswarm.lab.fault_events import (
     Stall,
     Start,
     StartAndCrash,
+    StartOlder,
     Stop,
     TransferLeadership,
     Unclog,
+    Upgrade,
 )
 from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
 from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.operator_strikes import strike_operator
+from raftswarm.lab.setting_back import may_set_back, start_set_back
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
@@ -67,6 +73,8 @@ QUESTION_EVERY_SECONDS = 0.02
 def strike(world: CoreWorld, fault: Fault) -> bool:
     """Let it strike; False, and nothing changed, if it does not fit the moment."""
     match fault:
+        case Upgrade() | StartOlder() | FoundAgain() | KeepBackup() | RestoreBackup():
+            struck = strike_operator(world, fault)
         case AddMachine(member):
             struck = _add_machine(world, member)
         case ChangeMembers():
@@ -128,7 +136,7 @@ def _strike_process(world: CoreWorld, host: Host, fault: Fault) -> bool:
             world.stop(member)
         case Pause(clock_stands=clock_stands):
             # A lease counts on a clock that goes on while its leader sleeps.
-            if process.paused or (clock_stands and world.settings.lease_reads):
+            if process.paused or (clock_stands and world.has_leases):
                 return False
             world.pause(member)
             if clock_stands:
@@ -225,36 +233,16 @@ def _flip_bit(host: Host, place: float) -> None:
 
 def _put_back(world: CoreWorld, host: Host) -> bool:
     """Start on an old copy, if it is from before this boot and all other voters remember this one."""
-    member = host.member_id
-    process = world.process(member)
-    if host.copy is None or host.copy[0] >= process.boot or not all(map(_is_sound, world.hosts.values())):
+    boot = world.process(host.member_id).boot
+    if host.copy is None or host.copy[0] >= boot:
         return False
     _, configuration, disk = host.copy
-    others = {info.id for info in (*configuration.voters, *configuration.outgoing)} - {member}
-    if not others or not all(_has_same_voters(other, configuration) for other in world.hosts.values()):
+    if not may_set_back(world, host, boot, configuration):
         return False
-    if not all(_remembers(world.hosts[other], member, process.boot) for other in others):
-        return False
-    world.crash(member)
+    world.crash(host.member_id)
     host.disk.put_back(disk)
-    host.is_damaged = host.is_set_back = True
-    world.suspect = member
-    world.start(member)
+    start_set_back(world, host)
     return True
-
-
-def _is_sound(host: Host) -> bool:
-    """Tell whether nothing that waits to befall it can make it forget."""
-    return host.disk.is_sound and not host.is_lost and (host.process is None or host.process.death is None)
-
-
-def _has_same_voters(host: Host, configuration: Configuration) -> bool:
-    now = host.configuration
-    return not now.voters or (now.voters, now.outgoing) == (configuration.voters, configuration.outgoing)
-
-
-def _remembers(host: Host, member: int, boot: int) -> bool:
-    return host.process is not None and host.process.member.known_boot(member) == boot
 
 
 # Links.

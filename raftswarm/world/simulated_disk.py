@@ -261,6 +261,11 @@ class SimulatedDisk:
         copy._root = _copy(self._root, durable=True)
         return copy
 
+    def survives_power_loss(self, below: str) -> bool:
+        """Tell whether all that programs see below that path would be there if the power failed now."""
+        node = self._find(below)
+        return node is None or _is_durable(node)
+
     def sizes(self, below: str) -> dict[str, int]:
         """Paths of all files below that path, in order, and how many bytes of each are written, short of zeros."""
         directory = self._find(below)
@@ -441,6 +446,12 @@ def _copy(directory: _Directory, *, durable: bool) -> _Directory:
             copy.durable[name] = _Contents(bytearray(contents), bytearray(contents))
     copy.cached = dict(copy.durable)
     return copy
+
+
+def _is_durable(node: _Directory | _Contents) -> bool:
+    if isinstance(node, _Contents):
+        return node.cached == node.durable
+    return node.cached == node.durable and all(map(_is_durable, node.cached.values()))
 
 
 class SimulatedFile:

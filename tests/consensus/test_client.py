@@ -284,7 +284,7 @@ async def test_a_session_ends_with_its_client(autojump_clock: MockClock, cluster
     async with cluster.client() as client:
         await client.propose(b"one")
         leader = await cluster.leader()
-        sessions = leader.driver.replica._machine.sessions  # type: ignore[attr-defined]
+        sessions = leader.driver.replica._applier.machine.sessions  # type: ignore[attr-defined]
         assert len(sessions) == 1
     await leader.applied.wait_until(lambda commands: commands == 3)
 

@@ -160,3 +160,19 @@ async def test_a_host_joins_one_of_the_groups_of_others(tmp_path: Path, free_por
             [leader] = [member for member in users if member.leadership.value.is_leader]
             with pytest.raises(InvalidSpec, match="runs no member of embedded/users: open it there first"):
                 await leader.add_member(on[2].name, on[2].address)
+
+
+async def test_who_was_founded_by_itself_is_not_taken_for_one_that_joins(tmp_path: Path, free_ports: list[int]) -> None:
+    """Two clusters of the same name: their logs begin with different members at the same place, in the same term."""
+    async with hosts(tmp_path, free_ports) as on, group("orders", on[:2]) as orders, group("orders", on[2:]) as [alone]:
+        await propose(orders, b"ours")
+        await propose([alone], b"theirs")
+        [leader] = [member for member in orders if member.leadership.value.is_leader]
+
+        with pytest.raises(
+            InvalidSpec, match="h2 belongs to another cluster that is called embedded/orders too; stop it"
+        ):
+            await leader.add_member(on[2].name, on[2].address)
+
+        assert commands_of(alone) == [b"theirs"]
+        assert len(leader.configuration.value.member_ids) == 2

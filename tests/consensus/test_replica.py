@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftswarm.consensus import proposals, replica
+from raftswarm.consensus import applying, proposals
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec, MachineFailed, NotLeader, OutcomeUnknown, Overloaded, TransferFailed
 from raftswarm.lab.core_world import CoreWorld
@@ -218,7 +218,7 @@ def test_a_change_beside_another_may_be_tried_again() -> None:
 
 
 def test_a_turn_applies_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 3)
+    monkeypatch.setattr(applying, "APPLIED_AT_ONCE", 3)
     world = CoreWorld(11)
     leader = lead(world)
     calls = [world.propose(b"", member=leader) for _ in range(20)]
@@ -242,7 +242,7 @@ def count_applied(world: CoreWorld, member: int) -> int:
 def test_what_is_committed_is_answered_although_leadership_is_lost_before_it_is_applied(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    monkeypatch.setattr(applying, "APPLIED_AT_ONCE", 1)
     world = CoreWorld(12)
     leader = lead(world)
     world.hosts[leader].turn_seconds = 0.05
@@ -279,14 +279,14 @@ def test_a_machine_that_fails_in_the_middle_of_an_entry_leaves_nobody_waiting() 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_any_share_of_a_turn_will_do(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1 + seed % 3)
+    monkeypatch.setattr(applying, "APPLIED_AT_ONCE", 1 + seed % 3)
 
     assert run_seed(seed, seconds=10.0).failure is None
 
 
 def test_a_read_waits_for_the_machine_and_not_only_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A follower that has a long way to go applies it over many turns; a read that came meanwhile sees all of it."""
-    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    monkeypatch.setattr(applying, "APPLIED_AT_ONCE", 1)
     world = CoreWorld(16)
     leader = lead(world)
     follower = next(member for member in world.hosts if member != leader)
@@ -342,7 +342,7 @@ def test_a_snapshot_of_what_is_committed_needs_no_data_and_is_answered() -> None
 
 def test_who_waits_for_what_a_snapshot_stands_for_learns_that_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deposed leader is slow to apply what it committed, and gets the state of all that from its successor."""
-    monkeypatch.setattr(replica, "APPLIED_AT_ONCE", 1)
+    monkeypatch.setattr(applying, "APPLIED_AT_ONCE", 1)
     monkeypatch.setattr(proposals, "MAX_BATCH_COMMANDS", 1)
     compaction = CompactionPolicy(snapshot_every_commands=1, keep_entries=0, keep_bytes_for_followers=0)
     world = CoreWorld(15, compaction=compaction)

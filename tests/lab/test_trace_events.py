@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import attrs
 import pytest
 
-from raftswarm.lab import CoreWorld, run_seed
+from raftswarm.lab import CoreWorld, FaultMix, draw_fault_mix, run_seed, seeds
 from raftswarm.raft.tracing import json_lines
 
 SEEDS = int(os.environ.get("RAFTSWARM_SEEDS", "12"))
@@ -260,9 +261,16 @@ class Specification:
 
 def trace_of(seed: int, seconds: float = 10.0) -> list[bytes]:
     lines: list[bytes] = []
-    outcome = run_seed(seed, seconds, events=json_lines(lines.append))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seeds, "draw_fault_mix", draw_true_disks)
+        outcome = run_seed(seed, seconds, events=json_lines(lines.append))
     assert outcome.failure is None
     return lines
+
+
+def draw_true_disks(chance: Random) -> FaultMix:
+    """No disk is set back: who forgets what it told others would break the specification's rules, and does."""
+    return attrs.evolve(draw_fault_mix(chance), set_back_every=0.0, found_again_every=0.0, backup_every=0.0)
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))

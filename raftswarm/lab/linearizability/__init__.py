@@ -18,8 +18,9 @@ from raftswarm.lab.linearizability.models import (
     Sequential,
     Set,
 )
+from raftswarm.lab.linearizability.narrowing import Window
 from raftswarm.lab.linearizability.operations import Operation
-from raftswarm.lab.linearizability.recording import Recording
+from raftswarm.lab.linearizability.recorder import HistoryRecorder
 from raftswarm.lab.linearizability.search import Stuck
 
 __all__ = [
@@ -27,17 +28,18 @@ __all__ = [
     "MISMATCH",
     "MODELS",
     "Counter",
+    "HistoryRecorder",
     "Lock",
     "Model",
     "Operation",
     "Outcome",
     "Queue",
-    "Recording",
     "Register",
     "Sequential",
     "Set",
     "Stuck",
     "Verdict",
+    "Window",
     "check",
     "check_history_file",
     "draw_history",

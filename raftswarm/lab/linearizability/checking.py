@@ -9,6 +9,7 @@ import attrs
 
 from raftswarm.errors import InvalidSpec
 from raftswarm.lab.linearizability.models import MODELS, Model
+from raftswarm.lab.linearizability.narrowing import Window, narrow
 from raftswarm.lab.linearizability.operations import Operation, by_key
 from raftswarm.lab.linearizability.search import Search, Stuck
 
@@ -37,6 +38,8 @@ class Verdict:
     """The object that is at fault, or on which the search gave up."""
     stuck: Stuck | None = None
     """If refuted: the longest order there is, and what does not fit behind it."""
+    window: Window | None = None
+    """If refuted: the smallest part of the history that shows it."""
 
     @property
     def is_linearizable(self) -> bool:
@@ -48,12 +51,15 @@ class Verdict:
         lines = [f"{self.outcome.value}: {self.operations} operations, {self.configurations} configurations searched"]
         if self.key is not None:
             lines.append(f"object {self.key!r}")
+        if self.window is not None:
+            lines.extend(_render_window(self.window))
         if self.stuck is not None:
             lines.extend(_render(self.stuck))
         return "\n".join(lines)
 
 
 SHOWN_OPERATIONS = 12
+SHOWN_OF_WINDOW = 30
 
 
 def check(operations: Iterable[Operation], model: Model, *, limit: int = MAX_CONFIGURATIONS) -> Verdict:
@@ -77,7 +83,7 @@ def check(operations: Iterable[Operation], model: Model, *, limit: int = MAX_CON
         found = Search(part, model).run(limit)
         configurations += found.configurations
         if found.stuck is not None:
-            return Verdict(Outcome.REFUTED, total, configurations, key, found.stuck)
+            return Verdict(Outcome.REFUTED, total, configurations, key, found.stuck, narrow(part, model))
         if found.order is None:
             gave_up = Verdict(Outcome.UNDECIDED, total, configurations, key)
     return gave_up or Verdict(Outcome.LINEARIZABLE, total, configurations)
@@ -101,6 +107,15 @@ def model_of(operations: Iterable[Operation]) -> Model:
         if kinds <= model.kinds:
             return model
     raise InvalidSpec(f"no model has all of {', '.join(sorted(kinds))}; models: {', '.join(MODELS)}")
+
+
+def _render_window(window: Window) -> list[str]:
+    """Show what was under way in it; of many, the last."""
+    hidden = max(0, len(window.operations) - SHOWN_OF_WINDOW)
+    count = f"{len(window.operations)} operations" + f", here the last {SHOWN_OF_WINDOW}" * bool(hidden)
+    lines = [f"there is no order of what was under way from {window.begin:g} to {window.end:g}: {count}"]
+    lines.extend(f"    {operation}" for operation in window.operations[hidden:])
+    return lines
 
 
 def _render(stuck: Stuck) -> list[str]:

@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Hashable)
 NOTHING_HAPPENED = (NotLeader, Overloaded, PayloadTooLarge, Rejected)
 
 
-class Recording:
+class HistoryRecorder:
     """A history that grows. Events are numbered as they come, so there are no doubts about which was first."""
 
     def __init__(self) -> None:
@@ -27,6 +27,11 @@ class Recording:
     def operations(self) -> list[Operation]:
         """All so far; what is under way has an unknown outcome."""
         return list(self._operations.values())
+
+    @property
+    def count(self) -> int:
+        """How many there are, with those under way."""
+        return len(self._operations)
 
     async def call(
         self,

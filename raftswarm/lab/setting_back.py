@@ -1,0 +1,46 @@
+"""When a member may be set back, so that its peers have to notice, and what the world expects from then on.
+
+A disk that is set back is noticed only by peers that remember more (docs/raft.md, "Openings"), so it befalls a member
+only while all of them do, and until it is noticed nothing makes them forget.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from raftswarm.raft.log_entry import Configuration
+
+if TYPE_CHECKING:
+    from raftswarm.lab.core_world import CoreWorld
+    from raftswarm.lab.host import Host
+
+
+def may_set_back(world: CoreWorld, host: Host, boot: int, configuration: Configuration) -> bool:
+    """Tell whether all other voters know of that boot, and are those of the configuration it would be set back to."""
+    if host.is_damaged or not world.may_lose(host.member_id) or not all(map(_is_sound, world.hosts.values())):
+        return False
+    others = {info.id for info in (*configuration.voters, *configuration.outgoing)} - {host.member_id}
+    if not others or not all(_has_same_voters(other, configuration) for other in world.hosts.values()):
+        return False
+    return all(_remembers(world.hosts[other], host.member_id, boot) for other in others)
+
+
+def start_set_back(world: CoreWorld, host: Host) -> None:
+    """Start it on what it was set back to: somebody has to notice."""
+    host.is_damaged = host.is_set_back = True
+    world.suspect = host.member_id
+    world.start(host.member_id)
+
+
+def _is_sound(host: Host) -> bool:
+    """Tell whether nothing that waits to befall it can make it forget."""
+    return host.disk.is_sound and not host.is_lost and (host.process is None or host.process.death is None)
+
+
+def _has_same_voters(host: Host, configuration: Configuration) -> bool:
+    now = host.configuration
+    return not now.voters or (now.voters, now.outgoing) == (configuration.voters, configuration.outgoing)
+
+
+def _remembers(host: Host, member: int, boot: int) -> bool:
+    return host.process is not None and host.process.member.known_boot(member) == boot
