@@ -1,18 +1,19 @@
 """What one member keeps on disk: boot number, term and vote, log, newest snapshot (docs/formats.md).
 
 All of it is synchronous and runs as jobs of one `DiskRunner`, in order. After a write to the log has failed once,
-nothing more is written: what a failed sync left behind nobody knows. A snapshot that could not be written is thrown
-away, and may be tried again: nothing counted on it.
+nothing more is written: what a failed sync left behind nobody knows. A full disk is no failure: the write did not
+happen, and comes again before any other. A snapshot that could not be written is thrown away, and may be tried again:
+nothing counted on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 
-from raftswarm.errors import CorruptLog, DiskFailed, ForeignState, InvalidSpec
+from raftswarm.errors import CorruptLog, DiskFailed, DiskFull, ForeignState, InvalidSpec
 from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.files import Place, disk_errors, make_directory
@@ -52,6 +53,8 @@ class MemberStorage:
         self._log = log
         self._snapshots = snapshots
         self._failure: DiskFailed | None = None
+        self._refused: Write | SnapshotMeta | None = None
+        """What there was no room for: nothing else goes to the log before it."""
         self._is_closed = False
 
     @classmethod
@@ -121,13 +124,18 @@ class MemberStorage:
         )
 
     def write(self, write: Write) -> None:
-        """Append and sync; on return all of it is durable."""
-        with self._writing("write to the log"):
+        """Append and sync; on return all of it is durable.
+
+        Raises:
+            DiskFull: nothing of it is there; until the same write has succeeded, every other one is refused too.
+            DiskFailed: nothing more is written, ever.
+        """
+        with self._in_order(write), self._writing("write to the log"):
             self._log.append(write)
 
     def mark(self) -> None:
-        """Write an empty record, so that `durable_upto` covers the log to its last acknowledged byte."""
-        with self._writing("mark the log"):
+        """Write an empty record, so that `durable_upto` covers the log to its last acknowledged byte; if there is room."""
+        with suppress(DiskFull), self._writing("mark the log"):
             self._log.mark()
 
     def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
@@ -163,8 +171,8 @@ class MemberStorage:
             self._snapshots.finish_receiving(offer)
 
     def install(self, snapshot: SnapshotMeta) -> None:
-        """Make the received snapshot the newest and begin a log that follows it."""
-        with self._writing("install a snapshot"):
+        """Make the received snapshot the newest and begin a log that follows it; raises as `write` does."""
+        with self._in_order(snapshot), self._writing("install a snapshot"):
             received = self._snapshots.find_received(snapshot)
             self._log.follow(snapshot, received.tag)
             self._snapshots.installed(received)
@@ -184,6 +192,11 @@ class MemberStorage:
         with self._writing("compact the log"):
             self._log.compact(min(first_index, self._snapshots.index + 1), self._snapshots.index)
 
+    def drop_spares(self) -> None:
+        """Remove the files that wait to be used again, and with them what is left there under an earlier data key."""
+        with self._writing("remove spare files"):
+            self._log.drop_spares()
+
     def close(self) -> None:
         """Mark and close; idempotent."""
         if self._is_closed:
@@ -200,9 +213,22 @@ class MemberStorage:
         try:
             with self._writing_aside(doing):
                 yield
+        except DiskFull:
+            raise
         except DiskFailed as failure:
             self._failure = self._failure or failure
             raise
+
+    @contextmanager
+    def _in_order(self, what: Write | SnapshotMeta) -> Iterator[None]:
+        if self._refused is not None and self._refused is not what:
+            raise DiskFull("an earlier write to the log waits for room on that disk")
+        try:
+            yield
+        except DiskFull:
+            self._refused = what
+            raise
+        self._refused = None
 
     @contextmanager
     def _writing_aside(self, doing: str) -> Iterator[None]:
@@ -242,4 +268,4 @@ def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str
         reason = f"its log and the snapshot of index {snapshot.index} contradict each other"
     else:
         return
-    raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}")
+    raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}", directory, None, reason)

@@ -96,7 +96,7 @@ class Replayed:
 
 def corrupt(path: str, offset: int, reason: str) -> NoReturn:
     """Refuse: file, place and the way back."""
-    raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}")
+    raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}", path, offset, reason)
 
 
 def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:

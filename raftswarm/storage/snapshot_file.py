@@ -268,4 +268,4 @@ def _read_header(file: File, name: str, path: str, data_key: bytes) -> tuple[Sna
 
 
 def _corrupt(path: str, offset: int, damage: Damaged) -> CorruptLog:
-    return CorruptLog(f"{path} is damaged at byte {offset}: {damage}; {WAY_BACK}")
+    return CorruptLog(f"{path} is damaged at byte {offset}: {damage}; {WAY_BACK}", path, offset, str(damage))

@@ -43,8 +43,8 @@ def _check_format(disk: Disk, state_directory: str) -> None:
     except FileNotFoundError:
         replace_file(disk, state_directory, _FORMAT, b"%s%d\n" % (_PREFIX, FORMAT_VERSION))
         return
-    version = content.removeprefix(_PREFIX).strip()
-    if not content.startswith(_PREFIX) or not version.isdigit():
+    version = content.removeprefix(_PREFIX).removesuffix(b"\n")
+    if content != b"%s%s\n" % (_PREFIX, version) or not version.isdigit():
         raise ForeignState(f"{path} was not written by raftswarm; use another state directory")
     if int(version) != FORMAT_VERSION:
         raise ForeignState(

@@ -19,8 +19,7 @@ from typing import Final, Self
 
 import trio
 
-from raftswarm.errors import DiskFailed
-from raftswarm.world.disk import File
+from raftswarm.world.disk import File, disk_error
 
 _MAX_BUFFERS: Final = os.sysconf("SC_IOV_MAX")
 
@@ -136,7 +135,7 @@ def _failing(verb: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskFailed(f"could not {verb} {path}: {error.strerror}") from error
+        raise disk_error(f"could not {verb} {path}", error) from error
 
 
 _Done = Callable[[BaseException | None], None]
