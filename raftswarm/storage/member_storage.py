@@ -83,7 +83,7 @@ class MemberStorage:
             raise ForeignState(f"{directory} already holds a member's state; leave that swarm first, or use another")
         if not 0 < len(cluster.encode()) <= MAX_CLUSTER_BYTES:
             raise InvalidSpec(f"a cluster's id has 1 to {MAX_CLUSTER_BYTES} bytes, not {len(cluster.encode())}")
-        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        log_place, snapshots_place = places_of(disk, directory, keys, entropy)
         with disk_errors(f"could not create {directory}"):
             make_directory(disk, directory)
             make_directory(disk, snapshots_place.directory)
@@ -102,20 +102,16 @@ class MemberStorage:
         snapshot_slice_bytes: int = SLICE_BYTES,
     ) -> tuple[MemberStorage, Recovered]:
         """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
-        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        log_place, snapshots_place = places_of(disk, directory, keys, entropy)
         with disk_errors(f"could not recover {directory}"):
-            replayed = replay(disk, log_place.directory, keys.data_key)
-            began = replayed.segments[0].header
             snapshots = Snapshots(snapshots_place, snapshot_slice_bytes)
-            snapshots.recover(began)
-            _check_joint(replayed, snapshots.newest, directory)
-            snapshots.verify()
+            replayed = read_back(log_place, snapshots, directory)
             log = Log.resume(log_place, segment_bytes, replayed)
             snapshots.clean()
         return cls(log, snapshots), Recovered(
-            member_id=began.member_id,
-            cluster=began.cluster,
-            incarnation=began.incarnation,
+            member_id=replayed.header.member_id,
+            cluster=replayed.header.cluster,
+            incarnation=replayed.header.incarnation,
             boot=log.boot,
             hard_state=replayed.hard_state,
             snapshot=SnapshotMeta() if snapshots.newest is None else snapshots.newest.meta,
@@ -248,11 +244,21 @@ class MemberStorage:
             raise
 
 
+def read_back(log_place: Place, snapshots: Snapshots, directory: str) -> Replayed:
+    """Return what a start finds in the log, and let `snapshots` know its newest; everything that counts is checked."""
+    replayed = replay(log_place.disk, log_place.directory, log_place.data_key)
+    snapshots.recover(replayed.header)
+    _check_joint(replayed, snapshots.newest, directory)
+    snapshots.verify()
+    return replayed
+
+
 def _log_directory(directory: str) -> str:
     return f"{directory}/log"
 
 
-def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+def places_of(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+    """Return where a member keeps its log and its snapshots."""
     log = Place(disk, _log_directory(directory), keys.data_key, entropy)
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 

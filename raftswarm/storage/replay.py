@@ -75,6 +75,11 @@ class Replayed:
     torn_bytes: int
 
     @property
+    def header(self) -> SegmentHeader:
+        """Of the segment that the log begins with: whose it is."""
+        return self.segments[0].header
+
+    @property
     def end(self) -> Position:
         """The newest record."""
         newest = self.segments[-1]

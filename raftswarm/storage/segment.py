@@ -42,7 +42,8 @@ _MAGIC: Final = b"RSWMLOG\n"
 _HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s218x")
 _CHECKSUM: Final = struct.Struct(">I")
 _CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
-_KEY_ID_AT: Final = 136
+KEY_ID_AT: Final = 136
+"""Where the header says which data key sealed it."""
 WASTE: Final = 4
 """A finished segment keeps what was not used of it, up to one part in so many: then it makes a spare as it is."""
 _ZEROS: Final = bytes(256 * 1024)
@@ -151,7 +152,7 @@ class OpenSegment:
 
 def is_sealed_under(data_key: bytes, sector: bytes) -> bool:
     """Tell whether the header of a segment names that key; nothing else of it is looked at."""
-    return sector[_KEY_ID_AT : _KEY_ID_AT + KEY_ID_BYTES] == key_id(data_key)
+    return sector[KEY_ID_AT : KEY_ID_AT + KEY_ID_BYTES] == key_id(data_key)
 
 
 def segment_name(number: int) -> str:

@@ -27,6 +27,8 @@ from raftswarm.world.disk import File
 
 FORMAT_VERSION: Final = 1
 CHUNK_BYTES: Final = 256 * 1024
+KEY_ID_AT: Final = 96
+"""Where the header says which data key sealed it."""
 
 _MAGIC: Final = b"RSWMSNP\n"
 _HEADER: Final = struct.Struct(">8sH6xQQQQ16s32s8sI")
