@@ -164,7 +164,7 @@ class Host:
     def find_damage(self) -> str:
         """Try to recover a damaged disk, on a copy: what is wrong with it, or nothing."""
         try:
-            recovered = self._recover(self.disk.copy())
+            recovered = self.recover(self.disk.copy())
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
         invariants = self.parts.invariants
@@ -177,9 +177,10 @@ class Host:
 
     def recover_copy(self) -> Recovered:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
-        return self._recover(self.disk.after_power_loss())
+        return self.recover(self.disk.after_power_loss())
 
-    def _recover(self, disk: SimulatedDisk) -> Recovered:
+    def recover(self, disk: SimulatedDisk) -> Recovered:
+        """Recover from a copy of the disk, which nobody uses afterwards."""
         entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
         keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
         return self._open(disk, keys, entropy)[1]

@@ -16,14 +16,15 @@ import attrs
 from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.files import Place, make_directory, remove_temporary
-from raftswarm.storage.records import SECTOR, Content, encode_content
+from raftswarm.storage.records import Content, encode_content
 from raftswarm.storage.replay import Position, Replayed
+from raftswarm.storage.sealing import key_id
 from raftswarm.storage.segment import (
     SPARE_SUFFIX,
     Follows,
     SegmentHeader,
     SegmentWriter,
-    is_sealed_under,
+    sealed_under,
     segment_name,
     segment_size,
 )
@@ -225,15 +226,16 @@ def _followed_snapshot(header: SegmentHeader) -> int | None:
 def _find_spares(place: Place) -> list[str]:
     """Return those that were sealed as the log is now. Others hold what a retired key opens: they are removed."""
     spares: list[str] = []
+    ours = key_id(place.data_key)
     for name in place.disk.list(place.directory):
         if not name.endswith(SPARE_SUFFIX):
             continue
         file = place.disk.open(place.path(name))
         try:
-            sector = file.read(0, SECTOR)
+            is_ours = sealed_under(file) == ours
         finally:
             file.close()
-        if is_sealed_under(place.data_key, sector):
+        if is_ours:
             spares.append(name)
         else:
             place.disk.remove(place.path(name))

@@ -150,9 +150,9 @@ class OpenSegment:
         return cls(header, seal, sector[_CLEAR_BYTES:])
 
 
-def is_sealed_under(data_key: bytes, sector: bytes) -> bool:
-    """Tell whether the header of a segment names that key; nothing else of it is looked at."""
-    return sector[KEY_ID_AT : KEY_ID_AT + KEY_ID_BYTES] == key_id(data_key)
+def sealed_under(file: File) -> bytes:
+    """Return the id of the data key that a segment's header names; nothing else of it is looked at."""
+    return file.read(KEY_ID_AT, KEY_ID_BYTES)
 
 
 def segment_name(number: int) -> str:
