@@ -11,7 +11,7 @@ from raftswarm.errors import DiskFailed, DiskFull
 from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
-from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.storage.sealing import Seal
 from tests.receiving import receive
 
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 
 RAFT = "state/raft"
 MakeWrite = Callable[..., Write]
-Open = Callable[["MemoryDisk"], MemberStorage]
+Open = Callable[["MemoryDisk"], tuple[MemberStorage, Recovered]]
 
 
 @pytest.fixture
 def open_on(disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy) -> Open:
     """Start the member that lives on such a disk."""
     MemberStorage.create(disk, RAFT, keys, entropy, member_id=1, cluster="c", incarnation=1, segment_bytes=4096).close()
-    return lambda disk: MemberStorage.open(disk, RAFT, keys, entropy, segment_bytes=4096)[0]
+    return lambda disk: MemberStorage.open(disk, RAFT, keys, entropy, segment_bytes=4096)
 
 
-def found(storage: MemberStorage) -> tuple[int, int]:
+def found(opened: tuple[MemberStorage, Recovered]) -> tuple[int, int]:
     """Return what a start found: last index, and index of the snapshot."""
-    newest = storage.read_snapshot()
-    return storage._log.last_index, 0 if newest is None else newest[0].index
+    _, recovered = opened
+    entries, snapshot = recovered.entries, recovered.snapshot
+    return entries[-1].index if entries else snapshot.index, snapshot.index
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_whichever_call_finds_no_room_what_was_refused_is_written_when_it_comes_
     while True:
         call += 1
         copy = disk.copy()
-        storage = open_on(copy)
+        storage, _ = open_on(copy)
 
         def install(storage: MemberStorage = storage) -> None:
             receive(storage, received, [b"leader's"])
@@ -104,7 +105,7 @@ def test_whichever_call_finds_no_room_what_was_refused_is_written_when_it_comes_
 
 
 def test_nothing_overtakes_a_write_that_waits_for_room(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     first, second = make_write(1), make_write(2)
     disk.fail_at = disk.calls + 1
 
@@ -119,7 +120,7 @@ def test_nothing_overtakes_a_write_that_waits_for_room(disk: MemoryDisk, open_on
 
 
 def test_what_was_refused_is_not_there_after_a_crash(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     storage.write(make_write(1))
     disk.fail_at = disk.calls + 1  # The bytes are there, as far as the disk had room; nobody was told so.
     with pytest.raises(DiskFull):
@@ -130,7 +131,7 @@ def test_what_was_refused_is_not_there_after_a_crash(disk: MemoryDisk, open_on: 
 
 
 def test_a_mark_is_left_out_on_a_full_disk(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     storage.write(make_write(1))
     disk.fail_at = disk.calls + 1
 
@@ -143,7 +144,7 @@ def test_a_mark_is_left_out_on_a_full_disk(disk: MemoryDisk, open_on: Open, make
 def test_a_member_does_not_start_on_a_full_disk_and_does_when_there_is_room(
     disk: MemoryDisk, open_on: Open, make_write: MakeWrite
 ) -> None:
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     storage.write(make_write(1))
     storage.close()
     call = 0
@@ -162,7 +163,7 @@ def test_a_member_does_not_start_on_a_full_disk_and_does_when_there_is_room(
 
 
 def test_a_broken_disk_is_no_full_one(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     disk.failure = OSError(5, "Input/output error")
     disk.fail_at = disk.calls + 1
 
@@ -178,7 +179,7 @@ def test_spare_files_of_another_key_are_removed_at_a_start_and_all_of_them_when_
     def spares() -> list[str]:
         return [name for name in disk.list(f"{RAFT}/log") if name.endswith(".spare")]
 
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     for index in range(1, 60):
         storage.write(make_write(index))
     storage.save_snapshot(SnapshotMeta(index=59, term=1), [b"state"])
@@ -187,7 +188,7 @@ def test_spare_files_of_another_key_are_removed_at_a_start_and_all_of_them_when_
     assert len(spares()) > 2
     disk.names[f"{RAFT}/log/{spares()[0]}"].seen[136:144] = b"retired!"  # The key id that its header names.
 
-    storage = open_on(disk)
+    storage, _ = open_on(disk)
     assert 0 < len(spares()) <= 4
     assert not any(b"retired!" in content for content in disk.image().values())
     storage.drop_spares()

@@ -1,0 +1,110 @@
+"""The power fails at every disk call (Figure 2: updated on stable storage before responding); and bugs that it finds.
+
+    raftswarm lab power-loss --budget 600 --members 5      # the same for ten minutes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from raftswarm.lab.power_loss import Fate, run_power_loss
+from raftswarm.storage import log, segment, snapshot_file
+from raftswarm.storage.segment import SegmentWriter
+from raftswarm.storage.snapshot_file import SnapshotWriter
+from raftswarm.world.simulated_disk import SimulatedDisk, SimulatedFile
+
+
+@pytest.mark.parametrize(("seed", "members"), [(1, 3), (2, 1), (3, 5)])
+def test_nothing_acknowledged_is_lost_whenever_the_power_fails(seed: int, members: int) -> None:
+    tally = run_power_loss(seed, 1.5, members=members)
+
+    assert tally.violations == []
+    assert tally.disk_calls.total() > 200
+    assert set(tally.images) == {*Fate}
+    assert tally.cut_whole
+    assert tally.ahead, "no write was under way at any of these moments"
+    assert tally.clusters >= tally.disk_calls.total()
+    assert tally.failures_of["all"]
+    assert tally.acknowledged > 20
+
+
+def test_a_run_depends_on_nothing_but_its_seed() -> None:
+    assert run_power_loss(4, 0.5) == run_power_loss(4, 0.5)
+
+
+# Bugs that it has to find.
+
+
+def _append_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    append = SegmentWriter.append
+
+    def forget(self: SegmentWriter, payload: bytes) -> None:
+        sync, SimulatedFile.sync = SimulatedFile.sync, lambda _: None  # type: ignore[method-assign]
+        try:
+            append(self, payload)
+        finally:
+            SimulatedFile.sync = sync  # type: ignore[method-assign]
+
+    monkeypatch.setattr(SegmentWriter, "append", forget)
+
+
+def _name_a_segment_before_it_is_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = SimulatedDisk.rename
+    sync = SimulatedFile.sync
+
+    def skip_header(self: SimulatedFile) -> None:
+        if not self._path.endswith(".segment.part"):
+            sync(self)
+
+    def rename_and_forget(self: SimulatedDisk, old: str, new: str) -> None:
+        rename(self, old, new)
+
+    monkeypatch.setattr(SimulatedFile, "sync", skip_header)
+    monkeypatch.setattr(SimulatedDisk, "rename", rename_and_forget)
+
+
+def _never_sync_directories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulatedDisk, "sync_directory", lambda *_: None)
+
+
+def _build_on_a_tail_that_is_not_synced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "_settle", lambda *_: None)
+
+
+def _finish_a_snapshot_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = SnapshotWriter.finish
+
+    def forget(self: SnapshotWriter) -> snapshot_file.SnapshotFile:
+        sync, SimulatedFile.sync = SimulatedFile.sync, lambda _: None  # type: ignore[method-assign]
+        try:
+            return finish(self)
+        finally:
+            SimulatedFile.sync = sync  # type: ignore[method-assign]
+
+    monkeypatch.setattr(SnapshotWriter, "finish", forget)
+
+
+def _take_every_break_for_a_torn_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of power: a mark that lies about what was synced makes a torn end look like damage."""
+    monkeypatch.setattr(segment, "_is_proven_durable", lambda *_: True)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        _append_without_sync,
+        _name_a_segment_before_it_is_synced,
+        _never_sync_directories,
+        _build_on_a_tail_that_is_not_synced,
+        _finish_a_snapshot_without_sync,
+        _take_every_break_for_a_torn_end,
+    ],
+)
+def test_a_planted_bug_is_found(plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    found = next(filter(None, (run_power_loss(seed, 2.0).violations for seed in range(1, 6))), None)
+
+    assert found, "five worlds have not found it"
