@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -26,7 +27,6 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.wire.batch import decode_batch
-from tests.storage.conftest import MemoryDisk, SeededEntropy
 from tests.storage.written_state import (
     CLUSTER,
     COUNT_UP,
@@ -42,6 +42,9 @@ from tests.storage.written_state import (
     write_state,
 )
 
+if TYPE_CHECKING:
+    from tests.storage.conftest import MemoryDisk, SeededEntropy
+
 FIXTURE = Path(__file__).parent / "fixtures" / "state-1"
 LOG = "raft/log/{:020d}.segment"
 COUNT = b"\xc1\x01\x92\x0a\xa5count"
@@ -55,9 +58,8 @@ def read_fixture() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def kept() -> MemoryDisk:
+def kept(disk: MemoryDisk) -> MemoryDisk:
     """A disk with a state directory that was written by the first version."""
-    disk = MemoryDisk()
     for name, content in read_fixture().items():
         path = f"state/{name}"
         disk.make_directory(path.rpartition("/")[0])
@@ -65,9 +67,8 @@ def kept() -> MemoryDisk:
     return disk
 
 
-def test_the_bytes_are_those_of_the_fixture() -> None:
-    disk = MemoryDisk()
-    write_state(disk, SeededEntropy())
+def test_the_bytes_are_those_of_the_fixture(disk: MemoryDisk, entropy: SeededEntropy) -> None:
+    write_state(disk, entropy)
     written = {name.removeprefix("state/"): content for name, content in disk.image().items()}
     if not FIXTURE.exists():
         for name, content in written.items():
@@ -82,10 +83,10 @@ def test_the_bytes_are_those_of_the_fixture() -> None:
     assert not changed, "bytes changed: change the version and docs/formats.md, and add a fixture beside this one"
 
 
-def test_a_state_directory_of_version_1_opens(kept: MemoryDisk) -> None:
+def test_a_state_directory_of_version_1_opens(kept: MemoryDisk, entropy: SeededEntropy) -> None:
     lock_state(kept, "state")
-    keys = KeyRing.open(kept, "state/certificates", SeededEntropy("later"))
-    storage, recovered = MemberStorage.open(kept, "state/raft", keys, SeededEntropy("later"))
+    keys = KeyRing.open(kept, "state/certificates", entropy)
+    storage, recovered = MemberStorage.open(kept, "state/raft", keys, entropy)
 
     assert keys.get("tls") == b"private"
     assert (recovered.member_id, recovered.cluster, recovered.incarnation) == (MEMBER, CLUSTER, 1)
@@ -112,9 +113,9 @@ def test_a_state_directory_of_version_1_opens(kept: MemoryDisk) -> None:
     assert len(machine.sessions) == 1
 
 
-def test_a_group_that_was_sent_a_snapshot_opens(kept: MemoryDisk) -> None:
-    keys = KeyRing.open(kept, "state/certificates", SeededEntropy("later"))
-    storage, recovered = MemberStorage.open(kept, "state/groups/orders", keys, SeededEntropy("later"))
+def test_a_group_that_was_sent_a_snapshot_opens(kept: MemoryDisk, entropy: SeededEntropy) -> None:
+    keys = KeyRing.open(kept, "state/certificates", entropy)
+    storage, recovered = MemberStorage.open(kept, "state/groups/orders", keys, entropy)
     found = storage.read_snapshot()
 
     assert (recovered.cluster, recovered.incarnation, recovered.boot) == (f"{CLUSTER}/orders", 2, 2)
@@ -124,8 +125,8 @@ def test_a_group_that_was_sent_a_snapshot_opens(kept: MemoryDisk) -> None:
     assert list(found[1]) == [b"the leader's ", b"state"]
 
 
-def test_a_locked_key_ring_of_version_1_opens(kept: MemoryDisk) -> None:
-    keys = KeyRing.open(kept, "state/locked", SeededEntropy("later"), unlock_key=UNLOCK_KEY)
+def test_a_locked_key_ring_of_version_1_opens(kept: MemoryDisk, entropy: SeededEntropy) -> None:
+    keys = KeyRing.open(kept, "state/locked", entropy, unlock_key=UNLOCK_KEY)
 
     assert keys.locked_by == UNLOCK_KEY
     assert len(keys.data_key) == 32
