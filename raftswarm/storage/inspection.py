@@ -142,12 +142,15 @@ def _sum_up(term: int, entries: Sequence[Entry]) -> TermReport:
 
 def _inspect_log(place: Place) -> tuple[list[SegmentReport], list[Finding]]:
     """Look at each segment, newest first as the chain is found, and return them in order."""
-    names = [name for name in place.disk.list(place.directory) if segment_number(name) is not None]
+    found = [(name, segment_number(name)) for name in place.disk.list(place.directory)]
     reports: list[SegmentReport] = []
     findings: list[Finding] = []
     following: SegmentHeader | None = None
     is_chain = True
-    for name in reversed(names):
+    for name, number in reversed(found):
+        if number is None:
+            continue
+        is_chain = is_chain and (following is None or following.number == number + 1)
         path = place.path(name)
         image = read_file(place.disk, path)
         try:
@@ -158,7 +161,6 @@ def _inspect_log(place: Place) -> tuple[list[SegmentReport], list[Finding]]:
                 findings.append(_damage(path, 0, str(error)))
             is_chain, following = False, None
             continue
-        is_chain = is_chain and (following is None or following.number == segment.header.number + 1)
         records, finding = _look_into(segment, image, path, following)
         state = ("newest" if following is None else "finished") if is_chain else "obsolete"
         reports.append(_report_segment(name, image, segment.header, records, state))

@@ -145,13 +145,13 @@ def test_a_damaged_snapshot_is_told_if_it_counts(disk: MemoryDisk, inspect: Insp
 def test_segments_that_count_for_nothing_do_not_matter(
     disk: MemoryDisk, inspect: Inspect, member: MemberStorage, make_write: MakeWrite
 ) -> None:
-    old = disk.names[path_of(1)]
+    damaged = bytearray(disk.image()[path_of(1)])
+    damaged[20] ^= 1
     for index in range(5, 30):
         member.write(make_write(index, term=3))
     member.save_snapshot(SnapshotMeta(index=29, term=3, commands=29), [b"state"])
     member.compact(30)
-    disk.names[path_of(1)] = old
-    old.seen[20] ^= 1
+    disk.open(path_of(1), create=True).write(0, [damaged])
 
     [found] = inspect(disk).members
 
