@@ -146,7 +146,7 @@ def _inspect_log(place: Place) -> tuple[list[SegmentReport], list[Finding]]:
     reports: list[SegmentReport] = []
     findings: list[Finding] = []
     following: SegmentHeader | None = None
-    is_chain = True
+    is_chain, elsewhere = True, "obsolete"
     for name, number in reversed(found):
         if number is None:
             continue
@@ -159,10 +159,11 @@ def _inspect_log(place: Place) -> tuple[list[SegmentReport], list[Finding]]:
             reports.append(SegmentReport(file=name, size_bytes=len(image), state=str(error)))
             if is_chain:
                 findings.append(_damage(path, 0, str(error)))
+                elsewhere = "not judged"
             is_chain, following = False, None
             continue
         records, finding = _look_into(segment, image, path, following)
-        state = ("newest" if following is None else "finished") if is_chain else "obsolete"
+        state = ("newest" if following is None else "finished") if is_chain else elsewhere
         reports.append(_report_segment(name, image, segment.header, records, state))
         if is_chain and finding is not None:
             findings.append(finding)
