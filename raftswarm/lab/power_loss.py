@@ -48,6 +48,8 @@ RUN_SECONDS: Final = 0.4
 DOWN_SECONDS: Final = 0.3
 """Means; who was down for long needs a snapshot."""
 RECOVERY_CRASH_SHARE: Final = 0.3
+KILL_SHARE: Final = 0.3
+"""Of crashes that leave the power on: what was not synced is still there at the next start, and can be lost later."""
 MAX_CALLS_OF_A_RECOVERY: Final = 40
 
 
@@ -76,7 +78,7 @@ class Tally:
     clusters: int = 0
     """Moments at which all machines would have failed at once."""
     failures_of: Counter[str] = attrs.field(factory=Counter)
-    """Losses of power that happened: of how many machines at once."""
+    """Losses of power, and kills without, that happened: of how many machines at once."""
     recoveries_cut: int = 0
     """Starts in which the power failed once more."""
     acknowledged: int = 0
@@ -135,10 +137,13 @@ class PowerFailures:
         while world.now < until:
             world.run_for(chance.expovariate(1.0 / RUN_SECONDS))
             victims = chance.sample(world.running, min(chance.choice(counts), len(world.running)))
+            power_lost = chance.random() >= KILL_SHARE
             for member in victims:
                 calls = chance.randrange(MAX_CALLS_OF_A_CUT_JOB)
-                world.crash(member, power_lost=True, disk_calls=calls, tearing=self._draw_source())
-            self.tally.failures_of["all" if len(victims) == len(world.hosts) else str(len(victims))] += bool(victims)
+                world.crash(member, power_lost=power_lost, disk_calls=calls, tearing=self._draw_source())
+            if victims:
+                of = "all" if len(victims) == len(world.hosts) else str(len(victims))
+                self.tally.failures_of[of if power_lost else f"{of} killed"] += 1
             world.run_for(chance.expovariate(1.0 / DOWN_SECONDS))
             for member in victims:
                 self._start(member)
