@@ -65,7 +65,9 @@ def _print_total(seeds: int, total: Tally) -> None:
     click.echo(f"{seeds} seeds, {total.simulated_seconds:,.0f} simulated seconds")
     click.echo(f"disk calls at which the power could fail: {_list(total.disk_calls)}")
     click.echo(f"disks recovered, what was not synced being: {_list(total.images)}")
-    click.echo(f"    writes cut at every byte {total.cut_whole:,}; disks that held more than was promised {total.ahead:,}")
+    click.echo(
+        f"    writes cut at every byte {total.cut_whole:,}; disks that held more than was promised {total.ahead:,}"
+    )
     click.echo(f"moments at which all machines failed at once: {total.clusters:,}")
     click.echo(f"failures that happened, by how many machines at once: {_list(total.failures_of)}")
     click.echo(f"    starts that were cut by one more: {total.recoveries_cut:,}")

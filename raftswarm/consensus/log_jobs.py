@@ -38,7 +38,7 @@ class LogJobs:
         note: Callable[[str], object],
         wake: Callable[[], object],
     ) -> None:
-        """`fail` hears of an error that nothing comes after; after `wake`, `try_again` says when it wants to be called."""
+        """`fail` hears of an error that nothing comes after; after `wake`, `try_again` says when to call it."""
         self._submit = submit
         self._fail = fail
         self._note = note

@@ -212,7 +212,9 @@ class PowerFailures:
             raise Violation(f"the power failed, {fate}, and member {member} refuses to start: {refusal}") from refusal
         invariants = self._world.invariants
         if recovered.boot <= host.boot or not invariants.may_recover(member, recovered):
-            raise Violation(f"8: the power failed, {fate}, and member {member} has lost something: {_outline(recovered)}")
+            raise Violation(
+                f"8: the power failed, {fate}, and member {member} has lost something: {_outline(recovered)}"
+            )
         self.tally.ahead += not invariants.durable(member).is_same_as(recovered)
         return LogImage.of(recovered.snapshot, recovered.entries)
 

@@ -40,8 +40,8 @@ from raftswarm.storage.segment import (
     segment_name,
     segment_number,
 )
-from raftswarm.storage.snapshot_file import Origin, SnapshotReader
 from raftswarm.storage.snapshot_file import KEY_ID_AT as SNAPSHOT_KEY_ID_AT
+from raftswarm.storage.snapshot_file import Origin, SnapshotReader
 from raftswarm.storage.snapshots import Snapshots
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk

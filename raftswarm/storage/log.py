@@ -121,7 +121,7 @@ class Log:
         return self._last_index
 
     def append(self, write: Write) -> None:
-        """Write and sync; on return all of it is durable. After DiskFull nothing of it counts, and it may come again."""
+        """Write and sync; on return all of it is durable. After DiskFull nothing of it counts: it may come again."""
         payload = encode_content(Content.of(write))
         if write.truncate_after is not None or not self._writer.has_room(len(payload)):
             self._begin_next(len(payload))

@@ -130,7 +130,7 @@ class MemberStorage:
             self._log.append(write)
 
     def mark(self) -> None:
-        """Write an empty record, so that `durable_upto` covers the log to its last acknowledged byte; if there is room."""
+        """Let `durable_upto` cover the log to its last acknowledged byte, by an empty record; if there is room."""
         with suppress(DiskFull), self._writing("mark the log"):
             self._log.mark()
 

@@ -39,8 +39,10 @@ class SegmentReport(msgspec.Struct, frozen=True, kw_only=True):
     file: str
     size_bytes: int
     state: str
-    """``newest``, ``finished``; ``obsolete``: counts for nothing; ``not judged``: what follows it cannot be read; or why
-    it cannot be read itself."""
+    """``newest``, ``finished``; ``obsolete``: counts for nothing; ``not judged``: what follows it cannot be read.
+
+    Or why it cannot be read itself.
+    """
     key: str = ""
     """Names the data key that sealed it."""
     boot: int = 0

@@ -255,7 +255,7 @@ class SegmentWriter:
         return not self._is_spoiled and self._offset + record_size(payload_bytes) + record_size(0) <= self._size
 
     def append(self, payload: bytes) -> None:
-        """Seal, write and sync one record. After DiskFull nothing of it counts, and the next one needs a new segment."""
+        """Seal, write and sync one record. After DiskFull nothing of it counts; what comes next needs a new segment."""
         header = RecordHeader(
             segment=self.header.number,
             number=self.records + 1,

@@ -44,9 +44,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def everything(directory: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("*") if path.is_file()
-    }
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("*") if path.is_file()}
 
 
 def test_a_sound_directory_is_shown_and_left_as_it_is(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,6 @@
 """The power fails at every disk call (Figure 2: updated on stable storage before responding); and bugs that it finds.
 
-    raftswarm lab power-loss --budget 600 --members 5      # the same for ten minutes
+raftswarm lab power-loss --budget 600 --members 5      # the same for ten minutes
 """
 
 from __future__ import annotations

@@ -86,5 +86,5 @@ def test_the_first_peer_that_remembers_more_says_so(set_back: Setback) -> None:
         write(world, b"without it")
         assert world.history.acknowledged_index > before
         assert journal(world, leader)[-1] == b"without it"
-    print(f"{set_back.__name__}: noticed {len(noticed)} of {len(SEEDS)}, after {max(noticed.values()):.3f} s at most")
+    print(f"{set_back.__name__}: noticed {len(noticed)} of {len(SEEDS)}, after {max(noticed.values()):.3f} s at most")  # noqa: T201 - figures, for whoever asks with -s
     assert len(noticed) == len(SEEDS)

@@ -70,7 +70,9 @@ def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "fdatasync", refuse)
     file = RealDisk().open(f"{tmp_path}/f", create=True)
 
-    with pytest.raises(DiskFull, match=f"could not write {tmp_path}/f: No space left on device: make room on that disk"):
+    with pytest.raises(
+        DiskFull, match=f"could not write {tmp_path}/f: No space left on device: make room on that disk"
+    ):
         file.write(0, [b"x"])
     with pytest.raises(DiskFailed, match=f"could not sync {tmp_path}/f"):
         file.sync()
