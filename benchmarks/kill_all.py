@@ -55,6 +55,9 @@ class Ledger:
     """Names of services that were on their way, either way, when nobody answered any more."""
     asked: int = 0
     acknowledged: int = 0
+    removed: int = 0
+    enough: trio.Event = attrs.field(factory=trio.Event)
+    """A round has seen as many acknowledged as it wants to."""
 
 
 @attrs.frozen
@@ -101,12 +104,12 @@ async def kill_all(directory: Path, times: int, *, writers: int, seed: int) -> t
 async def load_and_kill(swarm: LocalSwarm, ledger: Ledger, writers: int, chance: random.Random) -> None:
     """Let callers write through all managers, and kill these in the middle of it."""
     enough = ledger.acknowledged + WRITES_BEFORE
+    ledger.enough = trio.Event()
     async with trio.open_nursery() as nursery:
         for number in range(writers):
-            nursery.start_soon(write, swarm.nodes[number % len(swarm.nodes)], ledger)
+            nursery.start_soon(write, swarm.nodes[number % len(swarm.nodes)], ledger, enough)
         with trio.fail_after(PATIENCE_SECONDS):
-            while ledger.acknowledged < enough:
-                await trio.sleep(0.01)
+            await ledger.enough.wait()
         await trio.sleep(chance.uniform(0.0, AT_MOST_LATER_SECONDS))
         for node in swarm.nodes:
             send_signal(node.process, signal.SIGKILL)
@@ -115,8 +118,8 @@ async def load_and_kill(swarm: LocalSwarm, ledger: Ledger, writers: int, chance:
         nursery.cancel_scope.cancel()
 
 
-async def write(node: LocalNode, ledger: Ledger) -> None:
-    """Create services through one manager, one after another, until cancelled."""
+async def write(node: LocalNode, ledger: Ledger, enough: int) -> None:
+    """Create services through one manager, one after another, until cancelled; say when so many are acknowledged."""
     while True:
         ledger.asked += 1
         name = f"write-{ledger.asked}"
@@ -130,6 +133,8 @@ async def write(node: LocalNode, ledger: Ledger) -> None:
             ledger.unknown.discard(name)
             ledger.there[name] = service
             ledger.acknowledged += 1
+            if ledger.acknowledged >= enough:
+                ledger.enough.set()
 
 
 async def check(swarm: LocalSwarm, ledger: Ledger) -> None:
@@ -163,6 +168,7 @@ async def remove_most(swarm: LocalSwarm, ledger: Ledger) -> None:
         await retried(remove, node)
         ledger.unknown.discard(name)
         ledger.gone.add(name)
+        ledger.removed += 1
 
 
 async def retried(call: Callable[[EngineClient], Awaitable[T]], node: LocalNode) -> T:
@@ -190,9 +196,9 @@ def show(rounds: Sequence[Round], ledger: Ledger) -> str:
         )
     ]
     table = render(("per kill of all three managers", "least", "median", "most"), rows)
-    removed = len(ledger.gone)
     return (
-        f"{table}\n\nkill-all times={len(rounds)} acknowledged={ledger.acknowledged} removed={removed} lost=0 undone=0"
+        f"{table}\n\nkill-all times={len(rounds)} acknowledged={ledger.acknowledged} removed={ledger.removed} "
+        "lost=0 undone=0"
     )
 
 

@@ -473,7 +473,13 @@ class Replica:
         restore: list[Callable[[], object]] = []
         when = f"while restoring the snapshot up to entry {snapshot.index}"
 
-        def write_and_read() -> None:
+        is_installed = False
+
+        def install() -> None:
+            nonlocal is_installed
+            if not is_installed:  # A full disk may have had room for that, and no more.
+                self._storage.install(snapshot)
+                is_installed = True
             self._storage.write(write)
             newest = self._storage.read_snapshot()
             assert newest is not None, "a snapshot was just installed"
@@ -501,8 +507,7 @@ class Replica:
             self._applying.fail_rest(unknown)
             self._applying = None
         self._pending.lose_through(snapshot.index, unknown)
-        self._log_jobs.add(lambda: self._storage.install(snapshot), lambda: None)
-        self._log_jobs.add(write_and_read, installed)
+        self._log_jobs.add(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
         policy = self._compaction

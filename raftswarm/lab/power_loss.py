@@ -28,25 +28,29 @@ from raftswarm.lab.invariants import Violation
 from raftswarm.lab.log_image import LogImage
 from raftswarm.lab.machines import MAX_CALLS_OF_A_CUT_JOB
 from raftswarm.lab.phases import check_liveness
+from raftswarm.raft.settings import RaftSettings
 from raftswarm.storage.member_storage import Recovered
 from raftswarm.world.simulated_disk import SimulatedDisk
 
 MIX: Final = FaultMix(
     segment_bytes=4096,
     compaction=CompactionPolicy(snapshot_every_commands=40, keep_entries=5, keep_bytes_for_followers=0),
+    settings=RaftSettings(heartbeat_seconds=0.02, election_seconds=0.2),
     clients=5,
-    call_every=0.02,
+    call_every=0.01,
     session_share=0.5,
 )
-"""Little of everything, so that a short run has many segments, snapshots and transfers of them."""
+"""Little of everything, so that a short run has many terms, segments, snapshots and transfers of them."""
 TORN_IMAGES: Final = 2
 CUTS_OF_A_WRITE: Final = 3
 """So many drawn bytes at which a write is cut, of most writes …"""
-EVERY_BYTE_OF: Final = 40
-"""… and all of them, of one write in so many."""
-RUN_SECONDS: Final = 0.4
+EVERY_BYTE_OF: Final = 20
+"""… and all of them, of one write in so many, if it is not a long one."""
+LONG_WRITE_BYTES: Final = 1500
+RUN_SECONDS: Final = 0.3
 DOWN_SECONDS: Final = 0.3
 """Means; who was down for long needs a snapshot."""
+FIRST_LEADER_SECONDS: Final = 10.0
 RECOVERY_CRASH_SHARE: Final = 0.3
 KILL_SHARE: Final = 0.3
 """Of crashes that leave the power on: what was not synced is still there at the next start, and can be lost later."""
@@ -101,25 +105,27 @@ class Tally:
 
 def run_power_loss(seed: int, seconds: float, *, members: int = 3) -> Tally:
     """Run one world for so many simulated seconds, and then until it has served and agreed again."""
-    world = CoreWorld(seed, members=members, faults=MIX)
-    clients = Clients(world)
-    failing = PowerFailures(world)
+    tally = Tally()
     try:
-        failing.run(seconds)
-        clients.stop()
-        check_liveness(world)
+        world = CoreWorld(seed, members=members, faults=MIX)
+        clients = Clients(world)
+        try:
+            PowerFailures(world, tally).run(seconds)
+            clients.stop()
+            check_liveness(world)
+        finally:
+            tally.simulated_seconds = world.now
+            tally.acknowledged = world.history.acknowledged_writes
     except Exception as error:  # noqa: BLE001 - whatever a seed finds is what came of it
-        failing.tally.violations.append(f"seed {seed}, at {world.now:.6f} s: {type(error).__name__}: {error}")
-    failing.tally.simulated_seconds = world.now
-    failing.tally.acknowledged = world.history.acknowledged_writes
-    return failing.tally
+        tally.violations.append(f"seed {seed}, after {tally.simulated_seconds:.6f} s: {type(error).__name__}: {error}")
+    return tally
 
 
 class PowerFailures:
     """Watches the disks of a world, and lets its power fail."""
 
-    def __init__(self, world: CoreWorld) -> None:
-        self.tally = Tally()
+    def __init__(self, world: CoreWorld, tally: Tally) -> None:
+        self.tally = tally
         self._world = world
         self._chance = world.chance("power loss")
         self._versions: Counter[int] = Counter()
@@ -133,13 +139,14 @@ class PowerFailures:
         """Let the power fail again and again: of one machine, of some, of all."""
         world, chance = self._world, self._chance
         counts = [1, max(1, len(world.hosts) // 2), len(world.hosts)]
+        world.run_until(lambda: world.leader is not None, within_seconds=FIRST_LEADER_SECONDS, what="a first leader")
         until = world.now + seconds
         while world.now < until:
             world.run_for(chance.expovariate(1.0 / RUN_SECONDS))
             victims = chance.sample(world.running, min(chance.choice(counts), len(world.running)))
             power_lost = chance.random() >= KILL_SHARE
             for member in victims:
-                calls = chance.randrange(MAX_CALLS_OF_A_CUT_JOB)
+                calls = int(MAX_CALLS_OF_A_CUT_JOB * chance.random() ** 2)  # Most jobs have few.
                 world.crash(member, power_lost=power_lost, disk_calls=calls, tearing=self._draw_source())
             if victims:
                 of = "all" if len(victims) == len(world.hosts) else str(len(victims))
@@ -147,6 +154,8 @@ class PowerFailures:
             world.run_for(chance.expovariate(1.0 / DOWN_SECONDS))
             for member in victims:
                 self._start(member)
+        for host in world.hosts.values():
+            host.disk.watcher = None
 
     def _start(self, member: int) -> None:
         chance = self._chance
@@ -184,7 +193,7 @@ class PowerFailures:
         size = disk.unsynced_write(path)
         if not size:
             return
-        if self._chance.randrange(EVERY_BYTE_OF):
+        if size > LONG_WRITE_BYTES or self._chance.randrange(EVERY_BYTE_OF):
             places = [self._chance.randrange(size) for _ in range(CUTS_OF_A_WRITE)]
         else:
             places = list(range(size))
