@@ -90,7 +90,11 @@ def _inspect_member(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy)
     names = disk.list(log_place.directory)
     spares = [name for name in names if name.endswith(SPARE_SUFFIX)]
     found = _inspect_snapshots(snapshots_place, snapshots)
-    sealed_under = [report.key for report in (*segments, *found)] + [_spare_key(log_place, name) for name in spares]
+    sealed_under = {
+        *(segment.key for segment in segments),
+        *(snapshot.key for snapshot in found),
+        *(_glance(log_place, name, KEY_ID_AT)[1] for name in spares),
+    }
     report = MemberReport(
         directory=directory,
         verdict=_worst([finding.verdict for finding in findings]),
@@ -101,7 +105,7 @@ def _inspect_member(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy)
         unfinished=[
             name for name in (*names, *disk.list(snapshots_place.directory)) if name.endswith(TEMPORARY_SUFFIX)
         ],
-        keys=sorted({key for key in sealed_under if key}),
+        keys=sorted(sealed_under - {""}),
     )
     return report if replayed is None else _tell_of(replayed, snapshots, report)
 
@@ -200,20 +204,13 @@ def _report_segment(
         with suppress(Damaged):  # That it opens and makes no sense is for the verdict to say.
             content = decode_content(record.payload)
             entries += len(content.entries) if content is not None else 0
-    match header.follows:
-        case Follows.NOTHING:
-            follows = "nothing"
-        case Follows.SEGMENT:
-            follows = f"record {header.follows_position} of {segment_name(header.number - 1)}"
-        case Follows.SNAPSHOT:
-            follows = f"the snapshot of index {header.follows_position}"
     return SegmentReport(
         file=name,
         size_bytes=len(image),
         state=state,
         key=image[KEY_ID_AT : KEY_ID_AT + KEY_ID_BYTES].hex(),
         boot=header.boot,
-        follows=follows,
+        follows=_name_followed(header),
         term=header.hard_state.term,
         voted_for=header.hard_state.voted_for,
         first_index=header.first_index,
@@ -223,8 +220,14 @@ def _report_segment(
     )
 
 
-def _spare_key(place: Place, name: str) -> str:
-    return _glance(place, name, KEY_ID_AT)[1]
+def _name_followed(header: SegmentHeader) -> str:
+    match header.follows:
+        case Follows.NOTHING:
+            return "nothing"
+        case Follows.SEGMENT:
+            return f"record {header.follows_position} of {segment_name(header.number - 1)}"
+        case Follows.SNAPSHOT:
+            return f"the snapshot of index {header.follows_position}"
 
 
 def _glance(place: Place, name: str, key_id_at: int) -> tuple[int, str]:

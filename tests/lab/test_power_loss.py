@@ -43,11 +43,9 @@ def _append_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     append = SegmentWriter.append
 
     def forget(self: SegmentWriter, payload: bytes) -> None:
-        sync, SimulatedFile.sync = SimulatedFile.sync, lambda _: None  # type: ignore[method-assign]
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SimulatedFile, "sync", lambda _: None)
             append(self, payload)
-        finally:
-            SimulatedFile.sync = sync  # type: ignore[method-assign]
 
     monkeypatch.setattr(SegmentWriter, "append", forget)
 
@@ -76,11 +74,9 @@ def _finish_a_snapshot_without_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     finish = SnapshotWriter.finish
 
     def forget(self: SnapshotWriter) -> snapshot_file.SnapshotFile:
-        sync, SimulatedFile.sync = SimulatedFile.sync, lambda _: None  # type: ignore[method-assign]
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SimulatedFile, "sync", lambda _: None)
             return finish(self)
-        finally:
-            SimulatedFile.sync = sync  # type: ignore[method-assign]
 
     monkeypatch.setattr(SnapshotWriter, "finish", forget)
 

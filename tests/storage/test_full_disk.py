@@ -63,6 +63,23 @@ def test_whichever_call_finds_no_room_what_was_refused_is_written_when_it_comes_
         make_write(60, term=2),
     ]
     shorter, behind = make_write(truncate_after=35, term=2), make_write(41, term=2)
+
+    def install(storage: MemberStorage) -> None:
+        receive(storage, received, [b"leader's"])
+        storage.install(received)
+
+    life: list[Callable[[MemberStorage], object]] = [
+        lambda storage: storage.write(writes[0]),
+        lambda storage: storage.write(writes[1]),
+        lambda storage: storage.write(writes[2]),
+        lambda storage: storage.write(writes[3]),
+        lambda storage: storage.mark(),
+        lambda storage: storage.save_snapshot(SnapshotMeta(index=30, term=2), [b"ours"]),
+        lambda storage: storage.compact(31),
+        lambda storage: storage.write(shorter),
+        install,
+        lambda storage: storage.write(behind),
+    ]
     refused = call = 0
     finals: list[str] = []
     while True:
@@ -70,27 +87,14 @@ def test_whichever_call_finds_no_room_what_was_refused_is_written_when_it_comes_
         copy = disk.copy()
         storage, _ = open_on(copy)
 
-        def install(storage: MemberStorage = storage) -> None:
-            receive(storage, received, [b"leader's"])
-            storage.install(received)
-
         copy.fail_at = copy.calls + call
-        life = [
-            *(lambda write=write, storage=storage: storage.write(write) for write in writes),  # type: ignore[misc]
-            storage.mark,
-            lambda storage=storage: storage.save_snapshot(SnapshotMeta(index=30, term=2), [b"ours"]),
-            lambda storage=storage: storage.compact(31),
-            lambda storage=storage: storage.write(shorter),
-            install,
-            lambda storage=storage: storage.write(behind),
-        ]
         try:
             for act in life:
                 try:
-                    act()
+                    act(storage)
                 except DiskFull:
                     refused += 1
-                    act()
+                    act(storage)
         except DiskFailed as failure:
             finals.append(str(failure))
             continue
