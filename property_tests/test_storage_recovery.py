@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from raftswarm.errors import DiskFull
 from raftswarm.raft.log_entry import Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
@@ -178,6 +180,17 @@ class Member(RuleBasedStateMachine):
     def do(self, kind: str, size: int) -> None:
         act, self.remembered = plan(kind, size, self.remembered)
         act(self.storage)
+
+    @rule(kind=KINDS, size=SIZES)
+    def find_no_room(self, kind: str, size: int) -> None:
+        act, after = plan(kind, size, self.remembered)
+        self.disk.fail_from_now(OSError(errno.ENOSPC, "no space left"))
+        with suppress(DiskFull):
+            act(self.storage)
+        self.what_is_durable_is_what_was_promised()
+        self.disk.end_failure()
+        act(self.storage)
+        self.remembered = after
 
     @rule()
     def stop_and_start(self) -> None:

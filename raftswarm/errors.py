@@ -18,6 +18,7 @@
     * StorageError          this member's disk
         * CorruptLog        damage in what was synced; it must stop, not guess
         * DiskFailed        a write or sync failed; nothing more is written, the process stops
+            * DiskFull      there is no room; what was written stands, and what waits is written when there is
         * StateInUse        another process holds the state directory
         * ForeignState      the directory belongs to another cluster, or was written by a newer version
         * Regressed         this member's disk was set back or wiped; remove it and add it again, with an empty one
@@ -140,10 +141,22 @@ class StorageError(RaftSwarmError):
 class CorruptLog(StorageError):
     """Damage at or below what was known to be synced: file, place and the way back are in the message."""
 
+    path: str = ""
+    """The file, or the directory if something is missing in it."""
+    offset: int | None = None
+    """The byte, if it is one place."""
+    reason: str = ""
+    """Why, without file, place and the way back."""
+
 
 @attrs.frozen(slots=False)
 class DiskFailed(StorageError):
     """A write or sync failed; what is on disk is what was acknowledged before."""
+
+
+@attrs.frozen(slots=False)
+class DiskFull(DiskFailed):
+    """There is no room for what was to be written: nothing is lost, and it can be tried again when there is."""
 
 
 @attrs.frozen(slots=False)

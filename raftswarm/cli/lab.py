@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raftswarm.cli import lab_check, lab_history, lab_run, lab_study, lab_vectors
+from raftswarm.cli import lab_check, lab_history, lab_power_loss, lab_run, lab_study, lab_vectors
 
 
 @click.group("lab")
@@ -15,6 +15,7 @@ def command() -> None:
 for _subcommand in (
     lab_check.command,
     lab_history.command,
+    lab_power_loss.command,
     lab_run.command,
     *lab_study.COMMANDS,
     lab_vectors.command,

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "local": "Run a swarm of daemons on this machine",
     "node": "Manage the nodes of a swarm",
     "service": "Manage services",
+    "storage": "Look at what a stopped node keeps on disk",
     "swarm": "Manage the swarm itself",
     "task": "Look at single tasks",
     "version": "Show the versions of client and engine",

@@ -14,9 +14,11 @@ import attrs
 
 from raftswarm.consensus.applying import Applier
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
+from raftswarm.consensus.log_jobs import LogJobs
 from raftswarm.consensus.pending_calls import PendingCalls, fail_all
 from raftswarm.consensus.proposals import ProposalQueue, Proposals, Proposers, Waiter
 from raftswarm.errors import (
+    DiskFull,
     InvalidSpec,
     NotLeader,
     Overloaded,
@@ -156,7 +158,7 @@ class Replica:
         self._received_snapshot: SnapshotMeta | None = None
         self._broken_off: dict[int, OutgoingSnapshot] = {}
         """By peer: what may be gone on with. Its file stays readable as long as it is held."""
-        self._writes_in_flight = 0
+        self._log_jobs = LogJobs(self._submit, fail=self.fail, note=surroundings.note, wake=self._ask_for_turn)
         self._proposed_at = float("-inf")
         """When commands last went into the log."""
         self._gathers_until = float("inf")
@@ -314,6 +316,8 @@ class Replica:
             self._member.step(ReadBarrier(self._pending.expect(reads, NotLeader)), now)
         self._member.step(_TIME_PASSED, now)
         self._gathers_until = float("inf")
+        if self._log_jobs.full is not None:
+            self._refuse_proposals(self._log_jobs.full)
         is_backed_up = bool(self._queue) and self._may_propose(now) and self._propose_what_waits(now)
         self._carry_out(self._member.take_ready(), now)
         if self._applier.is_behind or is_backed_up:
@@ -325,15 +329,15 @@ class Replica:
         if self._applier.may_save:
             self._applier.save_if_due(now)
             deadline = min(deadline, self._saver.due_at(self._applier.applied))
-        if self._writes_in_flight:
-            return deadline
+        if self._log_jobs.count:
+            return min(deadline, self._log_jobs.try_again(now))
         if now >= self._mark_due:
             self._mark_due = float("inf")
             self._submit(self._storage.mark)
         return min(deadline, self._mark_due)
 
     def _may_propose(self, now: float) -> bool:
-        if self._writes_in_flight >= MAX_WRITES_IN_FLIGHT or len(self._applier.waiting) >= MAX_ENTRIES_TO_APPLY:
+        if self._log_jobs.count >= MAX_WRITES_IN_FLIGHT or len(self._applier.waiting) >= MAX_ENTRIES_TO_APPLY:
             return False
         # A batch costs the same however small it is: what waits gathers until the last one is answered, for a moment.
         until = self._proposed_at + GATHERING_SECONDS
@@ -352,7 +356,14 @@ class Replica:
             was_saved = was_saved or isinstance(event, SnapshotSaved)
         if was_saved:
             first_index = self._member.first_index
-            self._submit(lambda: self._storage.compact(first_index))
+            self._submit(lambda: self._storage.compact(first_index), otherwise=self._could_not_compact)
+
+    def _could_not_compact(self, error: StorageError) -> None:
+        """What was not removed counts for nothing, and the next start removes it."""
+        if isinstance(error, DiskFull):
+            self._surroundings.note(str(error))
+        else:
+            self.fail(error)
 
     def _propose_what_waits(self, now: float) -> bool:
         """Make entries of what waits, as many as one turn may; True if there is more to do at once."""
@@ -414,21 +425,29 @@ class Replica:
         self._runner.submit(job, done)
 
     def _write(self, write: Write, now: float) -> None:
-        def written() -> None:
-            self._writes_in_flight -= 1
-            self.offer(Written(write.number, write.last_term, write.last_index))
-
-        self._writes_in_flight += 1
         self._mark_due = now + MARK_AFTER_SECONDS
-        self._submit(lambda: self._storage.write(write), written)
+        written = Written(write.number, write.last_term, write.last_index)
+        self._log_jobs.add(lambda: self._storage.write(write), lambda: self.offer(written))
+
+    def _refuse_proposals(self, full: DiskFull) -> None:
+        """Whoever asks is told at once: it may be long until there is room."""
+        if self._leadership.is_leader:
+            self._queue.fail_all(Overloaded(f"nothing can be written here now: {full}"))
+        else:
+            self._queue.fail_all(self._pending.not_leader("this member does not lead", self._member.leader))
 
     def _install(self, snapshot: SnapshotMeta, write: Write) -> None:
         """Put a received snapshot in the place of log and state; what is committed waits until it is there."""
         restore: list[Callable[[], object]] = []
         when = f"while restoring the snapshot up to entry {snapshot.index}"
 
+        is_installed = False
+
         def install() -> None:
-            self._storage.install(snapshot)
+            nonlocal is_installed
+            if not is_installed:  # A full disk may have had room for that, and no more.
+                self._storage.install(snapshot)
+                is_installed = True
             self._storage.write(write)
             newest = self._storage.read_snapshot()
             assert newest is not None, "a snapshot was just installed"
@@ -443,13 +462,11 @@ class Replica:
             except RaftSwarmError as failure:
                 self.fail(failure)
                 return
-            self._writes_in_flight -= 1
             self._applier.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
-        self._writes_in_flight += 1
         self._applier.make_way(snapshot)
-        self._submit(install, installed)
+        self._log_jobs.add(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
         policy = self._compaction

@@ -10,7 +10,7 @@ from random import Random
 
 import attrs
 
-from raftswarm.errors import Rejected
+from raftswarm.errors import DiskFull, Rejected
 from raftswarm.lab.invariants import Invariants, MemberView
 from raftswarm.lab.log_image import DurableImage
 from raftswarm.raft.log_entry import SnapshotMeta
@@ -67,7 +67,11 @@ class WitnessedStorage(MemberStorage):
 
     def _on_record(self, step: Callable[[DurableImage], object], work: Callable[[], object]) -> None:
         self._invariants.disk_step_begins(self._member, step)
-        work()
+        try:
+            work()
+        except DiskFull:
+            self._invariants.disk_step_undone(self._member)
+            raise
         self._invariants.disk_step_ends(self._member)
 
     def write(self, write: Write) -> None:
@@ -120,6 +124,10 @@ class WitnessedStorage(MemberStorage):
     def compact(self, first_index: int) -> None:
         """Drop what lies before."""
         self._storage.compact(first_index)
+
+    def drop_spares(self) -> None:
+        """Keep no files to be used again."""
+        self._storage.drop_spares()
 
     def close(self) -> None:
         """Mark and close."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from typing import Final, Self
 
 import trio
 from msgspec.structs import replace
@@ -36,12 +37,13 @@ from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.roles import Leader
 from raftswarm.storage.keys import KeyRing
-from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.store.store import Store, Transaction, WatchOverflow
 from raftswarm.store.writes import StoreWrites
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.host_links import HostLinks
 from raftswarm.wire.requests import JoinedMembers, JoinMembers, ManagerPeer
+from raftswarm.world.jobs import run_job
 from raftswarm.world.network import SwarmNetwork
 
 logger = logging.getLogger("raftswarm.node")
@@ -54,8 +56,9 @@ JOIN_TRIES: Final = 50
 class ManagerRole:
     """Runs beside the agent of a manager."""
 
-    def __init__(
-        self,
+    @classmethod
+    async def open(
+        cls,
         settings: NodeSettings,
         world: NodeWorld,
         directory: StateDirectory,
@@ -63,18 +66,42 @@ class ManagerRole:
         keys: KeyRing,
         network: SwarmNetwork,
         calls: CallPool,
+    ) -> Self:
+        """Recover the member from its disk, beside the loop; nothing runs yet."""
+        store = Store()
+        with trio.CancelScope(shield=True):  # What was opened has to be closed.
+            opened = await run_job(
+                world.runner, partial(MemberStorage.open, world.disk, directory.raft, keys, world.entropy)
+            )
+        try:
+            restore = await run_job(world.runner, partial(prepare_newest, opened[0], store))
+            restore()
+        except BaseException:
+            world.runner.submit(opened[0].close, lambda _: None)
+            raise
+        return cls(settings, world, facts, keys, network, calls, store, opened)
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        world: NodeWorld,
+        facts: NodeFacts,
+        keys: KeyRing,
+        network: SwarmNetwork,
+        calls: CallPool,
+        store: Store,
+        opened: tuple[MemberStorage, Recovered],
     ) -> None:
-        """Recover the member from its disk; nothing runs yet."""
+        """Use `open`; the store is as the newest snapshot says."""
         self._facts = facts
         self._keys = keys
         self._calls = calls
         self._world = world
         self._addresses: tuple[str, ...] = tuple(manager.address for manager in facts.managers)
         self._left_out = trio.Event()
-        self.store = Store()
+        self.store = store
         self.links = HostLinks(network, world.chance)
-        self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
-        prepare_newest(self._storage, self.store)()
+        self._storage, recovered = opened
         self.driver = Driver(
             self._storage,
             recovered,

@@ -120,7 +120,7 @@ class Participation:
             calls = CallPool(network)
             nursery.start_soon(calls.run)
             if self.is_manager:
-                self._manager = ManagerRole(
+                self._manager = await ManagerRole.open(
                     self._settings, self._world, self._directory, self.facts, self._keys, network, calls
                 )
                 await nursery.start(self._listen, network, self._manager)

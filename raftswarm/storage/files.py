@@ -8,9 +8,9 @@ from typing import Final
 
 import attrs
 
-from raftswarm.errors import DiskFailed
+from raftswarm.errors import DiskFailed, DiskFull
 from raftswarm.world.chance import Entropy
-from raftswarm.world.disk import Disk
+from raftswarm.world.disk import Disk, disk_error
 
 TEMPORARY_SUFFIX: Final = ".part"
 """Names that end so were being written when the process stopped; nothing refers to them."""
@@ -82,8 +82,18 @@ def remove_temporary(disk: Disk, directory: str) -> None:
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Turn the operating system's errors into DiskFailed, which says what failed while doing what."""
+    """Turn the operating system's errors into DiskFailed or DiskFull, which say what failed while doing what."""
     try:
         yield
     except OSError as error:
-        raise DiskFailed(f"{doing}: {error.strerror or error}") from error
+        raise disk_error(doing, error) from error
+
+
+@contextmanager
+def once_only(doing: str) -> Iterator[None]:
+    """Let a want of room be a failure like any other: of what a failed sync left behind, nothing may be tried again."""
+    try:
+        with disk_errors(doing):
+            yield
+    except DiskFull as full:
+        raise DiskFailed(f"{full}, then restart this member") from full

@@ -18,7 +18,16 @@ from raftswarm.raft.ready import Write
 from raftswarm.storage.files import Place, make_directory, remove_temporary
 from raftswarm.storage.records import Content, encode_content
 from raftswarm.storage.replay import Position, Replayed
-from raftswarm.storage.segment import SPARE_SUFFIX, Follows, SegmentHeader, SegmentWriter, segment_name, segment_size
+from raftswarm.storage.sealing import key_id
+from raftswarm.storage.segment import (
+    SPARE_SUFFIX,
+    Follows,
+    SegmentHeader,
+    SegmentWriter,
+    sealed_under,
+    segment_name,
+    segment_size,
+)
 
 DEFAULT_SEGMENT_BYTES: Final = 4 * 1024 * 1024
 """What is zeroed at a start, and for a new segment when there is no spare."""
@@ -44,7 +53,7 @@ class Log:
         self._place = place
         self._segment_bytes = segment_bytes
         self._finished: deque[_Finished] = deque()
-        self._spares = [name for name in place.disk.list(place.directory) if name.endswith(SPARE_SUFFIX)]
+        self._spares = _find_spares(place)
         self._hard_state = header.hard_state
         self._last_index = header.first_index - 1
         self._writer = self._begin(header, 0)
@@ -112,7 +121,7 @@ class Log:
         return self._last_index
 
     def append(self, write: Write) -> None:
-        """Write and sync; on return all of it is durable."""
+        """Write and sync; on return all of it is durable. After DiskFull nothing of it counts: it may come again."""
         payload = encode_content(Content.of(write))
         if write.truncate_after is not None or not self._writer.has_room(len(payload)):
             self._begin_next(len(payload))
@@ -129,9 +138,6 @@ class Log:
 
     def follow(self, snapshot: SnapshotMeta, tag: bytes) -> None:
         """Begin an empty log behind a received snapshot; the header that names it is what installs it."""
-        obsolete = [finished.number for finished in self._finished] + [self._writer.header.number]
-        self._writer.finish()
-        self._last_index = snapshot.index
         header = attrs.evolve(
             self._writer.header,
             number=self._writer.header.number + 1,
@@ -142,7 +148,9 @@ class Log:
             follows_term=snapshot.term,
             follows_tag=tag,
         )
-        self._writer = self._begin(header, 0)
+        obsolete = [finished.number for finished in self._finished] + [self._writer.header.number]
+        self._begin_behind(header, 0)
+        self._last_index = snapshot.index
         self._finished.clear()
         self._remove(obsolete)
 
@@ -161,6 +169,13 @@ class Log:
             self._finished.popleft()
         self._remove(removable)
 
+    def drop_spares(self) -> None:
+        """Remove them, when the key that what is in them was sealed under is to be of no use any more."""
+        for name in self._spares:
+            self._place.disk.remove(self._place.path(name))
+        self._spares.clear()
+        self._place.disk.sync_directory(self._place.directory)
+
     def close(self) -> None:
         """Close the file; idempotent."""
         self._writer.close()
@@ -168,8 +183,6 @@ class Log:
     def _begin_next(self, payload_bytes: int) -> None:
         header = self._writer.header
         end = self.end
-        self._writer.finish()
-        self._finished.append(_Finished(header.number, self._last_index, _followed_snapshot(header)))
         following = attrs.evolve(
             header,
             number=header.number + 1,
@@ -180,7 +193,13 @@ class Log:
             follows_term=0,
             follows_tag=end.tag,
         )
-        self._writer = self._begin(following, payload_bytes)
+        self._begin_behind(following, payload_bytes)
+        self._finished.append(_Finished(header.number, self._last_index, _followed_snapshot(header)))
+
+    def _begin_behind(self, header: SegmentHeader, payload_bytes: int) -> None:
+        """Begin the next one, then end the one before: on a full disk that stays as it is, to be tried again."""
+        before, self._writer = self._writer, self._begin(header, payload_bytes)
+        before.finish()
 
     def _begin(self, header: SegmentHeader, payload_bytes: int) -> SegmentWriter:
         size = max(self._segment_bytes, segment_size(payload_bytes))
@@ -192,8 +211,8 @@ class Log:
         for number in numbers:
             name = segment_name(number)
             if (len(self._spares) + 1) * self._segment_bytes <= MAX_SPARE_BYTES:
-                self._spares.append(name + SPARE_SUFFIX)
                 disk.rename(place.path(name), place.path(name + SPARE_SUFFIX))
+                self._spares.append(name + SPARE_SUFFIX)
             else:
                 disk.remove(place.path(name))
         if numbers:
@@ -202,6 +221,25 @@ class Log:
 
 def _followed_snapshot(header: SegmentHeader) -> int | None:
     return header.follows_position if header.follows is Follows.SNAPSHOT else None
+
+
+def _find_spares(place: Place) -> list[str]:
+    """Return those that were sealed as the log is now. Others hold what a retired key opens: they are removed."""
+    spares: list[str] = []
+    ours = key_id(place.data_key)
+    for name in place.disk.list(place.directory):
+        if not name.endswith(SPARE_SUFFIX):
+            continue
+        file = place.disk.open(place.path(name))
+        try:
+            is_ours = sealed_under(file) == ours
+        finally:
+            file.close()
+        if is_ours:
+            spares.append(name)
+        else:
+            place.disk.remove(place.path(name))
+    return spares
 
 
 def _settle(place: Place, number: int, end: int) -> None:

@@ -1,18 +1,19 @@
 """What one member keeps on disk: boot number, term and vote, log, newest snapshot (docs/formats.md).
 
 All of it is synchronous and runs as jobs of one `DiskRunner`, in order. After a write to the log has failed once,
-nothing more is written: what a failed sync left behind nobody knows. A snapshot that could not be written is thrown
-away, and may be tried again: nothing counted on it.
+nothing more is written: what a failed sync left behind nobody knows. A full disk is no failure: the write did not
+happen, and comes again before any other. A snapshot that could not be written is thrown away, and may be tried again:
+nothing counted on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 
-from raftswarm.errors import CorruptLog, DiskFailed, ForeignState, InvalidSpec
+from raftswarm.errors import CorruptLog, DiskFailed, DiskFull, ForeignState, InvalidSpec
 from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.storage.files import Place, disk_errors, make_directory
@@ -52,6 +53,8 @@ class MemberStorage:
         self._log = log
         self._snapshots = snapshots
         self._failure: DiskFailed | None = None
+        self._refused: Write | SnapshotMeta | None = None
+        """What there was no room for: nothing else goes to the log before it."""
         self._is_closed = False
 
     @classmethod
@@ -80,7 +83,7 @@ class MemberStorage:
             raise ForeignState(f"{directory} already holds a member's state; leave that swarm first, or use another")
         if not 0 < len(cluster.encode()) <= MAX_CLUSTER_BYTES:
             raise InvalidSpec(f"a cluster's id has 1 to {MAX_CLUSTER_BYTES} bytes, not {len(cluster.encode())}")
-        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        log_place, snapshots_place = places_of(disk, directory, keys, entropy)
         with disk_errors(f"could not create {directory}"):
             make_directory(disk, directory)
             make_directory(disk, snapshots_place.directory)
@@ -99,20 +102,16 @@ class MemberStorage:
         snapshot_slice_bytes: int = SLICE_BYTES,
     ) -> tuple[MemberStorage, Recovered]:
         """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
-        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        log_place, snapshots_place = places_of(disk, directory, keys, entropy)
         with disk_errors(f"could not recover {directory}"):
-            replayed = replay(disk, log_place.directory, keys.data_key)
-            began = replayed.segments[0].header
             snapshots = Snapshots(snapshots_place, snapshot_slice_bytes)
-            snapshots.recover(began)
-            _check_joint(replayed, snapshots.newest, directory)
-            snapshots.verify()
+            replayed = read_back(log_place, snapshots, directory)
             log = Log.resume(log_place, segment_bytes, replayed)
             snapshots.clean()
         return cls(log, snapshots), Recovered(
-            member_id=began.member_id,
-            cluster=began.cluster,
-            incarnation=began.incarnation,
+            member_id=replayed.header.member_id,
+            cluster=replayed.header.cluster,
+            incarnation=replayed.header.incarnation,
             boot=log.boot,
             hard_state=replayed.hard_state,
             snapshot=SnapshotMeta() if snapshots.newest is None else snapshots.newest.meta,
@@ -121,13 +120,18 @@ class MemberStorage:
         )
 
     def write(self, write: Write) -> None:
-        """Append and sync; on return all of it is durable."""
-        with self._writing("write to the log"):
+        """Append and sync; on return all of it is durable.
+
+        Raises:
+            DiskFull: nothing of it is there; until the same write has succeeded, every other one is refused too.
+            DiskFailed: nothing more is written, ever.
+        """
+        with self._in_order(write), self._writing("write to the log"):
             self._log.append(write)
 
     def mark(self) -> None:
-        """Write an empty record, so that `durable_upto` covers the log to its last acknowledged byte."""
-        with self._writing("mark the log"):
+        """Let `durable_upto` cover the log to its last acknowledged byte, by an empty record; if there is room."""
+        with suppress(DiskFull), self._writing("mark the log"):
             self._log.mark()
 
     def save_snapshot(self, snapshot: SnapshotMeta, chunks: Iterable[bytes]) -> None:
@@ -163,8 +167,8 @@ class MemberStorage:
             self._snapshots.finish_receiving(offer)
 
     def install(self, snapshot: SnapshotMeta) -> None:
-        """Make the received snapshot the newest and begin a log that follows it."""
-        with self._writing("install a snapshot"):
+        """Make the received snapshot the newest and begin a log that follows it; raises as `write` does."""
+        with self._in_order(snapshot), self._writing("install a snapshot"):
             received = self._snapshots.find_received(snapshot)
             self._log.follow(snapshot, received.tag)
             self._snapshots.installed(received)
@@ -184,6 +188,11 @@ class MemberStorage:
         with self._writing("compact the log"):
             self._log.compact(min(first_index, self._snapshots.index + 1), self._snapshots.index)
 
+    def drop_spares(self) -> None:
+        """Remove the files that wait to be used again, and with them what is left there under an earlier data key."""
+        with self._writing("remove spare files"):
+            self._log.drop_spares()
+
     def close(self) -> None:
         """Mark and close; idempotent."""
         if self._is_closed:
@@ -200,9 +209,22 @@ class MemberStorage:
         try:
             with self._writing_aside(doing):
                 yield
+        except DiskFull:
+            raise
         except DiskFailed as failure:
             self._failure = self._failure or failure
             raise
+
+    @contextmanager
+    def _in_order(self, what: Write | SnapshotMeta) -> Iterator[None]:
+        if self._refused is not None and self._refused is not what:
+            raise DiskFull("an earlier write to the log waits for room on that disk")
+        try:
+            yield
+        except DiskFull:
+            self._refused = what
+            raise
+        self._refused = None
 
     @contextmanager
     def _writing_aside(self, doing: str) -> Iterator[None]:
@@ -222,11 +244,21 @@ class MemberStorage:
             raise
 
 
+def read_back(log_place: Place, snapshots: Snapshots, directory: str) -> Replayed:
+    """Return what a start finds in the log, and let `snapshots` know its newest; everything that counts is checked."""
+    replayed = replay(log_place.disk, log_place.directory, log_place.data_key)
+    snapshots.recover(replayed.header)
+    _check_joint(replayed, snapshots.newest, directory)
+    snapshots.verify()
+    return replayed
+
+
 def _log_directory(directory: str) -> str:
     return f"{directory}/log"
 
 
-def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+def places_of(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+    """Return where a member keeps its log and its snapshots."""
     log = Place(disk, _log_directory(directory), keys.data_key, entropy)
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 
@@ -242,4 +274,4 @@ def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str
         reason = f"its log and the snapshot of index {snapshot.index} contradict each other"
     else:
         return
-    raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}")
+    raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}", directory, None, reason)

@@ -149,6 +149,8 @@ def open_record(seal: Seal, segment: int, image: bytes, offset: int) -> Record:
     if end > len(image):
         raise Damaged("the file ends within the record")
     payload = seal.open(header.number, image[begin:end], image[offset:begin])
+    if image[end : whole_sectors(end)].strip(b"\0"):
+        raise Damaged("what fills up the record's last sector is not zero")
     return Record(offset, header, payload, image[end - TAG_BYTES : end])
 
 
@@ -171,11 +173,14 @@ def open_chain(seal: Seal, segment: int, image: bytes, offset: int, tag: bytes) 
             payload = unseal(number, image[begin:end], image[offset:begin])
         except Damaged:
             break
+        next_offset = whole_sectors(end)
+        if image[end:next_offset].strip(b"\0"):
+            break
         header = RecordHeader(segment, number, length, durable_upto, tag)
         tag = image[end - TAG_BYTES : end]
         records.append(Record(offset, header, payload, tag))
         number += 1
-        offset = whole_sectors(end)
+        offset = next_offset
     return records
 
 

@@ -75,6 +75,11 @@ class Replayed:
     torn_bytes: int
 
     @property
+    def header(self) -> SegmentHeader:
+        """Of the segment that the log begins with: whose it is."""
+        return self.segments[0].header
+
+    @property
     def end(self) -> Position:
         """The newest record."""
         newest = self.segments[-1]
@@ -96,7 +101,7 @@ class Replayed:
 
 def corrupt(path: str, offset: int, reason: str) -> NoReturn:
     """Refuse: file, place and the way back."""
-    raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}")
+    raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}", path, offset, reason)
 
 
 def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:

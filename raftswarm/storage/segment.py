@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from enum import IntEnum
 from typing import Final
 
 import attrs
 
-from raftswarm.errors import ForeignState, InvalidKey
+from raftswarm.errors import DiskFailed, DiskFull, ForeignState, InvalidKey
 from raftswarm.raft.log_entry import HardState
-from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
+from raftswarm.storage.files import TEMPORARY_SUFFIX, Place, once_only
 from raftswarm.storage.records import (
     SECTOR,
     Record,
@@ -29,7 +30,7 @@ from raftswarm.storage.records import (
     seal_record,
     whole_sectors,
 )
-from raftswarm.storage.sealing import SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, key_id
+from raftswarm.storage.sealing import KEY_ID_BYTES, SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, key_id
 from raftswarm.world.disk import File
 
 FORMAT_VERSION: Final = 1
@@ -41,6 +42,8 @@ _MAGIC: Final = b"RSWMLOG\n"
 _HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s218x")
 _CHECKSUM: Final = struct.Struct(">I")
 _CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
+KEY_ID_AT: Final = 136
+"""Where the header says which data key sealed it."""
 WASTE: Final = 4
 """A finished segment keeps what was not used of it, up to one part in so many: then it makes a spare as it is."""
 _ZEROS: Final = bytes(256 * 1024)
@@ -147,6 +150,11 @@ class OpenSegment:
         return cls(header, seal, sector[_CLEAR_BYTES:])
 
 
+def sealed_under(file: File) -> bytes:
+    """Return the id of the data key that a segment's header names; nothing else of it is looked at."""
+    return file.read(KEY_ID_AT, KEY_ID_BYTES)
+
+
 def segment_name(number: int) -> str:
     """Name files so that their order is that of the log."""
     return f"{number:020d}{SUFFIX}"
@@ -207,18 +215,24 @@ class SegmentWriter:
     """The newest segment, being written. Every append is durable on return."""
 
     def __init__(self, place: Place, header: SegmentHeader, size: int, spare: str | None = None) -> None:
-        """Begin it, in a spare file if there is one: its header is synced under another name before it gets its own."""
+        """Begin it, in a spare file if there is one: its header is synced under another name before it gets its own.
+
+        After DiskFull nothing of it is there, and another one may be begun.
+        """
         salt = place.entropy.token_bytes(SALT_BYTES)
         sector = header.encode(place.data_key, salt)
         path = place.path(segment_name(header.number))
         self.header = header
         self.tag = sector[-TAG_BYTES:]
         self.records = 0
+        self._path = path
         self._seal = Seal(place.data_key, salt, SEGMENT)
         self._size = whole_sectors(size)
         self._offset = SECTOR
         self._is_covered = True
         """Whether the last record is a mark, or the header: nothing acknowledged depends on it."""
+        self._is_spoiled = False
+        """Part of a record may stand behind the last one; nothing else must be sealed under its number."""
         if spare is not None:
             place.disk.rename(place.path(spare), path + TEMPORARY_SUFFIX)
         self._file = place.disk.open(path + TEMPORARY_SUFFIX, create=True)
@@ -227,17 +241,21 @@ class SegmentWriter:
             self._file.write(0, [sector])
             self._file.sync()
             place.disk.rename(path + TEMPORARY_SUFFIX, path)
-            place.disk.sync_directory(place.directory)
-        except BaseException:
+            with once_only(f"could not begin {path}"):
+                place.disk.sync_directory(place.directory)
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, (OSError, DiskFull)):
+                with suppress(OSError, DiskFailed):
+                    place.disk.remove(path + TEMPORARY_SUFFIX)
             raise
 
     def has_room(self, payload_bytes: int) -> bool:
-        """Tell whether such a record still fits, with the mark that may follow it."""
-        return self._offset + record_size(payload_bytes) + record_size(0) <= self._size
+        """Tell whether such a record may still be written here, with the mark that may follow it."""
+        return not self._is_spoiled and self._offset + record_size(payload_bytes) + record_size(0) <= self._size
 
     def append(self, payload: bytes) -> None:
-        """Seal, write and sync one record."""
+        """Seal, write and sync one record. After DiskFull nothing of it counts; what comes next needs a new segment."""
         header = RecordHeader(
             segment=self.header.number,
             number=self.records + 1,
@@ -246,8 +264,11 @@ class SegmentWriter:
             previous_tag=self.tag,
         )
         buffers, tag = seal_record(self._seal, header, payload)
+        self._is_spoiled = True
         self._file.write(self._offset, buffers)
-        self._file.sync()
+        with once_only(f"could not write to {self._path}"):
+            self._file.sync()
+        self._is_spoiled = False
         self.records = header.number
         self.tag = tag
         self._offset += header.size
@@ -255,14 +276,15 @@ class SegmentWriter:
 
     def mark(self) -> None:
         """Let an empty record say that the last one was synced, unless one does already."""
-        if not self._is_covered:
+        if not self._is_covered and not self._is_spoiled:
             self.append(b"")
 
     def finish(self) -> None:
         """Give back what was not used, if that is much; the next segment's header covers the last record."""
-        if self._size - self._offset > self._size // WASTE:
-            self._file.truncate(self._offset)
-            self._file.sync()
+        with once_only(f"could not end {self._path}"):
+            if self._size - self._offset > self._size // WASTE:
+                self._file.truncate(self._offset)
+                self._file.sync()
         self._file.close()
 
     def close(self) -> None:

@@ -27,6 +27,8 @@ from raftswarm.world.disk import File
 
 FORMAT_VERSION: Final = 1
 CHUNK_BYTES: Final = 256 * 1024
+KEY_ID_AT: Final = 96
+"""Where the header says which data key sealed it."""
 
 _MAGIC: Final = b"RSWMSNP\n"
 _HEADER: Final = struct.Struct(">8sH6xQQQQ16s32s8sI")
@@ -268,4 +270,4 @@ def _read_header(file: File, name: str, path: str, data_key: bytes) -> tuple[Sna
 
 
 def _corrupt(path: str, offset: int, damage: Damaged) -> CorruptLog:
-    return CorruptLog(f"{path} is damaged at byte {offset}: {damage}; {WAY_BACK}")
+    return CorruptLog(f"{path} is damaged at byte {offset}: {damage}; {WAY_BACK}", path, offset, str(damage))

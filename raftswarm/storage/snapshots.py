@@ -29,6 +29,7 @@ from raftswarm.storage.snapshot_file import (
     snapshot_name,
 )
 from raftswarm.wire.member_codec import SnapshotChunk, SnapshotOffer, is_intact
+from raftswarm.world.disk import NO_ROOM
 
 KEPT_ASIDE: Final = 2
 """Received snapshots that wait to be installed: a newer one may arrive while the last is being looked at."""
@@ -221,7 +222,11 @@ class Snapshots:
                 kept.add(unfinished.writer.temporary_name)
         for name in self._place.disk.list(self._place.directory):
             if name not in kept and name.endswith((*Origin, TEMPORARY_SUFFIX)):
-                self._place.disk.remove(self._place.path(name))
+                try:
+                    self._place.disk.remove(self._place.path(name))
+                except OSError as error:
+                    if error.errno not in NO_ROOM:
+                        raise  # Even to forget a name may need room: then it goes another time.
 
     def open(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
         """Return the newest and its chunks; it may be replaced and removed while it is read."""

@@ -5,8 +5,14 @@ Paths are POSIX strings relative to nothing: whatever the world's root is, stora
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+from raftswarm.errors import DiskFailed, DiskFull
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the operating system calls a full disk, or a used up quota."""
 
 
 class File(Protocol):
@@ -79,3 +85,9 @@ class DiskRunner(Protocol):
     def submit(self, job: Callable[[], object], done: Callable[[BaseException | None], None]) -> None:
         """Run `job` after all earlier ones; then `done(None)`, or `done(error)` if it raised."""
         ...
+
+
+def disk_error(what: str, error: OSError) -> DiskFailed:
+    """Put an error of the operating system into a sentence, after what could not be done; DiskFull for want of room."""
+    reason = f"{what}: {error.strerror or error}"
+    return DiskFull(f"{reason}: make room on that disk") if error.errno in NO_ROOM else DiskFailed(reason)

@@ -19,8 +19,7 @@ from typing import Final, Self
 
 import trio
 
-from raftswarm.errors import DiskFailed
-from raftswarm.world.disk import File
+from raftswarm.world.disk import File, disk_error
 
 _MAX_BUFFERS: Final = os.sysconf("SC_IOV_MAX")
 
@@ -119,7 +118,7 @@ class RealDisk:
     def lock(self, path: str) -> File:
         """Create and lock a file until it is closed or this process ends; BlockingIOError if another holds it."""
         while True:
-            file = RealFile(descriptor := os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), path)
+            file = RealFile(descriptor := self._open_lock(path), path)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # Whoever held it may have removed the file meanwhile: a lock on what has no name keeps nobody out.
@@ -130,13 +129,43 @@ class RealDisk:
                 raise
             file.close()
 
+    def _open_lock(self, path: str) -> int:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+class ReadOnlyDisk(RealDisk):
+    """The same, to look at: files are opened for reading, and what would change something is not done.
+
+    So what an inspection reads is what was there, on a disk that is mounted read-only too.
+    """
+
+    def open(self, path: str, *, create: bool = False, mode: int = 0o600) -> File:
+        """Open for reading; FileNotFoundError if there is none."""
+        del create, mode
+        return RealFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC), path)
+
+    def make_directory(self, path: str, mode: int = 0o700) -> None:
+        """Make none."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Leave it."""
+
+    def remove(self, path: str) -> None:
+        """Leave it."""
+
+    def sync_directory(self, path: str) -> None:
+        """Nothing was changed."""
+
+    def _open_lock(self, path: str) -> int:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
 
 @contextmanager
 def _failing(verb: str, path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskFailed(f"could not {verb} {path}: {error.strerror}") from error
+        raise disk_error(f"could not {verb} {path}", error) from error
 
 
 _Done = Callable[[BaseException | None], None]

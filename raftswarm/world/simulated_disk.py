@@ -8,7 +8,7 @@ is synced, the last of them may be missing.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from random import Random
 
@@ -195,6 +195,8 @@ class SimulatedDisk:
         self._failure: _Failure | None = None
         self._lies_on_sync = False
         self._misdirected: tuple[str, float] | None = None
+        self.watcher: Callable[[str, str], object] | None = None
+        """Hears of each call that changes or syncs something, its kind and path, before anything is done."""
 
     # What befalls it.
 
@@ -266,6 +268,37 @@ class SimulatedDisk:
         node = self._find(below)
         return node is None or _is_durable(node)
 
+    def tear(self, chance: Random) -> SimulatedDisk:
+        """Return a copy as it might be if the power failed now: what is unsynced kept, lost or torn, in any order."""
+        copy = SimulatedDisk()
+        copy._root = _fork(self._root, {})
+        copy.lose_power(chance)
+        return copy
+
+    def unsynced_write(self, path: str) -> int:
+        """Return how many bytes the last change of that file wrote, if it is a write that is not synced; else 0."""
+        contents = self._find(path)
+        last = contents.unsynced[-1] if isinstance(contents, _Contents) and contents.unsynced else None
+        return len(last.data) if isinstance(last, _Written) else 0
+
+    def cut_write(self, path: str, kept: int) -> SimulatedDisk:
+        """Return a copy in which only so many bytes of that write have arrived, and everything before it."""
+        copy = SimulatedDisk()
+        copy._root = _fork(self._root, {})
+        contents = copy._find(path)
+        assert isinstance(contents, _Contents), f"{path} is not a file"
+        last = contents.unsynced[-1]
+        assert isinstance(last, _Written), "its last change is a write"
+        contents.unsynced[-1] = _Written(last.offset, last.data[:kept])
+        contents.sync()
+        contents.cached = bytearray(contents.durable)
+        return copy.copy()
+
+    @property
+    def is_synced(self) -> bool:
+        """Tell whether a loss of power would change nothing."""
+        return _is_synced(self._root)
+
     def sizes(self, below: str) -> dict[str, int]:
         """Paths of all files below that path, in order, and how many bytes of each are written, short of zeros."""
         directory = self._find(below)
@@ -303,7 +336,7 @@ class SimulatedDisk:
         if contents is None:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "no such file", path)
-            self.called_to_change(path)
+            self.called_to_change("create", path)
             contents = _Contents()
             parent.change(_Linked(name, contents))
         if isinstance(contents, _Directory):
@@ -324,7 +357,7 @@ class SimulatedDisk:
     def make_directory(self, path: str, mode: int = 0o700) -> None:
         """Create it and its parents, all of them durable on return; nothing if it is there."""
         del mode
-        self.called_to_change(path)
+        self.called_to_change("make directory", path)
         directory = self._root
         for name in _names(path):
             below = directory.cached.get(name)
@@ -337,7 +370,7 @@ class SimulatedDisk:
 
     def rename(self, old: str, new: str) -> None:
         """Rename within a directory: one directory sync then makes it durable, which is all that storage relies on."""
-        self.called_to_change(old)
+        self.called_to_change("rename", old)
         parent, old_name = self._parent(old)
         new_parent, new_name = self._parent(new)
         if parent is not new_parent:
@@ -348,7 +381,7 @@ class SimulatedDisk:
 
     def remove(self, path: str) -> None:
         """Unlink a file; FileNotFoundError if there is none."""
-        self.called_to_change(path)
+        self.called_to_change("remove", path)
         parent, name = self._parent(path)
         if name not in parent.cached:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
@@ -356,7 +389,7 @@ class SimulatedDisk:
 
     def sync_directory(self, path: str) -> None:
         """Make the names in that directory durable."""
-        self.called_to_change(path)
+        self.called_to_change("sync directory", path)
         directory = self._find(path)
         if not isinstance(directory, _Directory):
             raise FileNotFoundError(errno.ENOENT, "no such directory", path)
@@ -385,14 +418,16 @@ class SimulatedDisk:
                 raise PowerLost
             self._calls_left -= 1
 
-    def called_to_change(self, path: str) -> None:
+    def called_to_change(self, kind: str, path: str) -> None:
         """Every call that changes or syncs something may fail besides."""
+        if self.watcher is not None:
+            self.watcher(kind, path)
         self.called()
         self._maybe_fail(path, FailingCalls.WRITES)
 
     def called_to_sync(self, path: str) -> bool:
         """A sync may fail with other writes, or alone; False if it has to lie from now on."""
-        self.called_to_change(path)
+        self.called_to_change("sync", path)
         self._maybe_fail(path, FailingCalls.SYNCS)
         lies, self._lies_on_sync = self._lies_on_sync, False
         return not lies
@@ -404,7 +439,7 @@ class SimulatedDisk:
 
     def called_to_write(self, path: str, offset: int, size: int) -> int:
         """Return where data for `offset` lands."""
-        self.called_to_change(path)
+        self.called_to_change("write", path)
         if self._misdirected is None or not path.startswith(self._misdirected[0]):
             return offset
         (_, place), self._misdirected = self._misdirected, None
@@ -454,6 +489,34 @@ def _is_durable(node: _Directory | _Contents) -> bool:
     return node.cached == node.durable and all(map(_is_durable, node.cached.values()))
 
 
+def _fork(directory: _Directory, known: dict[int, _Directory | _Contents]) -> _Directory:
+    """Return a copy of a tree with what is unsynced in it; a node that has two names has them in the copy too."""
+
+    def fork(node: _Directory | _Contents) -> _Directory | _Contents:
+        if id(node) not in known:
+            known[id(node)] = (
+                _fork(node, known)
+                if isinstance(node, _Directory)
+                else _Contents(bytearray(node.cached), bytearray(node.durable), list(node.unsynced))
+            )
+        return known[id(node)]
+
+    return _Directory(
+        {name: fork(node) for name, node in directory.cached.items()},
+        {name: fork(node) for name, node in directory.durable.items()},
+        [
+            _Linked(change.name, fork(change.node)) if isinstance(change, _Linked) else change
+            for change in directory.unsynced
+        ],
+    )
+
+
+def _is_synced(directory: _Directory) -> bool:
+    return not directory.unsynced and all(
+        _is_synced(node) if isinstance(node, _Directory) else not node.unsynced for node in directory.cached.values()
+    )
+
+
 class SimulatedFile:
     """An open file of one process."""
 
@@ -468,10 +531,6 @@ class SimulatedFile:
     def _called(self) -> None:
         self._check_open()
         self._disk.called()
-
-    def _called_to_change(self) -> None:
-        self._check_open()
-        self._disk.called_to_change(self._path)
 
     def _check_open(self) -> None:
         if self._process != self._disk.process:
@@ -506,7 +565,8 @@ class SimulatedFile:
 
     def truncate(self, size: int) -> None:
         """Cut or zero-extend."""
-        self._called_to_change()
+        self._check_open()
+        self._disk.called_to_change("truncate", self._path)
         self._contents.change(_Resized(size))
 
     def close(self) -> None:

@@ -143,9 +143,9 @@ def test_a_full_disk_is_full_for_the_next_process_too_until_there_is_room() -> N
     strike(world, FailDisk(member, errno.ENOSPC))
     write(world, b"one")
     world.run_for(T)
-    assert world.hosts[member].process is None
+    assert world.hosts[member].process is not None
 
-    strike(world, Start(member))
+    strike(world, Crash(member), Start(member))
     assert world.hosts[member].process is None
     strike(world, MendDisk(member), Start(member))
 

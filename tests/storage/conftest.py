@@ -77,6 +77,7 @@ class MemoryDisk:
 
     crash_at: int | None = None
     fail_at: int | None = None
+    failure: OSError = attrs.field(factory=lambda: OSError(28, "No space left on device"))
     calls: int = 0
     names: dict[str, _Node] = attrs.field(factory=dict)
     synced_names: dict[str, _Node] = attrs.field(factory=dict)
@@ -89,7 +90,7 @@ class MemoryDisk:
         if self.calls == self.crash_at:
             raise Crash(what)
         if self.calls == self.fail_at:
-            raise OSError(28, "No space left on device")
+            raise self.failure
 
     def open(self, path: str, *, create: bool = False, mode: int = 0o600) -> File:  # noqa: ARG002 - the protocol's
         if path not in self.names:

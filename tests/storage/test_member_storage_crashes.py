@@ -232,6 +232,7 @@ def test_a_disk_that_fails_at_any_call_leaves_what_was_acknowledged(
         disk = born.copy()
         storage, _ = open_on(disk, entropy)
         before, after = Seen(), Seen()
+        disk.failure = OSError(5, "Input/output error")
         disk.fail_at = disk.calls + call
         try:
             for act, after in life:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import trio
 
-from raftswarm.errors import DiskFailed, StateInUse
+from raftswarm.errors import DiskFailed, DiskFull, StateInUse
 from raftswarm.raft.log_entry import HardState
 from raftswarm.raft.ready import Write
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.world.chance import SystemEntropy
-from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
+from raftswarm.world.real_disk import ReadOnlyDisk, RealDisk, ThreadDiskRunner
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_short_write_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
     file.close()
 
 
-def test_a_full_disk_is_a_disk_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -70,7 +70,9 @@ def test_a_full_disk_is_a_disk_that_failed(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fdatasync", refuse)
     file = RealDisk().open(f"{tmp_path}/f", create=True)
 
-    with pytest.raises(DiskFailed, match=f"could not write {tmp_path}/f: No space left on device"):
+    with pytest.raises(
+        DiskFull, match=f"could not write {tmp_path}/f: No space left on device: make room on that disk"
+    ):
         file.write(0, [b"x"])
     with pytest.raises(DiskFailed, match=f"could not sync {tmp_path}/f"):
         file.sync()
@@ -229,3 +231,41 @@ def test_a_lock_is_taken_anew_when_its_file_was_removed_meanwhile(
     with pytest.raises(BlockingIOError):
         RealDisk().lock(str(path))
     held.close()
+
+
+# To look at only.
+
+
+def test_a_disk_that_is_looked_at_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"content")
+    (tmp_path / "f").chmod(0o400)
+    before = (tmp_path / "f").stat()
+    disk = ReadOnlyDisk()
+
+    file = disk.open(f"{tmp_path}/f", create=True)
+    assert file.read(0, 100) == b"content"
+    with pytest.raises(DiskFailed):
+        file.write(0, [b"x"])
+    file.close()
+    disk.rename(f"{tmp_path}/f", f"{tmp_path}/g")
+    disk.remove(f"{tmp_path}/f")
+    disk.make_directory(f"{tmp_path}/d")
+    disk.sync_directory(str(tmp_path))
+
+    assert disk.list(str(tmp_path)) == ["f"]
+    assert (tmp_path / "f").stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(FileNotFoundError):
+        disk.open(f"{tmp_path}/none", create=True)
+
+
+def test_who_looks_keeps_others_out_and_makes_no_lock_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ReadOnlyDisk().lock(f"{tmp_path}/lock")
+    RealDisk().lock(f"{tmp_path}/lock").close()
+
+    held = ReadOnlyDisk().lock(f"{tmp_path}/lock")
+
+    with pytest.raises(BlockingIOError):
+        RealDisk().lock(f"{tmp_path}/lock")
+    held.close()
+    RealDisk().lock(f"{tmp_path}/lock").close()

@@ -201,3 +201,67 @@ def test_it_answers_as_the_protocol_says() -> None:
     ):
         with pytest.raises(FileNotFoundError):
             missing()
+
+
+# What would be left, while the disk goes on.
+
+
+def test_copies_of_what_would_be_left_change_nothing_and_are_all_that_a_loss_of_power_may_leave() -> None:
+    disk = SimulatedDisk()
+    file = make_file(disk, OLD * SECTOR_BYTES * 3)
+    file.write(0, [NEW * SECTOR_BYTES * 3])
+
+    left = {content_of(disk.tear(Random(seed))) for seed in range(200)}
+
+    assert left <= contents_after_power_loss(sectors=3, seeds=2000)
+    assert {OLD * SECTOR_BYTES * 3, NEW * SECTOR_BYTES * 3} < left
+    assert content_of(disk) == NEW * SECTOR_BYTES * 3
+    assert content_of(disk.after_power_loss()) == OLD * SECTOR_BYTES * 3
+    assert not disk.is_synced
+
+
+def test_a_write_is_cut_at_any_byte() -> None:
+    disk = SimulatedDisk()
+    file = make_file(disk, b"....")
+    file.write(0, [b"ab"])
+    file.write(2, [b"cd"])
+
+    assert disk.unsynced_write("file") == 2
+    assert [content_of(disk.cut_write("file", kept)) for kept in range(3)] == [b"ab..", b"abc.", b"abcd"]
+    file.sync()
+    assert disk.unsynced_write("file") == 0
+    assert disk.is_synced
+
+
+def test_a_name_that_is_not_synced_is_kept_or_lost_with_its_file_in_a_copy() -> None:
+    disk = SimulatedDisk()
+    make_file(disk, b"content")
+    disk.rename("file", "renamed")
+
+    left = {tuple(disk.tear(Random(seed)).list("")) for seed in range(50)}
+
+    assert left == {("file",), ("renamed",)}
+    assert {content_of(torn, torn.list("")[0]) for torn in (disk.tear(Random(seed)) for seed in range(50))} == {
+        b"content"
+    }
+
+
+def test_a_watcher_hears_of_each_change_before_it_is_made() -> None:
+    disk = SimulatedDisk()
+    heard: list[tuple[str, str, list[str]]] = []
+    disk.watcher = lambda kind, path: heard.append((kind, path, disk.list("")))
+
+    make_file(disk, b"content").truncate(2)
+    content_of(disk)
+    disk.rename("file", "other")
+    disk.remove("other")
+
+    assert heard == [
+        ("create", "file", []),
+        ("write", "file", ["file"]),
+        ("sync", "file", ["file"]),
+        ("sync directory", "", ["file"]),
+        ("truncate", "file", ["file"]),
+        ("rename", "file", ["file"]),
+        ("remove", "other", ["other"]),
+    ]
