@@ -17,6 +17,7 @@ import msgspec
 from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
 from raftswarm.consensus.pending_calls import NO_PROPOSALS, PendingCalls, fail_all
 from raftswarm.consensus.proposals import NOBODY_FAILED, ProposalQueue, Proposals, Proposers, Waiter
+from raftswarm.consensus.rules import ReplicaRule
 from raftswarm.errors import (
     CorruptLog,
     InvalidSpec,
@@ -181,7 +182,7 @@ class Replica:
             self._submit,
             newest=snapshot,
             saved=self._snapshot_saved,
-            note=surroundings.note,
+            note=self._put_snapshot_off,
         )
         self._received_snapshot: SnapshotMeta | None = None
         self._broken_off: dict[int, OutgoingSnapshot] = {}
@@ -225,6 +226,7 @@ class Replica:
                 return  # A lost message, as far as the sender can tell; Raft bears it.
             message = event.message
             if isinstance(message, InstallSnapshot) and self._lacks_data_of(message.snapshot):
+                self._member.because(ReplicaRule.LACKS_SNAPSHOT, index=message.snapshot.index)
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
@@ -322,6 +324,8 @@ class Replica:
         """Fail every waiter and take in nothing more."""
         if self._stopped:
             return
+        if waiting := self.waiting:
+            self._member.because(ReplicaRule.STOPS_WITH_CALLS, count=waiting)
         self._stopped = True
         stopping = NotLeader("this member is stopping")
         self._queue.fail_all(stopping)
@@ -477,13 +481,18 @@ class Replica:
                 return
             self._writes_in_flight -= 1
             self._applied = snapshot
+            self._member.because(ReplicaRule.INSTALLED, index=snapshot.index)
             if self._installing is snapshot:  # Otherwise a newer one has come: what waits stands behind that.
                 self._installing = None
+            else:
+                self._member.because(ReplicaRule.INSTALLED_ONE_OF_TWO, index=snapshot.index)
             self._saver.installed(snapshot)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
         self._writes_in_flight += 1
         self._installing = snapshot
+        if self._to_apply or self._applying is not None:
+            self._member.because(ReplicaRule.STOPS_APPLYING)
         self._to_apply.clear()
         unknown = OutcomeUnknown("a snapshot took the place of what was being applied")
         if self._applying is not None:
@@ -500,6 +509,10 @@ class Replica:
             )
         )
 
+    def _put_snapshot_off(self, why: str) -> None:
+        self._member.because(ReplicaRule.SNAPSHOT_PUT_OFF)
+        self._surroundings.note(why)
+
     def _send_snapshot(self, transfer: SnapshotTransfer) -> None:
         """Go on with what broke off, or open the newest; which is not what was asked for if one was just saved."""
         opened: list[OutgoingSnapshot] = []
@@ -513,10 +526,12 @@ class Replica:
             if opened and opened[0].offer.snapshot == transfer.snapshot:
                 self._surroundings.send_snapshot(transfer.to, opened[0])
             else:
+                self._member.because(ReplicaRule.ANOTHER_SNAPSHOT_SAVED, peer=transfer.to)
                 self.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
 
         broken_off = self._broken_off.pop(transfer.to, None)
         if broken_off is not None and broken_off.offer.snapshot == transfer.snapshot:
+            self._member.because(ReplicaRule.SNAPSHOT_SENT_ON, peer=transfer.to)
             self._surroundings.send_snapshot(transfer.to, broken_off)
         else:
             self._submit(open_newest, send)
@@ -632,6 +647,7 @@ class Replica:
         leadership = self._leadership
         if leadership is not self._announced:
             if leadership.is_leader and self._applied.term < leadership.term:
+                self._member.because(ReplicaRule.LEADS_AFTER_APPLYING, term=leadership.term)
                 leadership = attrs.evolve(leadership, is_leader=False)
             if leadership != self._announced:
                 self._announced = leadership

@@ -28,6 +28,7 @@ from raftswarm.wire.envelopes import (
 READ_SHARE = 0.2
 REFUSED_SHARE = 0.05
 SIZES = (0, 10, 100, 1000)
+FAR_AHEAD = 1000
 MAX_ASKED = 3
 """Who is not answered asks again, but not for ever."""
 
@@ -132,10 +133,26 @@ class _SessionClient(_Client):
             self._body = mark(self._number, self._command, self._draw_body()[: MAX_COMMAND_BYTES - 200])
             for _ in range(2 if self._chance.random() < self._world.faults.duplicate_share else 1):
                 self._send_command()
+            hasty_share = self._world.faults.hasty_share
+            if hasty_share and self._chance.random() < hasty_share:
+                self._run_ahead()
 
     def _send_command(self) -> None:
         command = encode_command(self._session, self._sequence, self._answered, self._body)
         self._send(command, partial(self._told, self._session, self._sequence, self._command))
+
+    def _run_ahead(self) -> None:
+        """Send what must never take effect: a command before it was never sent."""
+        body = mark(self._number, self._command + FAR_AHEAD, b"")
+        command = encode_command(self._session, self._sequence + FAR_AHEAD, self._answered, body)
+        call = self._world.propose(command, member=self._pick())
+        call.then = partial(self._ran_ahead, call)
+        if call.ended_at is not None:
+            call.then()
+
+    def _ran_ahead(self, call: Call) -> None:
+        if call.error is None:
+            raise Violation(f"15: a command of client {self._number} was applied before the one that comes first")
 
     def _send(self, command: bytes, then: object) -> None:
         call = self._world.propose(command, member=self._pick())

@@ -35,6 +35,8 @@ _FAILURES = (
 )
 NOTICED_WITHIN_SECONDS = 5.0
 """An operator who put an old copy back sees his mistake after so long, if nobody else did."""
+PUT_BACK_TRIES = 10
+PUT_BACK_AGAIN_SECONDS = 0.3
 
 
 class DiskPlans:
@@ -117,7 +119,11 @@ class DiskPlans:
         yield draw_seconds(chance, 0.1)
         yield Start(member)
         yield chance.uniform(0.5, 4.0)
-        yield PutBack(member)
+        for _ in range(PUT_BACK_TRIES):
+            yield PutBack(member)  # Does nothing while somebody is down who would have to notice.
+            if self._world.suspect == member or self._world.hosts[member].is_lost:
+                break
+            yield PUT_BACK_AGAIN_SECONDS
         if self._world.suspect == member:
             yield NOTICED_WITHIN_SECONDS
             if self._world.suspect == member:

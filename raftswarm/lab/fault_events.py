@@ -251,6 +251,15 @@ class SetLink(AnyFault, frozen=True):
     conditions: NetworkConditions
 
 
+class Nonsense(AnyFault, frozen=True):
+    """Something arrives that no member ever says, or could have said to this one at this moment."""
+
+    sender: int
+    receiver: int
+    what: str
+    """Its name in `lab.nonsense`."""
+
+
 # The operator.
 
 
@@ -318,6 +327,7 @@ Fault = (
     | HalfOpen
     | Reconnect
     | SetLink
+    | Nonsense
     | AddMachine
     | ChangeMembers
     | LeaveJoint

@@ -90,6 +90,8 @@ class FaultMix:
     link_change_every: float = 0.0
     usurp_every: float = 0.0
     """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
+    nonsense_every: float = 0.0
+    """Messages arrive that no member ever sends."""
 
     # The operator.
     transfer_every: float = 0.0
@@ -112,6 +114,8 @@ class FaultMix:
     """Of commands of sessions that are sent twice at once."""
     huge_share: float = 0.0
     """Of commands as large as a command may be, or a little larger."""
+    hasty_share: float = 0.0
+    """Of commands of sessions that come before the one that has to come first."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
@@ -144,7 +148,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
     clock_spread = maybe(0.0, 1.0, 0.3)
     damage_share = chance.choice((0.0, 0.3))
     """Members that lose what they had take long to replace: most worlds know nothing of that."""
-    return FaultMix(
+    mix = FaultMix(
         network=_draw_network(chance),
         other_networks=tuple(_draw_network(chance) for _ in range(chance.choice((0, 0, 2)))),
         disk=DiskConditions(
@@ -206,7 +210,10 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
         duplicate_share=chance.choice((0.0, 0.2)),
         huge_share=chance.choice((0.0, 0.0, 0.001)),
+        nonsense_every=maybe(0.2, 2.0, 0.3),
+        hasty_share=chance.choice((0.0, 0.0, 0.05)),
     )
+    return attrs.evolve(mix, settings=_draw_switches(chance, mix.settings))
 
 
 def _draw_network(chance: Random) -> NetworkConditions:
@@ -240,3 +247,11 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
         append_message_bytes=chance.choice((1, 256, 256 * 1024)),
         uncommitted_bytes=chance.choice((512, 64 * 1024 * 1024)),
     )
+
+
+def _draw_switches(chance: Random, settings: RaftSettings) -> RaftSettings:
+    """Some clusters do without one of what is on as a rule; leases need both."""
+    kind = chance.random()
+    if settings.lease_reads or kind >= 0.2:
+        return settings
+    return attrs.evolve(settings, pre_vote=kind < 0.1, check_quorum=kind >= 0.1)

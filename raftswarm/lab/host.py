@@ -18,10 +18,12 @@ from raftswarm.lab.host_clock import HostClock
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.onlooker import Onlooker
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine, WitnessedStorage
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import StartingState
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine
 from raftswarm.raft.tracing import TraceSink
@@ -47,6 +49,7 @@ class Parts:
     network: SimulatedNetwork
     invariants: Invariants
     history: History
+    onlooker: Onlooker
     trace: Trace
     events: TraceSink | None
     settings: RaftSettings
@@ -102,6 +105,8 @@ class Host:
         """It runs on an old copy of its disk …"""
         self.is_noticed = False
         """… and was told so."""
+        self.remembered_by: tuple[int, ...] = ()
+        """Who has heard of the start that this one is set back behind."""
         self.is_lost = False
         """It is gone for good."""
         self.copy: tuple[int, Configuration, SimulatedDisk] | None = None
@@ -138,13 +143,14 @@ class Host:
         """Recover and run. `PowerLost` if the disk was told to end it in the middle."""
         assert self.process is None, "one process per machine"
         keys = KeyRing.open(self.disk, KEYS_DIRECTORY, self.entropy)
-        storage, recovered = self._open(self.disk, keys, self.entropy)
+        storage, recovered = self._open(self.disk, keys, self.entropy, self.parts.onlooker.named)
         newest = storage.read_snapshot()
         machine = self._make_machine()
         if newest is not None:
             machine.restore(newest[1])
         if self.is_set_back:
-            self.parts.invariants.set_back(self.member_id, recovered)
+            self.parts.invariants.set_back(self.member_id, recovered, self.remembered_by)
+            self.remembered_by = ()
         self.parts.invariants.started(self.member_id, recovered)
         if not self.is_damaged and _content(recovered) != _content(self.recover_copy()):
             raise Violation(f"10: member {self.member_id} builds on what it recovered before that is durable")
@@ -164,7 +170,7 @@ class Host:
     def find_damage(self) -> str:
         """Try to recover a damaged disk, on a copy: what is wrong with it, or nothing."""
         try:
-            recovered = self._recover(self.disk.copy())
+            recovered = self._recover(self.disk.copy(), self.parts.onlooker.named)
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
         invariants = self.parts.invariants
@@ -177,14 +183,16 @@ class Host:
 
     def recover_copy(self) -> Recovered:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
-        return self._recover(self.disk.after_power_loss())
+        return self._recover(self.disk.after_power_loss(), ignore_rule)
 
-    def _recover(self, disk: SimulatedDisk) -> Recovered:
+    def _recover(self, disk: SimulatedDisk, named: RuleSink) -> Recovered:
         entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
         keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
-        return self._open(disk, keys, entropy)[1]
+        return self._open(disk, keys, entropy, named)[1]
 
-    def _open(self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy) -> tuple[MemberStorage, Recovered]:
+    def _open(
+        self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy, named: RuleSink
+    ) -> tuple[MemberStorage, Recovered]:
         return MemberStorage.open(
             disk,
             RAFT_DIRECTORY,
@@ -192,6 +200,7 @@ class Host:
             entropy,
             segment_bytes=self.parts.segment_bytes,
             snapshot_slice_bytes=SNAPSHOT_SLICE_BYTES,
+            named=named,
         )
 
     def _make_machine(self) -> WitnessedMachine:

@@ -35,6 +35,7 @@ from raftswarm.lab.fault_events import (
     Mend,
     MendDisk,
     Misdirect,
+    Nonsense,
     Partition,
     Pause,
     PutBack,
@@ -54,6 +55,7 @@ from raftswarm.lab.fault_events import (
 from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
 from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.nonsense import make_nonsense
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
@@ -73,6 +75,8 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
             struck = _change_members(world, fault)
         case LeaveJoint():
             struck = _leave_joint(world)
+        case Nonsense(sender, receiver, what):
+            struck = _talk_nonsense(world, sender, receiver, what)
         case Partition() | Rejoin():
             struck = _strike_groups(world.network, fault)
         case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
@@ -235,6 +239,8 @@ def _put_back(world: CoreWorld, host: Host) -> bool:
         return False
     if not all(_remembers(world.hosts[other], member, process.boot) for other in others):
         return False
+    start = process.member.start
+    host.remembered_by = tuple(other for other in others if world.process(other).member.knows_start(member, start))
     world.crash(member)
     host.disk.put_back(disk)
     host.is_damaged = host.is_set_back = True
@@ -295,6 +301,19 @@ def _strike_groups(network: SimulatedNetwork, fault: Partition | Rejoin) -> bool
             for sender, receiver in ways + back:
                 struck |= network.mend(sender, receiver)
     return struck
+
+
+def _talk_nonsense(world: CoreWorld, sender: int, receiver: int, what: str) -> bool:
+    """Let it arrive where nothing else waits to be taken in: what comes before it might make it true."""
+    host = world.hosts.get(receiver)
+    process = host and host.process
+    if sender not in world.hosts or sender == receiver or process is None or not process.is_at_rest:
+        return False
+    message = make_nonsense(what, process.member, sender)
+    if message is None:
+        return False
+    process.received(message)
+    return True
 
 
 # The operator.

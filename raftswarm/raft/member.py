@@ -56,9 +56,9 @@ from raftswarm.raft.progress import Progress
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
-from raftswarm.raft.rules import Rule
+from raftswarm.raft.rules import NamedRule, Rule, RuleSink
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.tracing import TraceSink, picture, trace_start
+from raftswarm.raft.tracing import TraceSink, picture, trace_rules, trace_start
 
 
 @attrs.frozen(kw_only=True)
@@ -87,10 +87,12 @@ class Member:
         chance: Random,
         now: float,
         trace: TraceSink | None = None,
+        rules: RuleSink | None = None,
     ) -> None:
-        """Begin with what is on disk; `trace` hears of every change (docs/formats.md)."""
+        """Begin with what is on disk; `trace` hears of every change (docs/formats.md), `rules` why things happen."""
         self._core = core = _restore(start, settings, chance, now)
         core.trace = trace
+        core.named = rules if trace is None else trace_rules(core, trace, rules)
         trace_start(core)
         self._announced = Leadership(term=core.term, leader=0, is_leader=False)
         if not core.may_lead:
@@ -154,6 +156,10 @@ class Member:
         if core.trace is not None and ready:
             core.trace(picture(core, "Ready"))
         return ready
+
+    def because(self, rule: NamedRule, **facts: object) -> None:
+        """Name a rule by which whoever steps this member decided, for whoever listens."""
+        self._core.because(rule, **facts)
 
     @property
     def has_news(self) -> bool:
@@ -237,7 +243,7 @@ class Member:
             case Leader() as role, (AppendReply() | HeartbeatReply() | SnapshotReply() | ReadIndex()):
                 self._hear_follower(role, message)
             case _:
-                pass  # Answers a question that we no longer ask.
+                core.because(Rule.NOT_ASKED_ANY_MORE, what=type(message).__name__)
 
     def _hear_leader(self, message: AppendEntries | Heartbeat | InstallSnapshot) -> None:
         core = self._core
@@ -287,8 +293,12 @@ class Member:
                     if isinstance(core.role, Candidate) and message.term == core.term:
                         core.receive(message)
                         elections.count_vote(core, core.role, message)
+                    else:
+                        core.because(Rule.OWN_VOTE_LATE, term=message.term)
                 case RequestVote() | VoteReply() | AppendReply() | SnapshotReply() if message.term < core.term:
-                    pass  # Nobody waits for it, and a later leader may have made it untrue.
+                    # Nobody waits for it, and a later leader may have made it untrue.
+                    what = type(message).__name__
+                    core.because(Rule.LATE_WRITE, what=what, term=message.term, case=what)
                 case _:
                     core.work.messages.append(message)
         if isinstance(core.role, Leader):

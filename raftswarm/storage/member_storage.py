@@ -15,10 +15,12 @@ import attrs
 from raftswarm.errors import CorruptLog, DiskFailed, ForeignState, InvalidSpec
 from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.storage.files import Place, disk_errors, make_directory
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES, Log
 from raftswarm.storage.replay import WAY_BACK, Position, Replayed, replay
+from raftswarm.storage.rules import StorageRule
 from raftswarm.storage.segment import MAX_CLUSTER_BYTES, segment_number
 from raftswarm.storage.snapshot_file import SnapshotFile, SnapshotReader
 from raftswarm.storage.snapshots import SLICE_BYTES, Saving, Snapshots
@@ -47,10 +49,11 @@ class Recovered:
 class MemberStorage:
     """The ``raft/`` directory of one member."""
 
-    def __init__(self, log: Log, snapshots: Snapshots) -> None:
+    def __init__(self, log: Log, snapshots: Snapshots, named: RuleSink = ignore_rule) -> None:
         """Use `create` or `open`."""
         self._log = log
         self._snapshots = snapshots
+        self._named = named
         self._failure: DiskFailed | None = None
         self._is_closed = False
 
@@ -97,19 +100,23 @@ class MemberStorage:
         *,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         snapshot_slice_bytes: int = SLICE_BYTES,
+        named: RuleSink = ignore_rule,
     ) -> tuple[MemberStorage, Recovered]:
-        """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
-        log_place, snapshots_place = _places(disk, directory, keys, entropy)
+        """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot.
+
+        `named` hears by which rules that happens, and whatever happens from then on.
+        """
+        log_place, snapshots_place = _places(disk, directory, keys, entropy, named)
         with disk_errors(f"could not recover {directory}"):
-            replayed = replay(disk, log_place.directory, keys.data_key)
+            replayed = replay(disk, log_place.directory, keys.data_key, named)
             began = replayed.segments[0].header
             snapshots = Snapshots(snapshots_place, snapshot_slice_bytes)
             snapshots.recover(began)
-            _check_joint(replayed, snapshots.newest, directory)
+            _check_joint(replayed, snapshots.newest, directory, named)
             snapshots.verify()
             log = Log.resume(log_place, segment_bytes, replayed)
             snapshots.clean()
-        return cls(log, snapshots), Recovered(
+        return cls(log, snapshots, named), Recovered(
             member_id=began.member_id,
             cluster=began.cluster,
             incarnation=began.incarnation,
@@ -208,6 +215,7 @@ class MemberStorage:
     def _writing_aside(self, doing: str) -> Iterator[None]:
         assert not self._is_closed, "nothing is written after close"
         if self._failure is not None:
+            self._named(StorageRule.WRITES_NOTHING_MORE, {"doing": doing})
             raise DiskFailed(f"could not {doing}: the disk failed before ({self._failure}); restart this member")
         with disk_errors(f"could not {doing}"):
             yield
@@ -226,12 +234,14 @@ def _log_directory(directory: str) -> str:
     return f"{directory}/log"
 
 
-def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
-    log = Place(disk, _log_directory(directory), keys.data_key, entropy)
+def _places(
+    disk: Disk, directory: str, keys: KeyRing, entropy: Entropy, named: RuleSink = ignore_rule
+) -> tuple[Place, Place]:
+    log = Place(disk, _log_directory(directory), keys.data_key, entropy, named)
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 
 
-def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str) -> None:
+def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str, named: RuleSink) -> None:
     """Check that log and snapshot belong together and that nothing is missing between them."""
     snapshot, position = (SnapshotMeta(), Position()) if newest is None else (newest.meta, newest.position)
     if replayed.base_index > snapshot.index:
@@ -242,4 +252,5 @@ def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str
         reason = f"its log and the snapshot of index {snapshot.index} contradict each other"
     else:
         return
+    named(StorageRule.INCOMPLETE, {"why": reason})
     raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}")
