@@ -13,6 +13,7 @@ import attrs
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.lab.conditions import DiskConditions, NetworkConditions
+from raftswarm.lab.phase import Phase
 from raftswarm.raft.settings import RaftSettings
 
 __all__ = ["CALM", "DiskConditions", "FaultMix", "NetworkConditions", "draw_fault_mix"]
@@ -93,10 +94,15 @@ class FaultMix:
     nonsense_every: float = 0.0
     """Messages arrive that no member ever sends."""
 
+    ambush: Phase | None = None
+    """What the cluster has to be at for faults to begin, as far as one can wait for it; at anything, if it is None."""
+
     # The operator.
     transfer_every: float = 0.0
     change_every: float = 0.0
     """Members come and go."""
+    cut_change_every: float = 0.0
+    """The leader is cut off as it is asked for that."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -133,6 +139,8 @@ class FaultMix:
         """Draw how wrong a machine's date is."""
         return (2 * chance.random() - 1) * self.wall_spread_seconds
 
+
+AMBUSHES: Final = tuple(phase for phase in Phase if phase is not Phase.IDLE)
 
 CALM: Final = FaultMix()
 """Nothing goes wrong."""
@@ -212,8 +220,27 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         huge_share=chance.choice((0.0, 0.0, 0.001)),
         nonsense_every=maybe(0.2, 2.0, 0.3),
         hasty_share=chance.choice((0.0, 0.0, 0.05)),
+        cut_change_every=maybe(2.0, 8.0, 0.2),
+        ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
     )
-    return attrs.evolve(mix, settings=_draw_switches(chance, mix.settings))
+    return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
+
+
+def _provoke(mix: FaultMix) -> FaultMix:
+    """Bring about what the faults wait for: it would be seldom otherwise."""
+    match mix.ambush:
+        case Phase.TRANSFER:
+            return attrs.evolve(mix, transfer_every=mix.transfer_every or 2.0)
+        case Phase.JOINT:
+            return attrs.evolve(mix, change_every=mix.change_every or 2.0)
+        case Phase.SNAPSHOT | Phase.CATCHING_UP:
+            kept = 0 if mix.ambush is Phase.SNAPSHOT else 500
+            compaction = attrs.evolve(mix.compaction, snapshot_every_commands=20, keep_entries=kept)
+            return attrs.evolve(mix, partition_every=mix.partition_every or 4.0, compaction=compaction)
+        case Phase.RECOVERY | Phase.ELECTION:
+            return attrs.evolve(mix, crash_every=mix.crash_every or 4.0)
+        case _:
+            return mix
 
 
 def _draw_network(chance: Random) -> NetworkConditions:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from raftswarm.consensus.opening import bootstrap_write
+from raftswarm.consensus.opening import bootstrap_write, prepare_newest
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import StorageError
 from raftswarm.lab.event_heap import EventHeap
@@ -25,7 +25,7 @@ from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import StartingState
 from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, check_machine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
@@ -144,10 +144,8 @@ class Host:
         assert self.process is None, "one process per machine"
         keys = KeyRing.open(self.disk, KEYS_DIRECTORY, self.entropy)
         storage, recovered = self._open(self.disk, keys, self.entropy, self.parts.onlooker.named)
-        newest = storage.read_snapshot()
         machine = self._make_machine()
-        if newest is not None:
-            machine.restore(newest[1])
+        prepare_newest(storage, machine)()
         if self.is_set_back:
             self.parts.invariants.set_back(self.member_id, recovered, self.remembered_by)
             self.remembered_by = ()
@@ -205,7 +203,9 @@ class Host:
 
     def _make_machine(self) -> WitnessedMachine:
         parts = self.parts
-        return WitnessedMachine(parts.make_machine(), self.member_id, parts.invariants, parts.history.applied)
+        machine = parts.make_machine()
+        check_machine(machine)
+        return WitnessedMachine(machine, self.member_id, parts.invariants, parts.history.applied)
 
 
 def _content(recovered: Recovered) -> tuple[object, ...]:

@@ -158,7 +158,7 @@ class Invariants:
         return recovered.hard_state.term >= term and log.last_index >= index
 
     def set_back(self, member: int, recovered: Recovered, remembered_by: Iterable[int]) -> None:
-        """Its disk was set back to this, and the cluster has to find that out: those know better, until they restart."""
+        """Its disk was set back to this; those have to find that out, until they start anew themselves."""
         log = LogImage.of(recovered.snapshot, recovered.entries)
         watched = self._members[member]
         watched.once_held = watched.durable.log

@@ -11,10 +11,17 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.fault_events import AddMachine, ChangeMembers, LeaveJoint, TransferLeadership
+from raftswarm.lab.fault_events import (
+    AddMachine,
+    ChangeMembers,
+    LeaveJoint,
+    Partition,
+    Rejoin,
+    TransferLeadership,
+)
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.host import Host
-from raftswarm.lab.plans import Plan, Strike
+from raftswarm.lab.plans import Plan, Strike, draw_seconds
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.membership import promote
@@ -39,6 +46,7 @@ class MemberChanges:
         mix = self._mix
         yield Strike("transfer", mix.transfer_every, self._transfer)
         yield Strike("change", mix.change_every, self._change)
+        yield Strike("cut change", mix.cut_change_every, self._change_and_cut)
         may_lose = (
             mix.lose_every
             or mix.lying_sync_every
@@ -64,6 +72,17 @@ class MemberChanges:
             leader = self._world.leader
             if leader is not None:
                 yield from self._ask(chance, self._world.hosts[leader].configuration)
+
+    def _change_and_cut(self, chance: Random) -> Plan:
+        """Cut the leader off and ask it for a change: what it appends then is undone, unless it comes back in time."""
+        leader = self._world.leader
+        if leader is None:
+            return
+        others = tuple(member for member in self._world.hosts if member != leader)
+        yield Partition((leader,), others)
+        yield from self._ask(chance, self._world.hosts[leader].configuration)
+        yield draw_seconds(chance, self._mix.partition_seconds)
+        yield Rejoin((leader,), others)
 
     def _ask(self, chance: Random, now: Configuration) -> Plan:
         if now.is_joint and chance.random() < 0.7:

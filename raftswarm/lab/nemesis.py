@@ -17,6 +17,9 @@ from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.lab.plans import Plan, Strike
 from raftswarm.lab.process_plans import ProcessPlans
 
+PATIENCE_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 0.002
+
 
 class Nemesis:
     """Begins every plan of its mix at random times until `stop`."""
@@ -25,6 +28,9 @@ class Nemesis:
         self._world = world
         self._is_active = True
         mix = world.faults
+        self._ambush = mix.ambush
+        self._waiting: list[tuple[float, Plan]] = []
+        """What lies in wait, and until when."""
         for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges):
             for strike in plans(world, mix).strikes():
                 if strike.every:
@@ -35,9 +41,26 @@ class Nemesis:
         heap.interrupt_at(heap.now + chance.expovariate(1.0 / strike.every), self._begin, strike, chance)
 
     def _begin(self, strike: Strike, chance: Random) -> None:
-        if self._is_active:
-            self._plan(strike, chance)
-            self._go_on(strike.draw(chance))
+        if not self._is_active:
+            return
+        self._plan(strike, chance)
+        plan = strike.draw(chance)
+        if self._ambush is None:
+            self._go_on(plan)
+            return
+        self._waiting.append((self._world.now + PATIENCE_SECONDS, plan))
+        if len(self._waiting) == 1:
+            self._look_out()
+
+    def _look_out(self) -> None:
+        """Let begin what lies in wait, if the cluster is at what this world waits for; what has waited long, anyway."""
+        now, is_time = self._world.now, self._ambush in self._world.onlooker.phases()
+        begun = [plan for until, plan in self._waiting if is_time or until <= now]
+        self._waiting = [] if is_time else [(until, plan) for until, plan in self._waiting if until > now]
+        for plan in begun:
+            self._go_on(plan)
+        if self._waiting and self._is_active:
+            self._world.heap.interrupt_at(now + LOOK_EVERY_SECONDS, self._look_out)
 
     def _go_on(self, plan: Plan) -> None:
         """Let its faults strike until it wants to wait, or ends."""

@@ -185,9 +185,7 @@ def _committed_too_far(member: WitnessedMember, _: int) -> AnyMessage | None:
 def _acknowledged_too_far(member: WitnessedMember, sender: int) -> AnyMessage | None:
     if not isinstance(member.role, Leader):
         return None
-    return AppendReply(
-        sender=sender, to=member.id, term=member.term, success=True, match_index=member.last_index + FAR
-    )
+    return AppendReply(sender=sender, to=member.id, term=member.term, success=True, match_index=member.last_index + FAR)
 
 
 def _refused_too_far(member: WitnessedMember, sender: int) -> AnyMessage | None:

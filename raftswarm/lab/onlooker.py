@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from raftswarm.lab.coverage import Coverage
+from raftswarm.lab.phase import Phase
+from raftswarm.lab.triples import FOLLOWER, MEMBER
 from raftswarm.raft.events import Event, Receive
-from raftswarm.raft.messages import AnyMessage
+from raftswarm.raft.messages import AnyMessage, Opening, Regressed
 from raftswarm.raft.progress import Stage
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
-from raftswarm.raft.rules import NamedRule
+from raftswarm.raft.rules import NamedRule, Rule
 
 if TYPE_CHECKING:
     from raftswarm.lab.host import Host
@@ -30,19 +31,11 @@ TURN: Final = "Turn"
 """What a member decides when all events of a turn have been taken in."""
 
 _Mark = tuple[NamedRule, object]
+_ASIDE: Final = frozenset({Rule.HEARS_OF_START, Rule.IS_TRUSTED, Rule.COUNTS_STOPPED})
+"""What is noticed on the way, before anything is decided."""
+_WITHOUT_CASE: Final = frozenset({Rule.LATE_WRITE, Rule.NOT_HEARD})
+_ANY_ROLE: Final = (Opening, Regressed)
 _LETTERS: Final[dict[type[Role], str]] = {Follower: "F", PreCandidate: "P", Candidate: "C", Leader: "L"}
-
-
-class Phase(Enum):
-    """What the protocol is at; a cluster may be in several at once, but for the first."""
-
-    IDLE = "idle"
-    ELECTION = "election"
-    CATCHING_UP = "catching up"
-    SNAPSHOT = "snapshot transfer"
-    JOINT = "joint"
-    TRANSFER = "transfer"
-    RECOVERY = "recovery"
 
 
 class Onlooker:
@@ -55,8 +48,7 @@ class Onlooker:
         self._pairs: Counter[tuple[str, Phase]] = Counter()
         self._states: Counter[str] = Counter()
         self._role = self._input = ""
-        """Of the member that is taking something in at the moment."""
-        self._is_named = False
+        """Of the member that is taking something in; no input once it has decided what to do about that."""
 
     @property
     def coverage(self) -> Coverage:
@@ -80,27 +72,35 @@ class Onlooker:
         """Something happens by that rule."""
         mark = rule, facts.get("case")
         self._marks[mark] += 1
-        if self._input:
-            self._is_named = True
-            self._triples[self._role, self._input, mark] += 1
+        if self._input and rule not in _ASIDE:
+            self._decide(mark)
+
+    def _decide(self, mark: _Mark) -> None:
+        rule, _ = mark
+        if rule in _WITHOUT_CASE:
+            mark = rule, None
+        role = MEMBER if rule is Rule.NOT_HEARD else self._role
+        self._triples[role, self._input, mark] += 1
+        if rule is Rule.LATER_TERM:
+            self._role = FOLLOWER  # What it decides next it decides as that.
+        else:
+            self._input = ""
 
     def takes_in(self, role: Role, event: Event) -> None:
         """A member in that role is about to take an event in."""
         kind: type[Event | AnyMessage] = type(event.message) if isinstance(event, Receive) else type(event)
-        self._begin(role, kind.__name__)
+        self._role = MEMBER if kind in _ANY_ROLE else type(role).__name__
+        self._input = kind.__name__
 
     def takes_turn(self, role: Role) -> None:
         """A member in that role is about to hand out its work."""
-        self._begin(role, TURN)
-
-    def _begin(self, role: Role, kind: str) -> None:
-        self._role, self._input, self._is_named = type(role).__name__, kind, False
+        self._role, self._input = type(role).__name__, TURN
 
     def has_decided(self) -> None:
         """It has done so."""
-        if not self._is_named:
+        if self._input:
             self._triples[self._role, self._input, TAKEN] += 1
-        self._input = ""
+            self._input = ""
 
     # What befalls them.
 

@@ -13,7 +13,7 @@ import attrs
 from raftswarm.consensus.rules import ReplicaRule, SessionRule
 from raftswarm.lab.coverage import Coverage
 from raftswarm.lab.fault_events import Fault
-from raftswarm.lab.onlooker import Phase
+from raftswarm.lab.phase import Phase
 from raftswarm.lab.triples import UNREACHABLE_TRIPLES, list_triples
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.rules import NamedRule, Refusal, Rule
@@ -22,6 +22,7 @@ from raftswarm.storage.rules import StorageRule
 RULES: Final[tuple[type[NamedRule], ...]] = (Rule, StorageRule, ReplicaRule, SessionRule)
 
 _MESSAGES: Final = tuple(kind.__name__ for kind in get_args(AnyMessage))
+_OF_FOLLOWERS: Final = ("AppendReply", "HeartbeatReply", "SnapshotReply", "ReadIndex")
 _REFUSALS: Final = tuple(refusal.name for refusal in Refusal)
 CASES: Final[dict[NamedRule, tuple[str, ...]]] = {
     Rule.PRE_VOTE_REFUSED: _REFUSALS,
@@ -38,18 +39,19 @@ CASES: Final[dict[NamedRule, tuple[str, ...]]] = {
     Rule.NEEDS_SNAPSHOT: ("THE_NEWEST", "WHERE_IT_BROKE_OFF"),
     Rule.TRANSFER_REFUSED: ("NO_LEADER", "NO_OTHER_VOTER"),
     Rule.HANDS_OVER: ("SLOW_DISK", "PRIORITY"),
-    Rule.DROPPED: _MESSAGES,
+    Rule.DROPPED: ("AppendEntries", "Heartbeat", "InstallSnapshot", "TimeoutNow", "ReadIndexReply", *_OF_FOLLOWERS),
+    Rule.NOT_HEARD: _MESSAGES,
     StorageRule.CHUNK_REFUSED: ("ANOTHER", "SIZE", "DAMAGED", "SUM"),
 }
 """Rules that cover several things."""
 
 UNREACHABLE_MARKS: Final[dict[str, str]] = {
     "PRE_VOTE_REFUSED.PROMISED": "of pre-votes a promise is a part of stickiness",
-    "VOTE_REFUSED.STICKY": "who is sticky pays no attention to a vote of a later term, and refuses others for their term",
-    "DROPPED.Regressed": "only one that is not for this member would be; nonsense that is for others is heartbeats",
+    "VOTE_REFUSED.STICKY": "who is sticky pays no attention to a later term, and refuses others for theirs",
+    "STEPS_DOWN.SET_BACK": "who is set back is told so before a majority finds its disk whole, so it never leads",
+    "NOT_HEARD.Regressed": "only one that is not for this member would be; nonsense that is for others is heartbeats",
     "CHUNK_REFUSED.SIZE": "frames of links are whole or refused before, and no member makes a chunk of no bytes",
     "CHUNK_REFUSED.SUM": "each chunk was compared with the offer already",
-    "PROPOSAL_REFUSED": "a replica asks how much room there is, and refuses by itself what cannot be appended",
 }
 """Marks that no world hits, and why."""
 
@@ -57,7 +59,10 @@ UNREACHABLE_MARKS: Final[dict[str, str]] = {
 def list_marks() -> list[str]:
     """Return every mark that some world hits, sooner or later."""
     marks = [
-        f"{rule.name}.{case}" if case else rule.name for rules in RULES for rule in rules for case in CASES.get(rule, ("",))
+        f"{rule.name}.{case}" if case else rule.name
+        for rules in RULES
+        for rule in rules
+        for case in CASES.get(rule, ("",))
     ]
     return [mark for mark in marks if mark not in UNREACHABLE_MARKS]
 

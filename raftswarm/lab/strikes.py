@@ -306,7 +306,7 @@ def _strike_groups(network: SimulatedNetwork, fault: Partition | Rejoin) -> bool
 def _talk_nonsense(world: CoreWorld, sender: int, receiver: int, what: str) -> bool:
     """Let it arrive where nothing else waits to be taken in: what comes before it might make it true."""
     host = world.hosts.get(receiver)
-    process = host and host.process
+    process = None if host is None else host.process
     if sender not in world.hosts or sender == receiver or process is None or not process.is_at_rest:
         return False
     message = make_nonsense(what, process.member, sender)

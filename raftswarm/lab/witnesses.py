@@ -19,7 +19,7 @@ from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import Capture, Context, StateMachine
+from raftswarm.raft.state_machine import Capture, Context, StateMachine, prepare_restore
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.snapshot_file import SnapshotReader
@@ -244,6 +244,16 @@ class WitnessedMachine:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by a picture's."""
+        self.prepare_restore(chunks)()
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+        """Read a picture beside the present state, as the machine would have it; return what puts it in place."""
         parts = iter(chunks)
-        self._chain = next(parts)
-        self.machine.restore(parts)
+        chain = next(parts)
+        put_in_place = prepare_restore(self.machine, parts)
+
+        def restore() -> None:
+            self._chain = chain
+            put_in_place()
+
+        return restore

@@ -278,9 +278,8 @@ class Core:
         if self.named is None:
             return
         changes = entry.kind is EntryKind.CONFIGURATION
-        if self.trace is not None:
-            if isinstance(self.role, Leader):
-                self.trace(picture(self, "ChangeConf" if changes else "Replicate"))
+        if self.trace is not None and isinstance(self.role, Leader):
+            self.trace(picture(self, "ChangeConf" if changes else "Replicate"))
         if changes:
             trace_configuration(self)
 
@@ -365,11 +364,11 @@ class Core:
         """Tell the operator."""
         self.work.notes.append(sentence)
 
-    def drop(self, message: AnyMessage, reason: str) -> None:
+    def drop(self, message: AnyMessage, reason: str, rule: Rule = Rule.DROPPED) -> None:
         """A peer's bytes never stop us."""
         kind = type(message).__name__
         self.note(f"dropped {kind} from {message.sender} in term {message.term}: {reason}")
-        self.because(Rule.DROPPED, what=kind, sender=message.sender, term=message.term, why=reason, case=kind)
+        self.because(rule, what=kind, sender=message.sender, term=message.term, why=reason, case=kind)
 
     # Peers.
 

@@ -188,9 +188,9 @@ class Member:
     def _receive(self, message: AnyMessage) -> None:
         core = self._core
         if message.to != core.id or message.sender == core.id:
-            core.drop(message, f"it is for member {message.to}")
+            core.drop(message, f"it is for member {message.to}", Rule.NOT_HEARD)
         elif fault := find_fault(message):
-            core.drop(message, fault)
+            core.drop(message, fault, Rule.NOT_HEARD)
         elif isinstance(message, Opening):
             openings.take_opening(core, message)
         elif openings.hear(core, message):

@@ -49,11 +49,12 @@ def hear(core: Core, message: AnyMessage) -> bool:
     peer = core.acquaintance(message.sender)
     if not isinstance(message, (Opening, Regressed)):
         if peer.is_from_earlier_boot(message):
-            core.drop(message, f"it is from boot {message.boot}, and the sender has come to boot {peer.boot}")
+            why = f"it is from boot {message.boot}, and the sender has come to boot {peer.boot}"
+            core.drop(message, why, Rule.NOT_HEARD)
             _refuse(core, message)
             return False
         if peer.is_regressed:
-            core.drop(message, "its sender remembers less than it once claimed")
+            core.drop(message, "its sender remembers less than it once claimed", Rule.NOT_HEARD)
             return False
     if message.boot > peer.boot:
         core.because(Rule.HEARS_OF_START, peer=message.sender, boot=message.boot)
@@ -71,7 +72,8 @@ def hear(core: Core, message: AnyMessage) -> bool:
 def take_opening(core: Core, opening: Opening) -> None:
     """Compare what a start of a peer remembers with what the peer claimed before."""
     if opening.cluster != core.identity.cluster:
-        core.drop(opening, f"it is of cluster {opening.cluster!r}, this is {core.identity.cluster!r}")
+        why = f"it is of cluster {opening.cluster!r}, this is {core.identity.cluster!r}"
+        core.drop(opening, why, Rule.NOT_HEARD)
         return
     hear(core, opening)
     peer = core.acquaintance(opening.sender)

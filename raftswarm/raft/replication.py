@@ -118,9 +118,6 @@ def follow_configuration(core: Core, role: Leader) -> None:
         peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.audience
     }
     succession.rank(core, role)
-    if role.transfer is not None and role.transfer.to not in core.other_voters:
-        core.because(Rule.TRANSFER_VOID, heir=role.transfer.to)
-        role.transfer = None
 
 
 # What a leader sends.
@@ -196,7 +193,9 @@ def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_
 def pass_time(core: Core, role: Leader) -> None:
     """A heartbeat is due."""
     if core.settings.check_quorum and is_cut_off(core, role):
-        core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s", "dissertation 6.2", "CUT_OFF")
+        core.step_down(
+            f"no quorum was heard from for {core.settings.election_seconds} s", "dissertation 6.2", "CUT_OFF"
+        )
         return
     transfer.give_up_if_late(core, role)
     reads.refuse_late(core, role)

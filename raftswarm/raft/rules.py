@@ -156,7 +156,6 @@ class Rule(NamedRule):
     TRANSFER_REFUSED = "dissertation 3.10", "does not hand leadership over: {why}"
     TRANSFER_TOLD = "dissertation 3.10", "tells member {heir}, which has its whole log, to campaign"
     TRANSFER_GIVEN_UP = "dissertation 3.10", "leads on: member {heir} has not taken over within an election timeout"
-    TRANSFER_VOID = "dissertation 3.10", "leads on: member {heir}, which was to take over, is no other voter any more"
     TRANSFER_REPLACED = "dissertation 3.10", "forgets whom it was handing leadership to: a later wish took its place"
     TRANSFER_DONE = "dissertation 3.10", "sees member {leader} lead, as was wished"
     TRANSFER_FAILED = "dissertation 3.10", "tells whoever wished for another leader that it did not come to that"
@@ -174,6 +173,7 @@ class Rule(NamedRule):
     REFUSAL_LATE = "docs/raft.md, Openings", "ignores that an earlier opening was refused by member {peer}"
 
     # Messages that do not count.
+    NOT_HEARD = "docs/raft.md, Openings", "pays no attention to a {what} from member {sender} in term {term}: {why}"
     DROPPED = "Figure 2", "drops a {what} from member {sender} in term {term}: {why}"
 
 

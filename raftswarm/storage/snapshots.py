@@ -169,7 +169,9 @@ class Snapshots:
             raise SnapshotDamaged(f"the snapshot of index {offer.snapshot.index} was given up for another one")
         contents = arriving.writer.contents
         if chunk.number != contents.chunks + 1:
-            self._refuse(arriving, f"chunk {chunk.number} came where chunk {contents.chunks + 1} was to come", "ANOTHER")
+            self._refuse(
+                arriving, f"chunk {chunk.number} came where chunk {contents.chunks + 1} was to come", "ANOTHER"
+            )
         if not 0 < len(chunk.data) <= CHUNK_BYTES:
             self._refuse(arriving, f"chunk {chunk.number} has {len(chunk.data)} bytes", "SIZE")
         if not is_intact(offer, chunk):
