@@ -68,7 +68,8 @@ def write_coverage(path: Path | str, coverage: Coverage) -> None:
     """Write it to a file, in one step: who is interrupted keeps the old one."""
     place = Path(path)
     aside = place.with_name(place.name + ".part")
-    aside.write_bytes(msgspec.json.format(msgspec.json.encode(coverage, order="sorted"), indent=1))
+    fields = msgspec.to_builtins(coverage, str_keys=True)
+    aside.write_bytes(msgspec.json.format(msgspec.json.encode(fields, order="sorted"), indent=1))
     aside.replace(place)
 
 

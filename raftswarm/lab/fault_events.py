@@ -270,13 +270,15 @@ class AddMachine(AnyFault, frozen=True):
 
 
 class ChangeMembers(AnyFault, frozen=True):
-    """Ask whoever leads for these members."""
+    """Ask whoever leads, or a certain member, for these members."""
 
     voters: tuple[int, ...]
     learners: tuple[int, ...] = ()
     promised: tuple[int, ...] = ()
     """Learners that get a vote when they have caught up."""
     transition: Transition = Transition.AUTO
+    member: int = 0
+    """Who is asked; 0 is whoever leads."""
 
 
 class LeaveJoint(AnyFault, frozen=True):

@@ -43,6 +43,8 @@ class FaultMix:
     recovery_crash_share: float = 0.0
     """Share of starts that crash in recovery."""
     all_crash_every: float = 0.0
+    receiver_crash_every: float = 0.0
+    """Who has received a snapshot is killed before it has installed it."""
     storm_every: float = 0.0
     """One member is killed again and again, as soon as it comes up."""
     stop_every: float = 0.0
@@ -103,6 +105,8 @@ class FaultMix:
     """Members come and go."""
     cut_change_every: float = 0.0
     """The leader is cut off as it is asked for that."""
+    early_change_every: float = 0.0
+    """A leader is asked for that before it has committed anything."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -221,6 +225,8 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         nonsense_every=maybe(0.2, 2.0, 0.3),
         hasty_share=chance.choice((0.0, 0.0, 0.05)),
         cut_change_every=maybe(2.0, 8.0, 0.2),
+        early_change_every=maybe(1.0, 4.0, 0.2),
+        receiver_crash_every=maybe(1.0, 4.0, 0.2),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
     )
     return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))

@@ -29,6 +29,10 @@ from raftswarm.raft.membership import promote
 MAX_VOTERS = 5
 MAX_HOSTS = 14
 REPLACE_EVERY_SECONDS = 1.0
+WRONG_MEMBER_SHARE = 0.15
+"""Of what is asked of somebody who need not lead."""
+FIRST_COMMIT_WITHIN_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 0.001
 
 _TRANSITIONS = (Transition.AUTO, Transition.AUTO, Transition.IMPLICIT, Transition.EXPLICIT, Transition.SINGLE)
 
@@ -47,6 +51,7 @@ class MemberChanges:
         yield Strike("transfer", mix.transfer_every, self._transfer)
         yield Strike("change", mix.change_every, self._change)
         yield Strike("cut change", mix.cut_change_every, self._change_and_cut)
+        yield Strike("early change", mix.early_change_every, self._change_at_once)
         may_lose = (
             mix.lose_every
             or mix.lying_sync_every
@@ -58,8 +63,12 @@ class MemberChanges:
         yield Strike("replace", REPLACE_EVERY_SECONDS if may_lose else 0.0, self._replace)
 
     def _transfer(self, chance: Random) -> Plan:
-        if (leader := self._world.leader) is not None:
-            yield TransferLeadership(leader, chance.choice([0, *self._world.hosts]))
+        """Ask for another leader; now and then where nobody can know of one."""
+        asked = self._world.leader
+        if chance.random() < WRONG_MEMBER_SHARE:
+            asked = chance.choice(list(self._world.hosts))
+        if asked is not None:
+            yield TransferLeadership(asked, chance.choice([0, *self._world.hosts]))
 
     def _replace(self, chance: Random) -> Plan:
         """A new machine for each that is lost."""
@@ -84,6 +93,19 @@ class MemberChanges:
         yield draw_seconds(chance, self._mix.partition_seconds)
         yield Rejoin((leader,), others)
 
+    def _change_at_once(self, chance: Random) -> Plan:
+        """Ask a new leader for a change before it has committed anything; it has to refuse."""
+        until = self._world.now + FIRST_COMMIT_WITHIN_SECONDS
+        while self._world.now < until:
+            for member in self._world.running:
+                process = self._world.process(member)
+                if process.member.is_leader and not process.leadership.is_leader:
+                    now = process.member.configuration
+                    voters, learners = self._draw_step(chance, now, [])
+                    yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), member=member)
+                    return
+            yield LOOK_EVERY_SECONDS
+
     def _ask(self, chance: Random, now: Configuration) -> Plan:
         if now.is_joint and chance.random() < 0.7:
             if not now.auto_leave:
@@ -98,7 +120,9 @@ class MemberChanges:
         voters, learners = draw(chance, now, waiting)
         self._removed |= {*now.member_ids} - voters - learners
         promised = tuple(member for member in sorted(learners) if chance.random() < 0.5)
-        yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), promised, chance.choice(_TRANSITIONS))
+        transition = chance.choice(_TRANSITIONS)
+        asked = chance.choice(list(self._world.hosts)) if chance.random() < WRONG_MEMBER_SHARE else 0
+        yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), promised, transition, asked)
 
     @staticmethod
     def _draw_step(chance: Random, now: Configuration, waiting: list[int]) -> tuple[set[int], set[int]]:

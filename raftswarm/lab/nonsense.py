@@ -21,9 +21,15 @@ from raftswarm.raft.messages import (
     HeartbeatReply,
     InstallSnapshot,
     Opening,
+    PreVote,
+    PreVoteReply,
+    ReadIndex,
     ReadIndexReply,
     Regressed,
+    RequestVote,
+    SnapshotReply,
     TimeoutNow,
+    VoteReply,
 )
 from raftswarm.raft.roles import Follower, Leader
 
@@ -151,22 +157,23 @@ def _campaign_untold(member: WitnessedMember, sender: int) -> AnyMessage | None:
 
 def _contradiction(member: WitnessedMember, _: int) -> AnyMessage | None:
     """Its leader has another entry where this one knows what is committed."""
-    index = member.commit_index
-    before, term = member.term_at(index - 1), member.term_at(index)
-    if not isinstance(member.role, Follower) or not member.leader or before is None or term is None or index < 2:
+    if not isinstance(member.role, Follower) or not member.leader:
         return None
-    other = member.term if member.term != term else before
-    if other in {0, term}:
-        return None
-    entry = Entry(index=index, term=other, kind=EntryKind.BLANK, first_command=1)
-    return AppendEntries(
-        sender=member.leader,
-        to=member.id,
-        term=member.term,
-        previous_index=index - 1,
-        previous_term=before,
-        entries=(entry,),
-    )
+    for index in range(member.commit_index, 1, -1):
+        before, term = member.term_at(index - 1), member.term_at(index)
+        if before is None or term is None:
+            break
+        if term < member.term:
+            entry = Entry(index=index, term=member.term, kind=EntryKind.BLANK, first_command=1)
+            return AppendEntries(
+                sender=member.leader,
+                to=member.id,
+                term=member.term,
+                previous_index=index - 1,
+                previous_term=before,
+                entries=(entry,),
+            )
+    return None
 
 
 def _commands_counted_otherwise(member: WitnessedMember, _: int) -> AnyMessage | None:
@@ -210,7 +217,36 @@ def _no_promise(member: WitnessedMember, sender: int) -> AnyMessage | None:
 
 
 def _of_a_stranger(member: WitnessedMember, _: int) -> AnyMessage | None:
-    return AppendReply(sender=STRANGER, to=member.id, term=member.term, success=True) if member.is_leader else None
+    """It answers a leader that has never asked it."""
+    term = member.term
+    drafts: tuple[AnyMessage, ...] = (
+        AppendReply(sender=STRANGER, to=member.id, term=term, success=True),
+        HeartbeatReply(sender=STRANGER, to=member.id, term=term),
+        SnapshotReply(sender=STRANGER, to=member.id, term=term, installed=True, match_index=0),
+        ReadIndex(sender=STRANGER, to=member.id, term=term, number=1),
+    )
+    return drafts[member.last_index % len(drafts)] if member.is_leader else None
+
+
+def _of_an_earlier_boot(member: WitnessedMember, sender: int) -> AnyMessage | None:
+    """What an earlier start said has come so late that a later one was heard of."""
+    boot, to, term = member.known_boot(sender) - 1, member.id, member.term
+    if boot < 1:
+        return None
+    drafts: tuple[AnyMessage, ...] = (
+        PreVote(sender=sender, to=to, term=term + 1, boot=boot, last_index=FAR, last_term=term),
+        PreVoteReply(sender=sender, to=to, term=term + 1, boot=boot, granted=True),
+        RequestVote(sender=sender, to=to, term=term + 1, boot=boot, last_index=FAR, last_term=term),
+        VoteReply(sender=sender, to=to, term=term, boot=boot, granted=True),
+        AppendReply(sender=sender, to=to, term=term, boot=boot, success=True, match_index=member.last_index),
+        HeartbeatReply(sender=sender, to=to, term=term, boot=boot, round=FAR),
+        SnapshotReply(sender=sender, to=to, term=term, boot=boot, installed=True, match_index=member.last_index),
+        ReadIndex(sender=sender, to=to, term=term, boot=boot, number=1),
+        ReadIndexReply(sender=sender, to=to, term=term, boot=boot, number=member.newest_read, index=0),
+        Heartbeat(sender=sender, to=to, term=term, boot=boot, commit=0),
+        TimeoutNow(sender=sender, to=to, term=term, boot=boot),
+    )
+    return drafts[member.last_index % len(drafts)]
 
 
 def _answer_to_no_read(member: WitnessedMember, sender: int) -> AnyMessage:
@@ -259,6 +295,7 @@ NONSENSE: Final[dict[str, Draft]] = {
         _refused_too_far,
         _no_promise,
         _of_a_stranger,
+        _of_an_earlier_boot,
         _answer_to_no_read,
         _refusal_of_an_earlier_opening,
         _of_an_earlier_incarnation,

@@ -31,7 +31,7 @@ TURN: Final = "Turn"
 """What a member decides when all events of a turn have been taken in."""
 
 _Mark = tuple[NamedRule, object]
-_ASIDE: Final = frozenset({Rule.HEARS_OF_START, Rule.IS_TRUSTED, Rule.COUNTS_STOPPED})
+_ASIDE: Final = frozenset({Rule.HEARS_OF_START, Rule.IS_TRUSTED, Rule.COUNTS_STOPPED, Rule.READS_LEFT_OVER})
 """What is noticed on the way, before anything is decided."""
 _WITHOUT_CASE: Final = frozenset({Rule.LATE_WRITE, Rule.NOT_HEARD})
 _ANY_ROLE: Final = (Opening, Regressed)

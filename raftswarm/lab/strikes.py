@@ -329,7 +329,8 @@ def _add_machine(world: CoreWorld, member: int) -> bool:
 
 def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     leader = world.leader
-    if leader is None or not {*fault.voters, *fault.learners} <= {*world.hosts}:
+    is_known = {*fault.voters, *fault.learners, fault.member or leader} <= {*world.hosts}
+    if leader is None or not is_known:
         return False
     whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
     if 2 * len(whole) <= len(fault.voters):
@@ -337,7 +338,7 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     listed = world.list_members(fault.voters, learners=fault.learners)
     learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
     wished = msgspec.structs.replace(listed, learners=learners)
-    world.change_members(wished, transition=fault.transition)
+    world.change_members(wished, member=fault.member or None, transition=fault.transition)
     return True
 
 

@@ -106,7 +106,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
         FOLLOWER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
         PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
         CANDIDATE: "LATE_ANSWER",
-        LEADER: "LATE_ANSWER DROPPED.SnapshotReply SNAPSHOT_TAKEN taken",
+        LEADER: "LATE_ANSWER DROPPED.SnapshotReply SNAPSHOT_TAKEN COMMIT_HELD_BACK taken",
     },
     "ReadIndex": {
         FOLLOWER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
@@ -135,7 +135,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
         CANDIDATE: "TIMED_OUT taken",
         LEADER: (
             "STEPS_DOWN.CUT_OFF TRANSFER_GIVEN_UP READ_TOO_LATE HANDS_OVER.SLOW_DISK HANDS_OVER.PRIORITY "
-            "READS_WAIT_FOR_COMMIT taken"
+            "READS_WAIT_FOR_COMMIT READS_CONFIRMED taken"
         ),
     },
     "Written": {
