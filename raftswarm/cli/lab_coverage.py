@@ -52,9 +52,11 @@ def command(
     for file in files:
         total.add(_read(file))
     first = total.seeds + 1 if first_seed is None else first_seed
-    failed = _run(range(first, first + seeds), seconds, total, output)
-    if output is not None:
-        _write(output, total)
+    try:
+        failed = _run(range(first, first + seeds), seconds, total)
+    finally:
+        if output is not None:
+            _write(output, total)
     if as_json:
         print_json({"summary": summarize(total), "failed_seeds": failed, "coverage": total})
     else:
@@ -62,20 +64,18 @@ def command(
     exit_if(bool(failed))
 
 
-def _run(seeds: Sequence[int], seconds: float, total: Coverage, output: Path | None) -> list[int]:
+def _run(seeds: Sequence[int], seconds: float, total: Coverage) -> list[int]:
     from raftswarm.lab.replaying import describe_failure
     from raftswarm.lab.seeds import run_seed
 
     failed = []
-    for number, seed in enumerate(seeds, start=1):
+    for seed in seeds:
         outcome = run_seed(seed, seconds, events=_hear_nothing if seed % TRACED_ONE_IN == 0 else None)
         total.add(outcome.coverage)
         if outcome.failure is not None:
             failed.append(seed)
             violation = describe_failure(outcome.failure)
             click.echo(style(f"seed {seed}, at {outcome.ended_at:.3f} s: {violation}", "red"), err=True)
-        if output is not None and number % 100 == 0:
-            _write(output, total)
     return failed
 
 
@@ -95,6 +95,7 @@ def _summarize(reach: Reach) -> Mapping[str, object]:
         "listed": len(reach.counts),
         "reached": len(reach.counts) - len(reach.missed),
         "missed": reach.missed,
+        "rare": reach.rare,
         "unreachable": reach.unreachable,
         "not_listed": reach.not_listed,
     }
@@ -112,7 +113,9 @@ def print_coverage(coverage: Coverage, *, shows_all: bool = False) -> None:
             click.echo(style(f"    missed   {name}", "red"))
         for name in reach.not_listed:
             click.echo(style(f"    reached, though it is said to be impossible or not listed: {name}", "red"))
-        shown = reach.counts if shows_all else reach.seldom(coverage.seeds / SELDOM_SHARE)
+        if reach.rare:
+            click.echo(f"    of {len(reach.rare)} that are rare, {sum(map(bool, reach.rare.values()))} reached")
+        shown = {**reach.counts, **reach.rare} if shows_all else reach.seldom(coverage.seeds / SELDOM_SHARE)
         for name, count in sorted(shown.items(), key=_by_count):
             if count:
                 click.echo(f"    {count:>9} {name}")

@@ -32,7 +32,7 @@ REPLACE_EVERY_SECONDS = 1.0
 WRONG_MEMBER_SHARE = 0.15
 """Of what is asked of somebody who need not lead."""
 FIRST_COMMIT_WITHIN_SECONDS = 1.0
-LOOK_EVERY_SECONDS = 0.001
+LOOK_EVERY_SECONDS = 0.002
 
 _TRANSITIONS = (Transition.AUTO, Transition.AUTO, Transition.IMPLICIT, Transition.EXPLICIT, Transition.SINGLE)
 

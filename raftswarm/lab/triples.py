@@ -216,12 +216,17 @@ UNREACHABLE_TRIPLES: Final[dict[str, str]] = {}
 """What the core's tables would allow and no world can bring about, and why."""
 
 
+RARE_TRIPLES: Final[dict[str, str]] = {}
+"""What few worlds reach, and why; nobody counts on it."""
+
+
 def list_triples() -> list[str]:
-    """Return all that some world reaches, as ``role input decision``."""
+    """Return all that worlds are to reach, as ``role input decision``."""
     decided = [
         f"{role} {kind} {decision}"
         for kind, roles in _DECISIONS.items()
         for role, decisions in roles.items()
         for decision in decisions.split()
     ]
-    return [*decided, *(f"{MEMBER} {kind} NOT_HEARD" for kind in _NOT_HEARD.split())]
+    listed = [*decided, *(f"{MEMBER} {kind} NOT_HEARD" for kind in _NOT_HEARD.split())]
+    return [triple for triple in listed if triple not in RARE_TRIPLES]
