@@ -52,6 +52,7 @@ class MemberChanges:
         yield Strike("change", mix.change_every, self._change)
         yield Strike("cut change", mix.cut_change_every, self._change_and_cut)
         yield Strike("early change", mix.early_change_every, self._change_at_once)
+        yield Strike("absurd change", mix.early_change_every, self._wish_nonsense)
         may_lose = (
             mix.lose_every
             or mix.lying_sync_every
@@ -105,6 +106,18 @@ class MemberChanges:
                     yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), member=member)
                     return
             yield LOOK_EVERY_SECONDS
+
+    def _wish_nonsense(self, chance: Random) -> Plan:
+        """Ask for members that nobody can have."""
+        other = max(self._world.hosts)
+        yield chance.choice(
+            (
+                ChangeMembers(()),
+                ChangeMembers((other, other)),
+                ChangeMembers((other,), (other,)),
+                ChangeMembers((other, 1)),
+            )
+        )
 
     def _ask(self, chance: Random, now: Configuration) -> Plan:
         if now.is_joint and chance.random() < 0.7:

@@ -249,6 +249,15 @@ def _of_an_earlier_boot(member: WitnessedMember, sender: int) -> AnyMessage | No
     return drafts[member.last_index % len(drafts)]
 
 
+def _late_candidate(member: WitnessedMember, sender: int) -> AnyMessage | None:
+    """It asks for a vote in a term that another has won."""
+    if member.leader in {0, sender} or member.hard_state.voted_for not in {0, sender}:
+        return None
+    return RequestVote(
+        sender=sender, to=member.id, term=member.term, last_index=member.last_index, last_term=member.last_term
+    )
+
+
 def _answer_to_no_read(member: WitnessedMember, sender: int) -> AnyMessage:
     return ReadIndexReply(
         sender=sender, to=member.id, term=member.term, number=member.newest_read + FAR, index=member.commit_index
@@ -296,6 +305,7 @@ NONSENSE: Final[dict[str, Draft]] = {
         _no_promise,
         _of_a_stranger,
         _of_an_earlier_boot,
+        _late_candidate,
         _answer_to_no_read,
         _refusal_of_an_earlier_opening,
         _of_an_earlier_incarnation,

@@ -333,7 +333,7 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     if leader is None or not is_known:
         return False
     whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
-    if 2 * len(whole) <= len(fault.voters):
+    if 2 * len(whole) <= len(fault.voters) > 0:
         return False  # With a majority of them gone, nobody could ever lead again.
     listed = world.list_members(fault.voters, learners=fault.learners)
     learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)

@@ -11,10 +11,10 @@ from random import Random
 import attrs
 
 from raftswarm.errors import Rejected
-from raftswarm.lab.invariants import Invariants, MemberView
+from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
 from raftswarm.lab.onlooker import Onlooker
-from raftswarm.raft.events import Event
+from raftswarm.raft.events import Event, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.ready import Ready, Write
@@ -52,9 +52,17 @@ class WitnessedMember(Member):
     def step(self, event: Event, now: float) -> None:
         """Take in an event, and let be seen what comes of it."""
         onlooker = self._onlooker
+        if isinstance(event, SnapshotSaved):
+            self._check_snapshot(event.snapshot)
         onlooker.takes_in(self._core.role, event)
         super().step(event, now)
         onlooker.has_decided()
+
+    def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
+        """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
+        if snapshot.index >= self.snapshot.index and snapshot != self.describe_snapshot(snapshot.index):
+            said = self.describe_snapshot(snapshot.index)
+            raise Violation(f"5: member {self.id} saved {snapshot} as its state; its log says {said}")
 
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""

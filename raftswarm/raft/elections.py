@@ -119,8 +119,6 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
         case VoteResult.LOST:
             core.because(Rule.ELECTION_LOST, term=core.term, voters=_who(votes, granted=False))
             core.become(Follower(deadline=core.draw_retry() if gone else role.deadline))
-        case VoteResult.PENDING:
-            pass
 
 
 def campaign_for_transfer(core: Core, message: TimeoutNow) -> None:

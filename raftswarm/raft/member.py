@@ -127,7 +127,7 @@ class Member:
                 snapshots.save(core, event)
             case SnapshotSent():
                 snapshots.end_transfer(core, event)
-            case PeerConnected() | PeerStopped() | PeerUnreachable():
+            case _:
                 self._hear_of_link(event)
 
     def take_ready(self) -> Ready:
@@ -182,8 +182,8 @@ class Member:
             case PeerStopped(peer):
                 replication.pause(core, peer)
                 elections.hear_stopped(core, peer)
-            case PeerUnreachable(peer):
-                replication.pause(core, peer)
+            case _:
+                replication.pause(core, event.peer)
 
     def _receive(self, message: AnyMessage) -> None:
         core = self._core
@@ -254,7 +254,7 @@ class Member:
                 following.take_entries(core, message)
             case Heartbeat():
                 following.take_heartbeat(core, message)
-            case InstallSnapshot():
+            case _:
                 snapshots.install(core, message)
 
     def _hear_follower(self, role: Leader, reply: AppendReply | HeartbeatReply | SnapshotReply | ReadIndex) -> None:
@@ -271,7 +271,7 @@ class Member:
                 replication.take_heartbeat_reply(core, role, progress, reply)
             case SnapshotReply(sender=peer, match_index=match_index):
                 replication.take_acknowledgement(core, role, progress, peer, match_index)
-            case ReadIndex():
+            case _:
                 reads.take_request(core, role, reply)
 
     def _pass_time(self) -> None:

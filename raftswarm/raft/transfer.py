@@ -79,10 +79,8 @@ def give_up_if_late(core: Core, role: Leader) -> None:
 
 
 def hand_over_at_once(core: Core, role: Leader) -> None:
-    """A leader that was removed leaves no gap behind it."""
-    target = best_successor(core, role)
-    if target:
-        _send_timeout_now(core, role, target)
+    """A leader that was removed leaves no gap behind it: there are voters, and it is none of them."""
+    _send_timeout_now(core, role, best_successor(core, role))
 
 
 def best_successor(core: Core, role: Leader) -> int:
