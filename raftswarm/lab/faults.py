@@ -62,6 +62,8 @@ class FaultMix:
     # Disks.
     stall_every: float = 0.0
     stall_seconds: float = 1.0
+    starve_every: float = 0.0
+    """A member is cut off while its disk stalls, and comes back with much to do."""
     disk_failure_every: float = 0.0
     lying_sync_every: float = 0.0
     bit_flip_every: float = 0.0
@@ -125,7 +127,7 @@ class FaultMix:
     huge_share: float = 0.0
     """Of commands as large as a command may be, or a little larger."""
     hasty_share: float = 0.0
-    """Of commands of sessions that come before the one that has to come first."""
+    """Of commands of sessions that come with others out of their turn."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
@@ -226,6 +228,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         hasty_share=chance.choice((0.0, 0.0, 0.05)),
         cut_change_every=maybe(2.0, 8.0, 0.2),
         early_change_every=maybe(1.0, 4.0, 0.2),
+        starve_every=maybe(2.0, 8.0, 0.2),
         receiver_crash_every=maybe(1.0, 4.0, 0.2),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
     )

@@ -51,7 +51,6 @@ UNREACHABLE_MARKS: Final[dict[str, str]] = {
     "STEPS_DOWN.SET_BACK": "who is set back is told so before a majority finds its disk whole, so it never leads",
     "NOT_HEARD.Regressed": "only one that is not for this member would be; nonsense that is for others is heartbeats",
     "CHUNK_REFUSED.SIZE": "frames of links are whole or refused before, and no member makes a chunk of no bytes",
-    "CHUNK_REFUSED.SUM": "each chunk was compared with the offer already",
 }
 """Marks that no world hits, and why."""
 
