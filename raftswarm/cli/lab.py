@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from raftswarm.cli import lab_check, lab_history, lab_power_loss, lab_run, lab_study, lab_vectors
+from raftswarm.cli import lab_check, lab_coverage, lab_history, lab_power_loss, lab_run, lab_study, lab_vectors
 
 
 @click.group("lab")
@@ -14,6 +14,7 @@ def command() -> None:
 
 for _subcommand in (
     lab_check.command,
+    lab_coverage.command,
     lab_history.command,
     lab_power_loss.command,
     lab_run.command,

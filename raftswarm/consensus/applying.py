@@ -91,20 +91,27 @@ class Applier:
 
     # Snapshots that come from a leader.
 
-    def make_way(self, snapshot: SnapshotMeta) -> None:
-        """A snapshot is to take the place of log and state: what is committed behind it waits until it is there."""
+    def make_way(self, snapshot: SnapshotMeta) -> bool:
+        """A snapshot is to take the place of log and state: what is committed behind it waits until it is there.
+
+        Returns whether something was about to be applied that no longer will be.
+        """
+        gives_up = bool(self.waiting or self._applying)
         self._installing = snapshot
         self.waiting.clear()
         unknown = OutcomeUnknown("a snapshot took the place of what was being applied")
         self._give_up(unknown)
         self._pending.lose_through(snapshot.index, unknown)
+        return gives_up
 
-    def installed(self, snapshot: SnapshotMeta) -> None:
-        """The machine has been restored from it."""
+    def installed(self, snapshot: SnapshotMeta) -> bool:
+        """The machine has been restored from it; tell whether it was the newest on its way."""
         self.applied = snapshot
-        if self._installing is snapshot:  # Otherwise a newer one has come: what waits stands behind that.
+        is_newest = self._installing is snapshot
+        if is_newest:  # Otherwise what waits stands behind the newer one.
             self._installing = None
         self._saver.installed(snapshot)
+        return is_newest
 
     # Entries.
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import attrs
 
 from raftswarm.consensus.proposals import Proposals, Waiter
+from raftswarm.consensus.rules import ReplicaRule
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, TransferFailed
 from raftswarm.raft.log_entry import Entry
 from raftswarm.raft.member import Member
@@ -135,6 +136,7 @@ class PendingCalls:
             appended = self._appended.popleft()
             if (appended.index, appended.term) == (entry.index, entry.term):
                 return appended.proposals
+            self._member.because(ReplicaRule.ANOTHERS_ENTRY)
             appended.proposals.fail_from(0, OutcomeUnknown("another leader's entry took its place"))
         return NO_PROPOSALS
 
@@ -149,6 +151,7 @@ class PendingCalls:
     def lose_through(self, index: int, error: RaftSwarmError) -> None:
         """Nobody will know what became of the proposals up to there."""
         while self._appended and self._appended[0].index <= index:
+            self._member.because(ReplicaRule.SNAPSHOT_OVER_CALLS)
             self._appended.popleft().proposals.fail_from(0, error)
 
     def lose_earlier_terms(self, leadership: Leadership) -> None:
@@ -162,6 +165,7 @@ class PendingCalls:
             if entry.index <= committed or (leadership.is_leader and entry.term == leadership.term):
                 self._appended.append(entry)
             else:
+                self._member.because(ReplicaRule.LEADERSHIP_LOST)
                 entry.proposals.fail_from(0, OutcomeUnknown("leadership was lost while it was being committed"))
 
     def lose_all(self, reason: str) -> None:

@@ -17,6 +17,7 @@ from raftswarm.consensus.compaction import CompactionPolicy, SnapshotSaver
 from raftswarm.consensus.log_jobs import LogJobs
 from raftswarm.consensus.pending_calls import PendingCalls, fail_all
 from raftswarm.consensus.proposals import ProposalQueue, Proposals, Proposers, Waiter
+from raftswarm.consensus.rules import ReplicaRule
 from raftswarm.errors import (
     DiskFull,
     InvalidSpec,
@@ -152,7 +153,7 @@ class Replica:
             self._submit,
             newest=snapshot,
             saved=self._snapshot_saved,
-            note=surroundings.note,
+            note=self._put_snapshot_off,
         )
         self._applier = Applier(machine, self._pending, self._saver, snapshot=snapshot, fail=self.fail)
         self._received_snapshot: SnapshotMeta | None = None
@@ -197,6 +198,7 @@ class Replica:
                 return  # A lost message, as far as the sender can tell; Raft bears it.
             message = event.message
             if isinstance(message, InstallSnapshot) and self._lacks_data_of(message.snapshot):
+                self._member.because(ReplicaRule.LACKS_SNAPSHOT, index=message.snapshot.index)
                 self._surroundings.note(f"ignored a snapshot from {message.sender} whose data never arrived")
                 return
         self._events.append(event)
@@ -294,6 +296,8 @@ class Replica:
         """Fail every waiter and take in nothing more."""
         if self._stopped:
             return
+        if waiting := self.waiting:
+            self._member.because(ReplicaRule.STOPS_WITH_CALLS, count=waiting)
         self._stopped = True
         stopping = NotLeader("this member is stopping")
         self._queue.fail_all(stopping)
@@ -462,10 +466,13 @@ class Replica:
             except RaftSwarmError as failure:
                 self.fail(failure)
                 return
-            self._applier.installed(snapshot)
+            self._member.because(ReplicaRule.INSTALLED, index=snapshot.index)
+            if not self._applier.installed(snapshot):
+                self._member.because(ReplicaRule.INSTALLED_ONE_OF_TWO, index=snapshot.index)
             self.offer(Written(write.number, write.last_term, write.last_index))
 
-        self._applier.make_way(snapshot)
+        if self._applier.make_way(snapshot):
+            self._member.because(ReplicaRule.STOPS_APPLYING)
         self._log_jobs.add(install, installed)
 
     def _snapshot_saved(self, snapshot: SnapshotMeta) -> None:
@@ -475,6 +482,10 @@ class Replica:
                 snapshot, policy.keep_entries, policy.keep_entries_bytes, keep_bytes=policy.keep_bytes_for_followers
             )
         )
+
+    def _put_snapshot_off(self, why: str) -> None:
+        self._member.because(ReplicaRule.SNAPSHOT_PUT_OFF)
+        self._surroundings.note(why)
 
     def _send_snapshot(self, transfer: SnapshotTransfer) -> None:
         """Go on with what broke off, or open the newest; which is not what was asked for if one was just saved."""
@@ -489,10 +500,12 @@ class Replica:
             if opened and opened[0].offer.snapshot == transfer.snapshot:
                 self._surroundings.send_snapshot(transfer.to, opened[0])
             else:
+                self._member.because(ReplicaRule.ANOTHER_SNAPSHOT_SAVED, peer=transfer.to)
                 self.offer(SnapshotSent(transfer.to, transfer.snapshot.index, delivered=False))
 
         broken_off = self._broken_off.pop(transfer.to, None)
         if broken_off is not None and broken_off.offer.snapshot == transfer.snapshot:
+            self._member.because(ReplicaRule.SNAPSHOT_SENT_ON, peer=transfer.to)
             self._surroundings.send_snapshot(transfer.to, broken_off)
         else:
             self._submit(open_newest, send)
@@ -504,6 +517,7 @@ class Replica:
         leadership = self._leadership
         if leadership is not self._announced:
             if leadership.is_leader and self._applier.applied.term < leadership.term:
+                self._member.because(ReplicaRule.LEADS_AFTER_APPLYING, term=leadership.term)
                 leadership = attrs.evolve(leadership, is_leader=False)
             if leadership != self._announced:
                 self._announced = leadership

@@ -20,7 +20,9 @@ from typing import Final
 import attrs
 import msgspec
 
+from raftswarm.consensus.rules import SessionRule
 from raftswarm.errors import Conflict, ForeignState, OutOfOrder, Rejected, ResultLost, SessionExpired, SessionFull
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.raft.state_machine import (
     CHUNK_BYTES,
     Capture,
@@ -102,8 +104,10 @@ class SavedSession(msgspec.Struct, frozen=True, array_like=True):
 class Sessions:
     """The table of sessions: plain data, changed by entries of the log alone."""
 
-    def __init__(self, limits: SessionLimits) -> None:
+    def __init__(self, limits: SessionLimits, named: RuleSink = ignore_rule) -> None:
+        """`named` hears what was decided for a session, if that is out of the ordinary."""
         self._limits = limits
+        self._named = named
         self._by_id: OrderedDict[int, _Session] = OrderedDict()
         """Least recently used first."""
         self._by_nonce: dict[bytes, int] = {}
@@ -120,6 +124,7 @@ class Sessions:
         """Return the session of that nonce, a new one if there is none: its id is the command's number."""
         known = self._by_nonce.get(nonce)
         if known is not None:
+            self._named(SessionRule.OPENED_AGAIN, {})
             return self.use(known, context).id
         while len(self._by_id) >= self._limits.sessions:
             self._forget_oldest()
@@ -134,6 +139,7 @@ class Sessions:
         if session is None or session.id != session_id:
             session = self._newest = self._by_id.get(session_id)
             if session is None:
+                self._named(SessionRule.UNKNOWN_REFUSED, {})
                 raise SessionExpired(f"session {session_id} has ended: open another one")
             self._by_id.move_to_end(session_id)
         session.used_ns = context.time_ns
@@ -154,6 +160,7 @@ class Sessions:
         self._expired_ns = now_ns
         latest_ns = now_ns - self._limits.idle_seconds * 1_000_000_000
         while self._by_id and next(iter(self._by_id.values())).used_ns < latest_ns:
+            self._named(SessionRule.EXPIRED, {})
             self._forget_oldest()
 
     def acknowledge(self, session: _Session, answered: int) -> None:
@@ -176,10 +183,13 @@ class Sessions:
         """
         limits, last = self._limits, session.last
         if sequence <= session.acknowledged:
+            self._named(SessionRule.ACKNOWLEDGED_REFUSED, {})
             raise Rejected(f"command {sequence} of session {session.id} was answered, and the answer acknowledged")
         if sequence <= last:
+            self._named(SessionRule.ANSWERED_AGAIN, {})
             return session.answers[sequence - session.acknowledged - 1]
         if sequence > last + 1:
+            self._named(SessionRule.GAP_REFUSED, {})
             raise OutOfOrder(
                 f"command {sequence} of session {session.id} came before {last + 1}: send them again in order"
             )
@@ -236,11 +246,14 @@ class Sessions:
 class SessionMachine:
     """A state machine around the user's: takes commands out of their envelopes and knows which it has had before."""
 
-    def __init__(self, machine: StateMachine, limits: SessionLimits | None = None) -> None:
+    def __init__(
+        self, machine: StateMachine, limits: SessionLimits | None = None, named: RuleSink = ignore_rule
+    ) -> None:
+        """`named` hears by which rules the sessions decide."""
         self._machine = machine
         self._machine_apply = machine.apply
         self._limits = limits or SessionLimits()
-        self._sessions = Sessions(self._limits)
+        self._sessions = Sessions(self._limits, named)
 
     @property
     def sessions(self) -> Sessions:

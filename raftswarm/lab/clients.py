@@ -28,6 +28,7 @@ from raftswarm.wire.envelopes import (
 READ_SHARE = 0.2
 REFUSED_SHARE = 0.05
 SIZES = (0, 10, 100, 1000)
+FAR_AHEAD = 1000
 MAX_ASKED = 3
 """Who is not answered asks again, but not for ever."""
 
@@ -136,10 +137,27 @@ class _SessionClient(_Client):
             self._body = mark(self._number, self._command, self._draw_body()[: MAX_COMMAND_BYTES - 200])
             for _ in range(2 if self._chance.random() < self._world.faults.duplicate_share else 1):
                 self._send_command()
+            hasty_share = self._world.faults.hasty_share
+            if hasty_share and self._chance.random() < hasty_share:
+                self._send_out_of_turn(self._sequence + FAR_AHEAD)
+                self._send_out_of_turn(self._answered)
 
     def _send_command(self) -> None:
         command = encode_command(self._session, self._sequence, self._answered, self._body)
         self._send(command, partial(self._told, self._session, self._sequence, self._command))
+
+    def _send_out_of_turn(self, sequence: int) -> None:
+        """Send what must never take effect: one before it was never sent, or its answer has been acknowledged."""
+        body = mark(self._number, self._command + FAR_AHEAD, b"")
+        command = encode_command(self._session, sequence, self._answered, body)
+        call = self._world.propose(command, member=self._pick())
+        call.then = partial(self._expect_refusal, call)
+        if call.ended_at is not None:
+            call.then()
+
+    def _expect_refusal(self, call: Call) -> None:
+        if call.error is None:
+            raise Violation(f"15: a command of client {self._number} was applied out of its turn")
 
     def _send(self, command: bytes, then: object) -> None:
         call = self._world.propose(command, member=self._pick())

@@ -63,6 +63,7 @@ class CoreWorld(Machines):
             trace=trace,
             events=events,
         )
+        self.effects.named = self.onlooker.named
         self.struck: list[FaultEvent] = []
         """Every fault that made a difference, in order: with the seed, all that this run was."""
         self.struck_by_kind: Counter[str] = Counter()
@@ -78,12 +79,14 @@ class CoreWorld(Machines):
 
     def apply(self, fault: Fault) -> bool:
         """Let a fault strike now; False if it changed nothing, because it does not fit the moment."""
+        phases = self.onlooker.phases()
         self.struck.append(FaultEvent(self.now, fault))  # Before it strikes: what it violates ends the run.
         if not strikes.strike(self, fault):
             self.struck.pop()
             return False
         self.tell(f"fault: {fault}")
         self.struck_by_kind[fault.kind] += 1
+        self.onlooker.struck(fault.kind, phases)
         return True
 
     # Clients.

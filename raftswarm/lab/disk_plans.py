@@ -18,7 +18,9 @@ from raftswarm.lab.fault_events import (
     LoseName,
     MendDisk,
     Misdirect,
+    Partition,
     PutBack,
+    Rejoin,
     SetClockRate,
     Stall,
     Start,
@@ -35,6 +37,8 @@ _FAILURES = (
 )
 NOTICED_WITHIN_SECONDS = 5.0
 """An operator who put an old copy back sees his mistake after so long, if nobody else did."""
+PUT_BACK_TRIES = 10
+PUT_BACK_AGAIN_SECONDS = 0.3
 
 
 class DiskPlans:
@@ -48,6 +52,7 @@ class DiskPlans:
         """All kinds."""
         mix = self._mix
         yield Strike("stall", mix.stall_every, self._stall)
+        yield Strike("starve", mix.starve_every, self._starve)
         yield Strike("disk failure", mix.disk_failure_every, self._fail)
         yield Strike("lying sync", mix.lying_sync_every, self._lie_on_sync)
         yield Strike("bit flip", mix.bit_flip_every, self._flip_bit)
@@ -62,6 +67,18 @@ class DiskPlans:
         if member is not None:
             yield Stall(member, self._mix.stall_seconds)
             yield draw_seconds(chance, self._mix.stall_seconds)
+            yield Stall(member, 0.0)
+
+    def _starve(self, chance: Random) -> Plan:
+        """Meanwhile the others go on; what it was writing and what it is sent then meet on its disk."""
+        member = pick(self._world, chance)
+        if member is not None:
+            others = tuple(other for other in self._world.hosts if other != member)
+            yield Stall(member, self._mix.stall_seconds)
+            yield Partition((member,), others)
+            yield draw_seconds(chance, self._mix.stall_seconds)
+            yield Rejoin((member,), others)
+            yield draw_seconds(chance, 0.1)
             yield Stall(member, 0.0)
 
     def _fail(self, chance: Random) -> Plan:
@@ -117,7 +134,11 @@ class DiskPlans:
         yield draw_seconds(chance, 0.1)
         yield Start(member)
         yield chance.uniform(0.5, 4.0)
-        yield PutBack(member)
+        for _ in range(PUT_BACK_TRIES):
+            yield PutBack(member)  # Does nothing while somebody is down who would have to notice.
+            if self._world.suspect == member or self._world.hosts[member].is_lost:
+                break
+            yield PUT_BACK_AGAIN_SECONDS
         if self._world.suspect == member:
             yield NOTICED_WITHIN_SECONDS
             if self._world.suspect == member:

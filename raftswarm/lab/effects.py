@@ -9,6 +9,7 @@ from typing import Final
 from raftswarm.consensus.sessions import SessionLimits, SessionMachine
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.journal import Journal
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.raft.state_machine import Context, StateMachine
 
 _MARK: Final = b"S"
@@ -27,6 +28,8 @@ class Effects:
 
     def __init__(self) -> None:
         self._places: dict[bytes, int] = {}
+        self.named: RuleSink = ignore_rule
+        """Hears what the tables of sessions decide."""
 
     def took_effect(self, key: bytes, command_number: int) -> None:
         """Some member's state machine was changed by it."""
@@ -51,7 +54,7 @@ class Effects:
 
     def make_machine(self, limits: SessionLimits) -> Callable[[], StateMachine]:
         """Return what makes a journal under a table of sessions."""
-        return lambda: SessionMachine(_NamedJournal(self), limits)
+        return lambda: SessionMachine(_NamedJournal(self), limits, self.named)
 
 
 class _NamedJournal(Journal):

@@ -251,6 +251,15 @@ class SetLink(AnyFault, frozen=True):
     conditions: NetworkConditions
 
 
+class Nonsense(AnyFault, frozen=True):
+    """Something arrives that no member ever says, or could have said to this one at this moment."""
+
+    sender: int
+    receiver: int
+    what: str
+    """Its name in `lab.nonsense`."""
+
+
 # The operator.
 
 
@@ -261,13 +270,15 @@ class AddMachine(AnyFault, frozen=True):
 
 
 class ChangeMembers(AnyFault, frozen=True):
-    """Ask whoever leads for these members."""
+    """Ask whoever leads, or a certain member, for these members."""
 
     voters: tuple[int, ...]
     learners: tuple[int, ...] = ()
     promised: tuple[int, ...] = ()
     """Learners that get a vote when they have caught up."""
     transition: Transition = Transition.AUTO
+    member: int = 0
+    """Who is asked; 0 is whoever leads."""
 
 
 class LeaveJoint(AnyFault, frozen=True):
@@ -355,6 +366,7 @@ Fault = (
     | HalfOpen
     | Reconnect
     | SetLink
+    | Nonsense
     | AddMachine
     | ChangeMembers
     | LeaveJoint

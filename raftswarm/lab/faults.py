@@ -13,6 +13,7 @@ import attrs
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.lab.conditions import DiskConditions, NetworkConditions
+from raftswarm.lab.phase import Phase
 from raftswarm.raft.settings import RaftSettings
 
 __all__ = ["CALM", "DiskConditions", "FaultMix", "NetworkConditions", "draw_fault_mix"]
@@ -42,6 +43,8 @@ class FaultMix:
     recovery_crash_share: float = 0.0
     """Share of starts that crash in recovery."""
     all_crash_every: float = 0.0
+    receiver_crash_every: float = 0.0
+    """Who has received a snapshot is killed before it has installed it."""
     storm_every: float = 0.0
     """One member is killed again and again, as soon as it comes up."""
     stop_every: float = 0.0
@@ -59,6 +62,8 @@ class FaultMix:
     # Disks.
     stall_every: float = 0.0
     stall_seconds: float = 1.0
+    starve_every: float = 0.0
+    """A member is cut off while its disk stalls, and comes back with much to do."""
     disk_failure_every: float = 0.0
     lying_sync_every: float = 0.0
     bit_flip_every: float = 0.0
@@ -90,6 +95,11 @@ class FaultMix:
     link_change_every: float = 0.0
     usurp_every: float = 0.0
     """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
+    nonsense_every: float = 0.0
+    """Messages arrive that no member ever sends."""
+
+    ambush: Phase | None = None
+    """What the cluster has to be at for faults to begin, as far as one can wait for it; at anything, if it is None."""
 
     # The operator.
     transfer_every: float = 0.0
@@ -103,6 +113,10 @@ class FaultMix:
     """A founder's directory is emptied, and it is founded once more."""
     backup_every: float = 0.0
     """All members are backed up, and set back to that some time later: what was acknowledged since is lost."""
+    cut_change_every: float = 0.0
+    """The leader is cut off as it is asked for that."""
+    early_change_every: float = 0.0
+    """A leader is asked for that before it has committed anything."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -120,6 +134,8 @@ class FaultMix:
     """Of commands of sessions that are sent twice at once."""
     huge_share: float = 0.0
     """Of commands as large as a command may be, or a little larger."""
+    hasty_share: float = 0.0
+    """Of commands of sessions that come with others out of their turn."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
@@ -138,6 +154,8 @@ class FaultMix:
         return (2 * chance.random() - 1) * self.wall_spread_seconds
 
 
+AMBUSHES: Final = tuple(phase for phase in Phase if phase is not Phase.IDLE)
+
 CALM: Final = FaultMix()
 """Nothing goes wrong."""
 
@@ -152,7 +170,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
     clock_spread = maybe(0.0, 1.0, 0.3)
     damage_share = chance.choice((0.0, 0.3))
     """Members that lose what they had take long to replace: most worlds know nothing of that."""
-    return FaultMix(
+    mix = FaultMix(
         network=_draw_network(chance),
         other_networks=tuple(_draw_network(chance) for _ in range(chance.choice((0, 0, 2)))),
         disk=DiskConditions(
@@ -187,7 +205,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         bit_flip_every=maybe(3.0, 20.0, damage_share),
         misdirect_every=maybe(3.0, 20.0, damage_share),
         lost_name_every=maybe(3.0, 20.0, damage_share),
-        set_back_every=maybe(3.0, 20.0, damage_share),
+        set_back_every=maybe(2.0, 8.0, max(damage_share, 0.15)),
         clock_spread=clock_spread,
         clock_change_every=maybe(1.0, 5.0, 0.3),
         wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
@@ -218,7 +236,32 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         older_version_every=maybe(3.0, 12.0, 0.2),
         found_again_every=maybe(3.0, 20.0, damage_share),
         backup_every=maybe(8.0, 25.0, 0.15),
+        nonsense_every=maybe(0.2, 2.0, 0.3),
+        hasty_share=chance.choice((0.0, 0.0, 0.05)),
+        cut_change_every=maybe(2.0, 8.0, 0.2),
+        early_change_every=maybe(1.0, 4.0, 0.2),
+        starve_every=maybe(2.0, 8.0, 0.2),
+        receiver_crash_every=maybe(1.0, 4.0, 0.2),
+        ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
     )
+    return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
+
+
+def _provoke(mix: FaultMix) -> FaultMix:
+    """Bring about what the faults wait for: it would be seldom otherwise."""
+    match mix.ambush:
+        case Phase.TRANSFER:
+            return attrs.evolve(mix, transfer_every=mix.transfer_every or 2.0)
+        case Phase.JOINT:
+            return attrs.evolve(mix, change_every=mix.change_every or 2.0)
+        case Phase.SNAPSHOT | Phase.CATCHING_UP:
+            kept = 0 if mix.ambush is Phase.SNAPSHOT else 500
+            compaction = attrs.evolve(mix.compaction, snapshot_every_commands=20, keep_entries=kept)
+            return attrs.evolve(mix, partition_every=mix.partition_every or 4.0, compaction=compaction)
+        case Phase.RECOVERY | Phase.ELECTION:
+            return attrs.evolve(mix, crash_every=mix.crash_every or 4.0)
+        case _:
+            return mix
 
 
 def _draw_network(chance: Random) -> NetworkConditions:
@@ -252,3 +295,11 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
         append_message_bytes=chance.choice((1, 256, 256 * 1024)),
         uncommitted_bytes=chance.choice((512, 64 * 1024 * 1024)),
     )
+
+
+def _draw_switches(chance: Random, settings: RaftSettings) -> RaftSettings:
+    """Some clusters do without one of what is on as a rule; leases need both."""
+    kind = chance.random()
+    if settings.lease_reads or kind >= 0.2:
+        return settings
+    return attrs.evolve(settings, pre_vote=kind < 0.1, check_quorum=kind >= 0.1)

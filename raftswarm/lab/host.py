@@ -8,7 +8,7 @@ from typing import Protocol
 
 import attrs
 
-from raftswarm.consensus.opening import bootstrap_write
+from raftswarm.consensus.opening import bootstrap_write, prepare_newest
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import StorageError
 from raftswarm.lab.event_heap import EventHeap
@@ -18,12 +18,14 @@ from raftswarm.lab.host_clock import HostClock
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.onlooker import Onlooker
 from raftswarm.lab.trace import Trace
 from raftswarm.lab.witnesses import WitnessedMachine, WitnessedStorage
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.member import StartingState
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import StateMachine, check_machine
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
@@ -47,6 +49,7 @@ class Parts:
     network: SimulatedNetwork
     invariants: Invariants
     history: History
+    onlooker: Onlooker
     trace: Trace
     events: TraceSink | None
     settings: RaftSettings
@@ -116,6 +119,8 @@ class Host:
         """It runs on an old copy of its disk …"""
         self.is_noticed = False
         """… and was told so."""
+        self.remembered_by: tuple[int, ...] = ()
+        """Who has heard of the start that this one is set back behind."""
         self.is_lost = False
         """It is gone for good."""
         self.founded_with: Configuration | None = None
@@ -166,13 +171,12 @@ class Host:
         """Recover and run. `PowerLost` if the disk was told to end it in the middle."""
         assert self.process is None, "one process per machine"
         keys = KeyRing.open(self.disk, KEYS_DIRECTORY, self.entropy)
-        storage, recovered = self._open(self.disk, keys, self.entropy)
-        newest = storage.read_snapshot()
+        storage, recovered = self._open(self.disk, keys, self.entropy, self.parts.onlooker.named)
         machine = self._make_machine()
-        if newest is not None:
-            machine.restore(newest[1])
+        prepare_newest(storage, machine)()
         if self.is_set_back:
-            self.parts.invariants.set_back(self.member_id, recovered)
+            self.parts.invariants.set_back(self.member_id, recovered, self.remembered_by)
+            self.remembered_by = ()
         self.parts.invariants.started(self.member_id, recovered)
         # If nothing can be lost, it finds the same again; mostly so, since a start ends with a sync.
         may_lose = not self.is_damaged and not self.disk.survives_power_loss(RAFT_DIRECTORY)
@@ -194,7 +198,7 @@ class Host:
     def find_damage(self) -> str:
         """Try to recover a damaged disk, on a copy: what is wrong with it, or nothing."""
         try:
-            recovered = self.recover(self.disk.copy())
+            recovered = self.recover(self.disk.copy(), self.parts.onlooker.named)
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
         invariants = self.parts.invariants
@@ -209,13 +213,15 @@ class Host:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
         return self.recover(self.disk.after_power_loss())
 
-    def recover(self, disk: SimulatedDisk) -> Recovered:
+    def recover(self, disk: SimulatedDisk, named: RuleSink = ignore_rule) -> Recovered:
         """Recover a disk as this machine's would be; what is wrong with it is raised."""
         entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
         keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
-        return self._open(disk, keys, entropy)[1]
+        return self._open(disk, keys, entropy, named)[1]
 
-    def _open(self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy) -> tuple[MemberStorage, Recovered]:
+    def _open(
+        self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy, named: RuleSink
+    ) -> tuple[MemberStorage, Recovered]:
         return MemberStorage.open(
             disk,
             RAFT_DIRECTORY,
@@ -223,11 +229,14 @@ class Host:
             entropy,
             segment_bytes=self.software.segment_bytes,
             snapshot_slice_bytes=SNAPSHOT_SLICE_BYTES,
+            named=named,
         )
 
     def _make_machine(self) -> WitnessedMachine:
         parts = self.parts
-        return WitnessedMachine(parts.make_machine(), self.member_id, parts.invariants, parts.history.applied)
+        machine = parts.make_machine()
+        check_machine(machine)
+        return WitnessedMachine(machine, self.member_id, parts.invariants, parts.history.applied)
 
 
 def _content(recovered: Recovered) -> tuple[object, ...]:

@@ -6,12 +6,13 @@ Each check does constant work per event, against one global history. A `Violatio
 6 what is committed never changes. 7 what is committed is durable on a quorum. 8 term, vote, commit, applied and
 snapshot never go back. 9 snapshot <= applied <= commit <= last. 10 no message claims what is not durable. 11 a leader
 counts on nothing that its followers lack. 12 one change of the members after another, and each in a step that the rules
-allow. 13 who leads has the votes of a majority of old and new voters, counted one by one.
+allow. 13 who leads has the votes of a majority of old and new voters, counted one by one. 14 who remembers more of a
+member than its disk does never finds that disk whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -77,6 +78,8 @@ class _Watched:
     """Its disk no longer holds what it acknowledged."""
     once_held: LogImage = attrs.Factory(LogImage)
     """What it acknowledged before its disk was set back: that may have been counted since."""
+    remembered_by: set[int] = attrs.Factory(set)
+    """Who has to notice that its disk was set back."""
 
     def copy(self) -> _Watched:
         """Return an independent one."""
@@ -179,6 +182,8 @@ class Invariants:
     def started(self, member: int, recovered: Recovered) -> None:
         """A member came back: its disk holds what was durable, and at most the job under way besides (8)."""
         watched = self._members[member]
+        for other in self._members.values():
+            other.remembered_by.discard(member)
         candidates = self._candidates(watched)
         for image in candidates:
             if image.is_same_as(recovered):
@@ -218,14 +223,21 @@ class Invariants:
         log = LogImage.of(recovered.snapshot, recovered.entries)
         return recovered.hard_state.term >= term and log.last_index >= index
 
-    def set_back(self, member: int, recovered: Recovered) -> None:
-        """Its disk was set back to this, and the cluster has to find that out."""
+    def set_back(self, member: int, recovered: Recovered, remembered_by: Iterable[int]) -> None:
+        """Its disk was set back to this; those have to find that out, until they start anew themselves."""
         log = LogImage.of(recovered.snapshot, recovered.entries)
         watched = self._members[member]
         watched.once_held = watched.durable.log
         watched.durable = DurableImage(recovered.hard_state, log, recovered.snapshot)
         watched.unfinished.clear()
         watched.is_lost = True
+        watched.remembered_by = {*remembered_by}
+
+    def found_whole_by(self, member: int, peers: Collection[int]) -> None:
+        """These peers have found nothing missing on the disk of a member that was set back."""
+        wrong = sorted(self._members[member].remembered_by.intersection(peers))
+        if wrong:
+            raise Violation(f"14: {wrong} found nothing missing at member {member}, whose disk was set back")
 
     def lost(self, member: int) -> None:
         """It is gone for good; what it held while it was there may still have been counted on."""

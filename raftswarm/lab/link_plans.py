@@ -13,6 +13,7 @@ from raftswarm.lab.fault_events import (
     HalfOpen,
     Interrogate,
     Mend,
+    Nonsense,
     Partition,
     Reconnect,
     Rejoin,
@@ -21,6 +22,7 @@ from raftswarm.lab.fault_events import (
     Unclog,
 )
 from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.nonsense import NONSENSE
 from raftswarm.lab.plans import Plan, Strike, draw_seconds
 from raftswarm.raft.roles import Leader, Transfer
 
@@ -30,6 +32,7 @@ FIRST_LOOK_SECONDS = 0.001
 LOOK_EVERY_SECONDS = 0.0005
 """Less than it takes to be elected."""
 ANOTHER_PARTITION_SHARE = 0.3
+NONSENSE_AT_ONCE = 4
 
 _Way = tuple[int, int]
 
@@ -52,6 +55,7 @@ class LinkPlans:
         yield Strike("reconnect", mix.reconnect_every, self._reconnect)
         yield Strike("link", mix.link_change_every, self._change_link)
         yield Strike("usurp", mix.usurp_every, self._usurp)
+        yield Strike("nonsense", mix.nonsense_every, self._talk_nonsense)
 
     @property
     def _members(self) -> list[int]:
@@ -134,6 +138,11 @@ class LinkPlans:
     def _change_link(self, chance: Random) -> Plan:
         for sender, receiver in self._ways(chance)[:1]:
             yield SetLink(sender, receiver, chance.choice((self._mix.network, *self._mix.other_networks)))
+
+    def _talk_nonsense(self, chance: Random) -> Plan:
+        """Most of it fits only some members at some moments, so a few are tried."""
+        for sender, receiver in self._ways(chance)[:NONSENSE_AT_ONCE]:
+            yield Nonsense(sender, receiver, chance.choice([*NONSENSE]))
 
     # A leader is replaced that cannot hear of it: nobody falls for old reads more easily.
 

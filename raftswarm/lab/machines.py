@@ -21,6 +21,7 @@ from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.member_process import MemberProcess
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.onlooker import Onlooker
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.settings import RaftSettings
@@ -58,6 +59,7 @@ class Machines:
         self.hosts: dict[int, Host] = {}
         self._disk = faults.disk
         """Of new machines."""
+        self.onlooker = Onlooker(self.hosts)
         self.outcomes: Counter[str] = Counter()
         """What came of damage, by kind."""
         self.suspect: int | None = None
@@ -67,6 +69,7 @@ class Machines:
             network=self.network,
             invariants=self.invariants,
             history=self.history,
+            onlooker=self.onlooker,
             trace=self.trace,
             events=events,
             settings=self.settings,

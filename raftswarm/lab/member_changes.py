@@ -11,10 +11,17 @@ from collections.abc import Iterable, Iterator
 from random import Random
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.fault_events import AddMachine, ChangeMembers, LeaveJoint, TransferLeadership
+from raftswarm.lab.fault_events import (
+    AddMachine,
+    ChangeMembers,
+    LeaveJoint,
+    Partition,
+    Rejoin,
+    TransferLeadership,
+)
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.host import Host
-from raftswarm.lab.plans import Plan, Strike
+from raftswarm.lab.plans import Plan, Strike, draw_seconds
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.raft.membership import promote
@@ -22,6 +29,10 @@ from raftswarm.raft.membership import promote
 MAX_VOTERS = 5
 MAX_HOSTS = 14
 REPLACE_EVERY_SECONDS = 1.0
+WRONG_MEMBER_SHARE = 0.15
+"""Of what is asked of somebody who need not lead."""
+FIRST_COMMIT_WITHIN_SECONDS = 1.0
+LOOK_EVERY_SECONDS = 0.002
 
 _TRANSITIONS = (Transition.AUTO, Transition.AUTO, Transition.IMPLICIT, Transition.EXPLICIT, Transition.SINGLE)
 
@@ -39,6 +50,9 @@ class MemberChanges:
         mix = self._mix
         yield Strike("transfer", mix.transfer_every, self._transfer)
         yield Strike("change", mix.change_every, self._change)
+        yield Strike("cut change", mix.cut_change_every, self._change_and_cut)
+        yield Strike("early change", mix.early_change_every, self._change_at_once)
+        yield Strike("absurd change", mix.early_change_every, self._wish_nonsense)
         may_lose = (
             mix.lose_every
             or mix.lying_sync_every
@@ -51,8 +65,12 @@ class MemberChanges:
         yield Strike("replace", REPLACE_EVERY_SECONDS if may_lose else 0.0, self._replace)
 
     def _transfer(self, chance: Random) -> Plan:
-        if (leader := self._world.leader) is not None:
-            yield TransferLeadership(leader, chance.choice([0, *self._world.hosts]))
+        """Ask for another leader; now and then where nobody can know of one."""
+        asked = self._world.leader
+        if chance.random() < WRONG_MEMBER_SHARE:
+            asked = chance.choice(list(self._world.hosts))
+        if asked is not None:
+            yield TransferLeadership(asked, chance.choice([0, *self._world.hosts]))
 
     def _replace(self, chance: Random) -> Plan:
         """A new machine for each that is lost."""
@@ -65,6 +83,42 @@ class MemberChanges:
             leader = self._world.leader
             if leader is not None:
                 yield from self._ask(chance, self._world.hosts[leader].configuration)
+
+    def _change_and_cut(self, chance: Random) -> Plan:
+        """Cut the leader off and ask it for a change: what it appends then is undone, unless it comes back in time."""
+        leader = self._world.leader
+        if leader is None:
+            return
+        others = tuple(member for member in self._world.hosts if member != leader)
+        yield Partition((leader,), others)
+        yield from self._ask(chance, self._world.hosts[leader].configuration)
+        yield draw_seconds(chance, self._mix.partition_seconds)
+        yield Rejoin((leader,), others)
+
+    def _change_at_once(self, chance: Random) -> Plan:
+        """Ask a new leader for a change before it has committed anything; it has to refuse."""
+        until = self._world.now + FIRST_COMMIT_WITHIN_SECONDS
+        while self._world.now < until:
+            for member in self._world.running:
+                process = self._world.process(member)
+                if process.member.is_leader and not process.leadership.is_leader:
+                    now = process.member.configuration
+                    voters, learners = self._draw_step(chance, now, [])
+                    yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), member=member)
+                    return
+            yield LOOK_EVERY_SECONDS
+
+    def _wish_nonsense(self, chance: Random) -> Plan:
+        """Ask for members that nobody can have."""
+        other = max(self._world.hosts)
+        yield chance.choice(
+            (
+                ChangeMembers(()),
+                ChangeMembers((other, other)),
+                ChangeMembers((other,), (other,)),
+                ChangeMembers((other, 1)),
+            )
+        )
 
     def _ask(self, chance: Random, now: Configuration) -> Plan:
         if now.is_joint and chance.random() < 0.7:
@@ -80,7 +134,9 @@ class MemberChanges:
         voters, learners = draw(chance, now, waiting)
         self._removed |= {*now.member_ids} - voters - learners
         promised = tuple(member for member in sorted(learners) if chance.random() < 0.5)
-        yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), promised, chance.choice(_TRANSITIONS))
+        transition = chance.choice(_TRANSITIONS)
+        asked = chance.choice(list(self._world.hosts)) if chance.random() < WRONG_MEMBER_SHARE else 0
+        yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), promised, transition, asked)
 
     @staticmethod
     def _draw_step(chance: Random, now: Configuration, waiting: list[int]) -> tuple[set[int], set[int]]:

@@ -80,8 +80,10 @@ class MemberProcess:
             chance=host.chance,
             now=host.clock.now(),
             invariants=parts.invariants,
+            onlooker=parts.onlooker,
             trace=parts.events,
         )
+        self.member.is_set_back = host.is_set_back
         host.configuration = self.member.configuration
         self.replica = Replica(
             member=self.member,
@@ -119,6 +121,11 @@ class MemberProcess:
         """It is gone; nothing reaches it any more."""
         self._alive = False
         self._held.clear()
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Tell whether nothing waits to be taken in, or to be found when it runs on."""
+        return not (self._turn_due or self.paused or self._held)
 
     def reached_by(self, action: Callable[..., object], *arguments: object) -> None:
         """Do what the network, the disk or a client does to it: now, or when it runs on."""
@@ -209,6 +216,7 @@ class MemberProcess:
     def leadership_changed(self, leadership: Leadership) -> None:
         """Remember who leads."""
         self.leadership = leadership
+        self._host.parts.onlooker.look()
         leader = leadership.leader or "nobody"
         self._tell(f"sees {leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 

@@ -20,6 +20,9 @@ from raftswarm.lab.operator_plans import OperatorPlans
 from raftswarm.lab.plans import Plan, Strike
 from raftswarm.lab.process_plans import ProcessPlans
 
+PATIENCE_SECONDS = 2.0
+LOOK_EVERY_SECONDS = 0.002
+
 
 @attrs.define(eq=False)
 class _UnderWay:
@@ -39,6 +42,9 @@ class Nemesis:
         self.strikes: dict[str, int] = {}
         """By kind of strike, for all that the mix has: how many of them made a difference."""
         mix = world.faults
+        self._ambush = mix.ambush
+        self._waiting: list[tuple[float, _UnderWay]] = []
+        """What lies in wait, and until when."""
         for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, OperatorPlans):
             for strike in plans(world, mix).strikes():
                 if strike.every:
@@ -50,9 +56,26 @@ class Nemesis:
         heap.interrupt_at(heap.now + chance.expovariate(1.0 / strike.every), self._begin, strike, chance)
 
     def _begin(self, strike: Strike, chance: Random) -> None:
-        if self._is_active:
-            self._plan(strike, chance)
-            self._go_on(_UnderWay(strike, strike.draw(chance)))
+        if not self._is_active:
+            return
+        self._plan(strike, chance)
+        plan = _UnderWay(strike, strike.draw(chance))
+        if self._ambush is None:
+            self._go_on(plan)
+            return
+        self._waiting.append((self._world.now + PATIENCE_SECONDS, plan))
+        if len(self._waiting) == 1:
+            self._look_out()
+
+    def _look_out(self) -> None:
+        """Let begin what lies in wait, if the cluster is at what this world waits for; what has waited long, anyway."""
+        now, is_time = self._world.now, self._ambush in self._world.onlooker.phases()
+        begun = [plan for until, plan in self._waiting if is_time or until <= now]
+        self._waiting = [] if is_time else [(until, plan) for until, plan in self._waiting if until > now]
+        for plan in begun:
+            self._go_on(plan)
+        if self._waiting and self._is_active:
+            self._world.heap.interrupt_at(now + LOOK_EVERY_SECONDS, self._look_out)
 
     def _go_on(self, plan: _UnderWay) -> None:
         """Let its faults strike until it wants to wait, or ends."""

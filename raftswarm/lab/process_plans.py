@@ -24,6 +24,8 @@ MAX_CALLS_OF_A_JOB = 12
 MAX_CALLS_OF_A_RECOVERY = 40
 MAX_MESSAGES_OF_A_TURN = 5
 STORM_CRASHES = 8
+SNAPSHOT_WITHIN_SECONDS = 3.0
+LOOK_EVERY_SECONDS = 0.002
 
 
 def _draw_calls(chance: Random) -> int:
@@ -44,6 +46,7 @@ class ProcessPlans:
         yield Strike("crash", mix.crash_every, self._crash)
         yield Strike("crash all", mix.all_crash_every, self._crash_all)
         yield Strike("storm", mix.storm_every, self._storm)
+        yield Strike("receiver crash", mix.receiver_crash_every, self._crash_receiver)
         yield Strike("stop", mix.stop_every, self._stop)
         yield Strike("pause", mix.pause_every, self._pause)
         yield Strike("slow", mix.slow_every, self._slow)
@@ -80,6 +83,18 @@ class ProcessPlans:
             yield chance.random() * 0.1
             yield from self._start(chance, member)
             yield chance.random() * 0.2
+
+    def _crash_receiver(self, chance: Random) -> Plan:
+        """Wait for a snapshot that is there and not installed yet, and kill who has it."""
+        until = self._world.now + SNAPSHOT_WITHIN_SECONDS
+        while self._world.now < until:
+            leader = self._world.leader
+            progress = {} if leader is None else self._world.process(leader).member.progress
+            for member, follower in progress.items():
+                if follower.delivered_at is not None and member in self._world.running:
+                    yield from self._crash_for_a_while(chance, member)
+                    return
+            yield LOOK_EVERY_SECONDS
 
     def _start_somebody(self, chance: Random) -> Plan:
         """Start somebody who is down, for whatever reason."""

@@ -8,6 +8,7 @@ import attrs
 
 from raftswarm.lab.clients import Clients
 from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.coverage import Coverage
 from raftswarm.lab.fault_events import FaultEvent
 from raftswarm.lab.faults import draw_fault_mix
 from raftswarm.lab.nemesis import Nemesis, Script
@@ -43,6 +44,8 @@ class SeedOutcome:
     """Of the same run; how it ended is not in it."""
     ended_at: float
     """Simulated seconds, all phases."""
+    coverage: Coverage
+    """What was reached, all phases."""
     failure: BaseException | None = None
 
 
@@ -99,6 +102,7 @@ def run_seed(
         digest=world.trace.digest(),
         recording=Recording(seed=seed, members=founders, seconds=seconds, mix=world.faults, faults=tuple(world.struck)),
         ended_at=world.now,
+        coverage=world.onlooker.coverage,
         failure=failure,
     )
 

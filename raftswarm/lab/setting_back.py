@@ -25,6 +25,15 @@ def may_set_back(world: CoreWorld, host: Host, boot: int, configuration: Configu
     return all(_remembers(world.hosts[other], host.member_id, boot) for other in others)
 
 
+def note_who_remembers(world: CoreWorld, host: Host, configuration: Configuration) -> None:
+    """Put down which of the others know its last start, to whom nothing may seem whole afterwards."""
+    start = world.process(host.member_id).member.start
+    others = {info.id for info in (*configuration.voters, *configuration.outgoing)} - {host.member_id}
+    host.remembered_by = tuple(
+        other for other in sorted(others) if world.process(other).member.knows_start(host.member_id, start)
+    )
+
+
 def start_set_back(world: CoreWorld, host: Host) -> None:
     """Start it on what it was set back to: somebody has to notice."""
     host.is_damaged = host.is_set_back = True

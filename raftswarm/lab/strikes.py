@@ -36,6 +36,7 @@ from raftswarm.lab.fault_events import (
     Mend,
     MendDisk,
     Misdirect,
+    Nonsense,
     Partition,
     Pause,
     PutBack,
@@ -58,8 +59,9 @@ from raftswarm.lab.fault_events import (
 from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
 from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
+from raftswarm.lab.nonsense import make_nonsense
 from raftswarm.lab.operator_strikes import strike_operator
-from raftswarm.lab.setting_back import may_set_back, start_set_back
+from raftswarm.lab.setting_back import may_set_back, note_who_remembers, start_set_back
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
@@ -81,6 +83,8 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
             struck = _change_members(world, fault)
         case LeaveJoint():
             struck = _leave_joint(world)
+        case Nonsense(sender, receiver, what):
+            struck = _talk_nonsense(world, sender, receiver, what)
         case Partition() | Rejoin():
             struck = _strike_groups(world.network, fault)
         case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
@@ -239,6 +243,7 @@ def _put_back(world: CoreWorld, host: Host) -> bool:
     _, configuration, disk = host.copy
     if not may_set_back(world, host, boot, configuration):
         return False
+    note_who_remembers(world, host, configuration)
     world.crash(host.member_id)
     host.disk.put_back(disk)
     start_set_back(world, host)
@@ -285,6 +290,19 @@ def _strike_groups(network: SimulatedNetwork, fault: Partition | Rejoin) -> bool
     return struck
 
 
+def _talk_nonsense(world: CoreWorld, sender: int, receiver: int, what: str) -> bool:
+    """Let it arrive where nothing else waits to be taken in: what comes before it might make it true."""
+    host = world.hosts.get(receiver)
+    process = None if host is None else host.process
+    if sender not in world.hosts or sender == receiver or process is None or not process.is_at_rest:
+        return False
+    message = make_nonsense(what, process.member, sender)
+    if message is None:
+        return False
+    process.received(message)
+    return True
+
+
 # The operator.
 
 
@@ -298,15 +316,16 @@ def _add_machine(world: CoreWorld, member: int) -> bool:
 
 def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     leader = world.leader
-    if leader is None or not {*fault.voters, *fault.learners} <= {*world.hosts}:
+    is_known = {*fault.voters, *fault.learners, fault.member or leader} <= {*world.hosts}
+    if leader is None or not is_known:
         return False
     whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
-    if 2 * len(whole) <= len(fault.voters):
+    if 2 * len(whole) <= len(fault.voters) > 0:
         return False  # With a majority of them gone, nobody could ever lead again.
     listed = world.list_members(fault.voters, learners=fault.learners)
     learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
     wished = msgspec.structs.replace(listed, learners=learners)
-    world.change_members(wished, transition=fault.transition)
+    world.change_members(wished, member=fault.member or None, transition=fault.transition)
     return True
 
 

@@ -11,13 +11,15 @@ from random import Random
 import attrs
 
 from raftswarm.errors import DiskFull, Rejected
-from raftswarm.lab.invariants import Invariants, MemberView
+from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
+from raftswarm.lab.onlooker import Onlooker
+from raftswarm.raft.events import Event, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import Capture, Context, StateMachine
+from raftswarm.raft.state_machine import Capture, Context, StateMachine, prepare_restore
 from raftswarm.raft.tracing import TraceSink
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.storage.snapshot_file import SnapshotReader
@@ -38,22 +40,80 @@ class WitnessedMember(Member):
         chance: Random,
         now: float,
         invariants: Invariants,
+        onlooker: Onlooker,
         trace: TraceSink | None = None,
     ) -> None:
-        super().__init__(start, settings=settings, chance=chance, now=now, trace=trace)
+        super().__init__(start, settings=settings, chance=chance, now=now, trace=trace, rules=onlooker.named)
         self._invariants = invariants
+        self._onlooker = onlooker
+        self.is_set_back = False
+        """Its disk is an old copy: whoever knows better has to say so."""
+
+    def step(self, event: Event, now: float) -> None:
+        """Take in an event, and let be seen what comes of it."""
+        onlooker = self._onlooker
+        if isinstance(event, SnapshotSaved):
+            self._check_snapshot(event.snapshot)
+        onlooker.takes_in(self._core.role, event)
+        super().step(event, now)
+        onlooker.has_decided()
+
+    def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
+        """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
+        if snapshot.index >= self.snapshot.index and snapshot != self.describe_snapshot(snapshot.index):
+            said = self.describe_snapshot(snapshot.index)
+            raise Violation(f"5: member {self.id} saved {snapshot} as its state; its log says {said}")
 
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
+        self._onlooker.takes_turn(self._core.role)
         ready = super().take_ready()
+        self._onlooker.has_decided()
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._invariants.handed_out(self.id, ready, view)
+        if self.is_set_back:
+            self._invariants.found_whole_by(self.id, self._core.met)
         return ready
+
+    @property
+    def start(self) -> int:
+        """What this start drew at random."""
+        return self._core.identity.start
+
+    @property
+    def is_known_whole(self) -> bool:
+        """Tell whether a majority has found nothing missing on its disk; to ask changes nothing, unlike `may_vote`."""
+        core = self._core
+        return core.is_trusted or core.quorum.is_met_by(core.met | {core.id})
+
+    @property
+    def has_vote(self) -> bool:
+        """Tell whether it has a vote in the configuration in force."""
+        return self._core.is_voter
+
+    @property
+    def incarnation(self) -> int:
+        """How often its identity was added anew."""
+        return self._core.identity.incarnation
+
+    @property
+    def newest_read(self) -> int:
+        """Number of the newest request that it asked a leader to answer."""
+        return self._core.read_requests.newest
+
+    def commands_through(self, index: int) -> int:
+        """Count the commands up to a place in its log."""
+        return self._core.log.commands_through(index)
 
     def known_boot(self, peer: int) -> int:
         """Return the newest start of a peer that this one remembers, or 0."""
         known = self._core.acquaintances.get(peer)
         return 0 if known is None else known.boot
+
+    def knows_start(self, peer: int, start: int) -> bool:
+        """Tell whether it has heard the opening of that very start of a peer, and of none that came later."""
+        known = self._core.acquaintances.get(peer)
+        return known is not None and known.start == start
 
 
 class WitnessedStorage(MemberStorage):
@@ -200,6 +260,16 @@ class WitnessedMachine:
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Replace the state by a picture's."""
+        self.prepare_restore(chunks)()
+
+    def prepare_restore(self, chunks: Iterable[bytes]) -> Callable[[], object]:
+        """Read a picture beside the present state, as the machine would have it; return what puts it in place."""
         parts = iter(chunks)
-        self._chain = next(parts)
-        self.machine.restore(parts)
+        chain = next(parts)
+        put_in_place = prepare_restore(self.machine, parts)
+
+        def restore() -> None:
+            self._chain = chain
+            put_in_place()
+
+        return restore

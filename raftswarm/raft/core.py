@@ -22,9 +22,9 @@ from raftswarm.raft.quorum import Quorum
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import ProposalOutcome, ReadOutcome, SnapshotTransfer, TransferOutcome
 from raftswarm.raft.roles import ROLE_CHANGES, Follower, Leader, Role
-from raftswarm.raft.rules import Rule
+from raftswarm.raft.rules import NamedRule, Rule, RuleSink
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message, trace_rule
+from raftswarm.raft.tracing import BECOMES, TraceSink, picture, trace_configuration, trace_message
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +117,8 @@ class Core:
     work: Work = attrs.field(factory=Work)
     trace: TraceSink | None = None
     """Hears of every change and message of the protocol, if there is one."""
+    named: RuleSink | None = None
+    """Hears by which rule things happen, if anybody listens; whoever traces does."""
     _traced_term: int = 0
     _quorum: tuple[Configuration, Quorum] | None = None
     _timer_slice: tuple[Configuration, tuple[float, float]] | None = None
@@ -248,10 +250,10 @@ class Core:
                 self.trace(picture(self, BECOMES[type(role)]))
             self._traced_term = self.term
 
-    def step_down(self, reason: str, section: str) -> None:
+    def step_down(self, reason: str, section: str, case: str) -> None:
         """Stop leading, in the same term."""
         self.note(f"steps down in term {self.term}: {reason}")
-        self.because(Rule.STEPS_DOWN, term=self.term, why=reason, section=section)
+        self.because(Rule.STEPS_DOWN, term=self.term, why=reason, section=section, case=case)
         self.become(Follower(deadline=self.draw_election_timeout()))
 
     def lose_leader(self, deadline: float) -> None:
@@ -263,6 +265,7 @@ class Core:
     def _leave_leadership(self, role: Leader) -> None:
         for read in role.reads.take_all():
             if read.member == self.id:
+                self.because(Rule.READS_LEFT_OVER)
                 self.read_requests.add(read)  # Others ask again by themselves.
         for peer, progress in role.progress.items():
             self.acquaintance(peer).hear_acknowledged(self.term, progress.match_index, self.commit_index)
@@ -272,12 +275,13 @@ class Core:
     def append(self, entry: Entry) -> None:
         """Add an entry at the end, our own as leader or one of the leader's."""
         self.log.append(entry)
-        if self.trace is not None:
-            changes = entry.kind is EntryKind.CONFIGURATION
-            if isinstance(self.role, Leader):
-                self.trace(picture(self, "ChangeConf" if changes else "Replicate"))
-            if changes:
-                trace_configuration(self)
+        if self.named is None:
+            return
+        changes = entry.kind is EntryKind.CONFIGURATION
+        if self.trace is not None and isinstance(self.role, Leader):
+            self.trace(picture(self, "ChangeConf" if changes else "Replicate"))
+        if changes:
+            trace_configuration(self)
 
     def truncate(self, last_index: int) -> None:
         """Forget conflicting entries (5.3)."""
@@ -285,8 +289,10 @@ class Core:
         before = self.log.configuration
         self.because(Rule.CONFLICT_CUT, first=last_index + 1, last=self.log.last_index)
         self.log.truncate(last_index)
-        self.durability.forget_after(last_index)
-        if self.trace is not None and self.log.configuration is not before:
+        if self.durability.forget_after(last_index):
+            self.because(Rule.CUT_UNDER_WAY, index=last_index)
+        if self.log.configuration is not before:
+            self.because(Rule.CHANGE_UNDONE)
             trace_configuration(self)
 
     def replace_log(self, snapshot: SnapshotMeta) -> None:
@@ -294,20 +300,28 @@ class Core:
         self.durability.forget_after(self.commit_index)  # Older writes prove only what the snapshot contains.
         self.log.replace(snapshot)
         self.commit_index = self.applied_index = snapshot.index
-        if self.trace is not None:
-            trace_configuration(self)
+        trace_configuration(self)
 
     def commit_to(self, index: int) -> None:
         """Learn that entries are committed."""
         assert index <= self.log.last_index
         if index > self.commit_index:
-            self.commit_index = index
-            if self.trace is not None:
-                if isinstance(self.role, Leader):
-                    self.trace(picture(self, "Commit"))
-                    self.because(Rule.COMMITS, index=index, of_term=self.log.term_at(index), term=self.term)
-                else:
-                    self.because(Rule.LEARNS_COMMIT, index=index)
+            before, self.commit_index = self.commit_index, index
+            if self.named is not None:
+                self._tell_commit(before)
+
+    def _tell_commit(self, before: int) -> None:
+        index = self.commit_index
+        if not isinstance(self.role, Leader):
+            self.because(Rule.LEARNS_COMMIT, index=index)
+            return
+        if self.trace is not None:
+            self.trace(picture(self, "Commit"))
+        along = self.log.term_at(before + 1) != self.term
+        of_term, case = self.log.term_at(index), "EARLIER_TERMS_TOO" if along else "OWN_TERM"
+        self.because(Rule.COMMITS, index=index, of_term=of_term, term=self.term, case=case)
+        if index > self.durability.durable_index:
+            self.because(Rule.COMMITS_BEFORE_DISK, index=index)
 
     # Messages in and out.
 
@@ -341,20 +355,20 @@ class Core:
         else:
             self.durability.hold(write, message)
 
-    def because(self, rule: Rule, **facts: object) -> None:
-        """Name the rule by which something happens, for whoever traces this member. Not for what happens often."""
-        if self.trace is not None:
-            trace_rule(self, rule, facts)
+    def because(self, rule: NamedRule, **facts: object) -> None:
+        """Name the rule by which something happens, for whoever listens. What happens often asks first."""
+        if self.named is not None:
+            self.named(rule, facts)
 
     def note(self, sentence: str) -> None:
         """Tell the operator."""
         self.work.notes.append(sentence)
 
-    def drop(self, message: AnyMessage, reason: str) -> None:
+    def drop(self, message: AnyMessage, reason: str, rule: Rule = Rule.DROPPED) -> None:
         """A peer's bytes never stop us."""
         kind = type(message).__name__
         self.note(f"dropped {kind} from {message.sender} in term {message.term}: {reason}")
-        self.because(Rule.DROPPED, what=kind, sender=message.sender, term=message.term, why=reason)
+        self.because(rule, what=kind, sender=message.sender, term=message.term, why=reason, case=kind)
 
     # Peers.
 
@@ -367,4 +381,5 @@ class Core:
         """Tell whether our memory is known to be whole: nothing was lost that somebody counts on."""
         if not self.is_trusted and self.quorum.is_met_by(self.met | {self.id}):
             self.is_trusted = True
+            self.because(Rule.IS_TRUSTED)
         return self.is_trusted and not self.is_regressed

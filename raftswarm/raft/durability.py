@@ -46,11 +46,13 @@ class Durability:
         """When the oldest write that is not done was handed out; None if all are done."""
         return self._in_flight[0].since if self._in_flight else None
 
-    def forget_after(self, index: int) -> None:
-        """The log was cut: nothing written so far proves anything above `index` any more."""
+    def forget_after(self, index: int) -> bool:
+        """The log was cut: nothing written so far proves anything above `index`. Tell whether a write under way did."""
         self.durable_index = min(self.durable_index, index)
-        for write in self._in_flight:
-            write.proves_index = min(write.proves_index, index)
+        clamped = [write for write in self._in_flight if write.proves_index > index]
+        for write in clamped:
+            write.proves_index = index
+        return bool(clamped)
 
     def hold(self, number: int, message: AnyMessage) -> None:
         """Keep a message until that write is done."""

@@ -20,8 +20,10 @@ def pass_time(core: Core) -> None:
     """An election timer is due."""
     core.because(Rule.TIMED_OUT)
     if not core.may_lead or core.is_regressed:
+        core.because(Rule.NO_VOTE)
         core.lose_leader(deadline=float("inf"))
     elif not core.may_vote:
+        core.because(Rule.NOT_SURE)
         core.lose_leader(deadline=core.now + core.settings.heartbeat_seconds)
     elif core.settings.pre_vote:
         ask_for_pre_votes(core)
@@ -31,6 +33,8 @@ def pass_time(core: Core) -> None:
 
 def ask_for_pre_votes(core: Core) -> None:
     """Find out whether an election could be won, before a term is spent on it (9.6)."""
+    if not core.is_voter:
+        core.because(Rule.VOTE_NOT_TAKEN_YET)
     match core.role:
         case Follower(leader=leader):
             lost_leader = leader
@@ -63,6 +67,8 @@ def count_pre_vote(core: Core, role: PreCandidate, reply: PreVoteReply) -> None:
     if not reply.granted or reply.term == core.term + 1:
         role.votes[reply.sender] = reply.granted
         _campaign_if_won(core, role)
+    else:
+        core.because(Rule.PRE_VOTE_LATE, voter=reply.sender, term=reply.term)
 
 
 def _campaign_if_won(core: Core, role: PreCandidate) -> None:
@@ -102,6 +108,7 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
     votes = dict(role.votes)
     gone = core.fresh_hint or role.lost_leader
     if gone:
+        core.because(Rule.COUNTS_STOPPED, leader=gone)
         votes.setdefault(gone, False)  # Whoever has stopped, or is silent, will not vote: do not wait for it.
     match core.quorum.vote_result(votes):
         case VoteResult.WON:
@@ -112,8 +119,6 @@ def count_vote(core: Core, role: Candidate, reply: VoteReply) -> None:
         case VoteResult.LOST:
             core.because(Rule.ELECTION_LOST, term=core.term, voters=_who(votes, granted=False))
             core.become(Follower(deadline=core.draw_retry() if gone else role.deadline))
-        case VoteResult.PENDING:
-            pass
 
 
 def campaign_for_transfer(core: Core, message: TimeoutNow) -> None:
@@ -152,12 +157,16 @@ def _order_campaigns(core: Core, request: PreVote, *, granted: bool) -> None:
     is_better = is_up_to_date and (request.last_term, request.last_index) != (core.log.last_term, core.log.last_index)
     match core.role:
         case PreCandidate() if granted and (is_better or request.sender < core.id):
+            core.because(Rule.GIVES_WAY, candidate=request.sender)
             core.become(Follower(deadline=core.draw_retry()))
         case Follower(leader=leader) as role if 0 != leader == request.leader_hint != core.fresh_hint:
+            core.because(Rule.KEEPS_QUESTION, candidate=request.sender)
             role.asked = request
         case Follower() as role if granted and core.fresh_hint:
+            core.because(Rule.LEAVES_TIME, candidate=request.sender)
             role.deadline = max(role.deadline, core.draw_retry())  # Leave it the time to win.
         case Follower() as role if not is_up_to_date and not is_sticky(core, request) and _may_campaign(core):
+            core.because(Rule.CAMPAIGNS_SOON, candidate=request.sender)
             role.deadline = min(role.deadline, core.now + core.draw_hint_spread())  # It cannot win without us.
         case _:
             pass
@@ -236,7 +245,7 @@ def _explain(
     core: Core, request: PreVote | RequestVote, refusal: Refusal | None, *, given: Rule, refused: Rule
 ) -> None:
     """Name the rule by which a vote, or the promise of one, is given or refused."""
-    if core.trace is None:
+    if core.named is None:
         return
     facts = {
         "candidate": request.sender,
@@ -251,7 +260,7 @@ def _explain(
         return
     section, why = refusal.value
     told = why.format(own_term=core.term, voted_for=core.voted_for, leader=core.leader, **facts)
-    core.because(refused, why=told, section=section, **facts)
+    core.because(refused, why=told, section=section, case=refusal.name, **facts)
 
 
 def _shares_hint(core: Core, request: PreVote | RequestVote) -> bool:
@@ -273,10 +282,12 @@ def hear_stopped(core: Core, peer: int) -> None:
     core.hint = LeaderHint(peer, core.now + core.settings.election_seconds)
     if _may_campaign(core):
         place = succession.place_after(core, peer, successors)
+        core.because(Rule.IS_LATER_HEIR if place else Rule.IS_FIRST_HEIR, leader=peer, place=place)
         # Whoever is first waits for nobody; a spread keeps the others apart, should their links be of unequal speed.
         wait = place * core.settings.hint_rank_seconds + core.draw_hint_spread() if place else 0.0
         core.role.deadline = min(core.role.deadline, core.now + wait)
     if asked is not None:
+        core.because(Rule.ANSWERS_AGAIN, candidate=asked.sender)
         answer_pre_vote(core, asked)  # Its sender knew before us, and would ask again only after a while.
 
 

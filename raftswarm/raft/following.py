@@ -37,6 +37,7 @@ def take_entries(core: Core, message: AppendEntries) -> None:
     previous_index, entries = message.previous_index, message.entries
     if previous_index < core.commit_index:
         # A late message: every leader since has what is committed (5.4.3), so that part is here already.
+        core.because(Rule.ENTRIES_COMMITTED)
         skipped = entries[: core.commit_index - previous_index]
         if any(log.term_at(entry.index) not in {None, entry.term} for entry in skipped):
             core.drop(message, f"it contradicts what is committed up to entry {core.commit_index}")
@@ -56,6 +57,8 @@ def take_entries(core: Core, message: AppendEntries) -> None:
             core.truncate(before)
         for entry in new:
             core.append(entry)
+    elif entries:
+        core.because(Rule.ENTRIES_KNOWN)
     match_index = previous_index + len(entries)
     core.commit_to(min(message.commit, match_index))
     core.send_when_written(
@@ -79,7 +82,8 @@ def _refuse(core: Core, message: AppendEntries) -> None:
         conflict_term = log.entry(message.previous_index).term
         conflict_index = log.first_index_of_term_at(message.previous_index)
     why = f"its own entry there is of term {conflict_term}" if conflict_term else f"its log ends at {log.last_index}"
-    core.because(Rule.LOGS_DIFFER, index=message.previous_index, term=message.previous_term, why=why)
+    case = "OTHER_TERM" if conflict_term else "TOO_SHORT"
+    core.because(Rule.LOGS_DIFFER, index=message.previous_index, term=message.previous_term, why=why, case=case)
     core.send(
         AppendReply(
             sender=core.id,
@@ -99,6 +103,7 @@ def take_heartbeat(core: Core, message: Heartbeat) -> None:
     if message.commit <= core.log.last_index:
         core.commit_to(message.commit)
     else:
+        core.because(Rule.PROMISES_TOO_MUCH, leader=message.sender, index=message.commit)
         core.note(f"member {message.sender} counts on entry {message.commit}; our log ends at {core.log.last_index}")
     core.send(
         HeartbeatReply(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import HeartbeatReply
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 
 def holds(core: Core, role: Leader) -> bool:
@@ -35,6 +36,7 @@ def check_promise(core: Core, role: Leader, reply: HeartbeatReply) -> None:
         core.note(
             f"has no lease: member {reply.sender} promises too little; set lease_reads and T alike on all members"
         )
+        core.because(Rule.LEASE_GIVEN_UP, peer=reply.sender, term=core.term)
         role.gave_up_lease = True
 
 

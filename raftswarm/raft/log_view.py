@@ -127,8 +127,6 @@ class LogView:
         """Count the commands of the whole log up to and including a held place."""
         if index == self.snapshot.index and index < self._first_index:
             return self.snapshot.commands
-        if index == 0:
-            return 0
         entry = self.entry(index)
         return entry.first_command - 1 + entry.command_count
 

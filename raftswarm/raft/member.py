@@ -56,9 +56,9 @@ from raftswarm.raft.progress import Progress
 from raftswarm.raft.read_queue import ReadRequests
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
-from raftswarm.raft.rules import Rule
+from raftswarm.raft.rules import NamedRule, Rule, RuleSink
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.tracing import TraceSink, picture, trace_start
+from raftswarm.raft.tracing import TraceSink, picture, trace_rules, trace_start
 
 
 @attrs.frozen(kw_only=True)
@@ -87,10 +87,12 @@ class Member:
         chance: Random,
         now: float,
         trace: TraceSink | None = None,
+        rules: RuleSink | None = None,
     ) -> None:
-        """Begin with what is on disk; `trace` hears of every change (docs/formats.md)."""
+        """Begin with what is on disk; `trace` hears of every change (docs/formats.md), `rules` why things happen."""
         self._core = core = _restore(start, settings, chance, now)
         core.trace = trace
+        core.named = rules if trace is None else trace_rules(core, trace, rules)
         trace_start(core)
         self._announced = Leadership(term=core.term, leader=0, is_leader=False)
         if not core.may_lead:
@@ -125,7 +127,7 @@ class Member:
                 snapshots.save(core, event)
             case SnapshotSent():
                 snapshots.end_transfer(core, event)
-            case PeerConnected() | PeerStopped() | PeerUnreachable():
+            case _:
                 self._hear_of_link(event)
 
     def take_ready(self) -> Ready:
@@ -155,6 +157,10 @@ class Member:
             core.trace(picture(core, "Ready"))
         return ready
 
+    def because(self, rule: NamedRule, **facts: object) -> None:
+        """Name a rule by which whoever steps this member decided, for whoever listens."""
+        self._core.because(rule, **facts)
+
     @property
     def has_news(self) -> bool:
         """Tell whether `take_ready`, called again, has news of the commit index even if nothing happens till then."""
@@ -176,15 +182,15 @@ class Member:
             case PeerStopped(peer):
                 replication.pause(core, peer)
                 elections.hear_stopped(core, peer)
-            case PeerUnreachable(peer):
-                replication.pause(core, peer)
+            case _:
+                replication.pause(core, event.peer)
 
     def _receive(self, message: AnyMessage) -> None:
         core = self._core
         if message.to != core.id or message.sender == core.id:
-            core.drop(message, f"it is for member {message.to}")
+            core.drop(message, f"it is for member {message.to}", Rule.NOT_HEARD)
         elif fault := find_fault(message):
-            core.drop(message, fault)
+            core.drop(message, fault, Rule.NOT_HEARD)
         elif isinstance(message, Opening):
             openings.take_opening(core, message)
         elif openings.hear(core, message):
@@ -237,7 +243,7 @@ class Member:
             case Leader() as role, (AppendReply() | HeartbeatReply() | SnapshotReply() | ReadIndex()):
                 self._hear_follower(role, message)
             case _:
-                pass  # Answers a question that we no longer ask.
+                core.because(Rule.NOT_ASKED_ANY_MORE, what=type(message).__name__)
 
     def _hear_leader(self, message: AppendEntries | Heartbeat | InstallSnapshot) -> None:
         core = self._core
@@ -248,7 +254,7 @@ class Member:
                 following.take_entries(core, message)
             case Heartbeat():
                 following.take_heartbeat(core, message)
-            case InstallSnapshot():
+            case _:
                 snapshots.install(core, message)
 
     def _hear_follower(self, role: Leader, reply: AppendReply | HeartbeatReply | SnapshotReply | ReadIndex) -> None:
@@ -265,7 +271,7 @@ class Member:
                 replication.take_heartbeat_reply(core, role, progress, reply)
             case SnapshotReply(sender=peer, match_index=match_index):
                 replication.take_acknowledgement(core, role, progress, peer, match_index)
-            case ReadIndex():
+            case _:
                 reads.take_request(core, role, reply)
 
     def _pass_time(self) -> None:
@@ -287,8 +293,12 @@ class Member:
                     if isinstance(core.role, Candidate) and message.term == core.term:
                         core.receive(message)
                         elections.count_vote(core, core.role, message)
+                    else:
+                        core.because(Rule.OWN_VOTE_LATE, term=message.term)
                 case RequestVote() | VoteReply() | AppendReply() | SnapshotReply() if message.term < core.term:
-                    pass  # Nobody waits for it, and a later leader may have made it untrue.
+                    # Nobody waits for it, and a later leader may have made it untrue.
+                    what = type(message).__name__
+                    core.because(Rule.LATE_WRITE, what=what, term=message.term, case=what)
                 case _:
                     core.work.messages.append(message)
         if isinstance(core.role, Leader):

@@ -18,6 +18,7 @@ from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.log_view import encode_configuration
 from raftswarm.raft.ready import ProposalOutcome
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 
 def propose(core: Core, event: ProposeConfiguration) -> None:
@@ -26,6 +27,7 @@ def propose(core: Core, event: ProposeConfiguration) -> None:
     refused = why_not_now(core)
     planned = plan_change(core.configuration, event.configuration, event.transition)
     if refused or isinstance(planned, str) or not isinstance(role, Leader):
+        core.because(Rule.CHANGE_REFUSED, why=refused or planned, case="NOT_NOW" if refused else "NEVER")
         core.work.proposals.append(ProposalOutcome(event.token, refused=refused or str(planned), leader=core.leader))
         return
     entry = _append(core, role, planned, event.time_ns)
@@ -59,18 +61,35 @@ def why_not_now(core: Core) -> str:
     if refused := replication.why_closed(core):
         return refused
     if core.log.configuration_index > core.commit_index:
-        return "another change of the members is not committed yet; retry when it is"
+        why = "another change of the members is not committed yet; retry when it is"
+        core.because(Rule.CHANGE_TOO_EARLY, why=why, case="ANOTHER_UNCOMMITTED")
+        return why
     if isinstance(core.role, Leader) and core.commit_index < core.role.first_index:
         # Without this, two leaders' changes may be in force at once and their majorities need not overlap.
-        return "this leader has committed nothing in its term yet; retry in a moment"
+        why = "this leader has committed nothing in its term yet; retry in a moment"
+        core.because(Rule.CHANGE_TOO_EARLY, why=why, case="NOTHING_OF_ITS_TERM")
+        return why
     return ""
 
 
 def _append(core: Core, role: Leader, configuration: Configuration, time_ns: int = 0) -> Entry:
+    _tell_step(core, configuration)
     data = encode_configuration(configuration)
     entry = replication.append(core, role, EntryKind.CONFIGURATION, data=data, time_ns=time_ns)
     replication.follow_configuration(core, role)
     return entry
+
+
+def _tell_step(core: Core, configuration: Configuration) -> None:
+    """Name the step that a configuration is."""
+    log, now = core.log, core.configuration
+    if configuration.is_joint:
+        core.because(Rule.JOINT_ENTERED, case="IMPLICIT" if configuration.auto_leave else "EXPLICIT")
+    elif now.is_joint:
+        is_ours = log.term_at(log.configuration_index) == core.term
+        core.because(Rule.JOINT_LEFT, case="BY_WHO_ENTERED_IT" if is_ours else "BY_A_NEW_LEADER")
+    else:
+        core.because(Rule.CHANGE_IN_ONE_STEP)
 
 
 # Which configuration comes next: plain functions of the one in force and the one that is wished.

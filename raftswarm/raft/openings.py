@@ -10,6 +10,7 @@ from raftswarm.raft import replication
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import AnyMessage, Opening, PreVote, PreVoteReply, Regressed
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 
 def open_link(core: Core, peer: int, *, answers: int = 0) -> None:
@@ -36,6 +37,7 @@ def ask_again(core: Core) -> None:
     if core.may_vote or core.is_regressed:
         core.openings_due = float("inf")
         return
+    core.because(Rule.OPENS_AGAIN)
     core.openings_due = core.now + core.settings.heartbeat_seconds
     for peer in core.peers:
         if peer not in core.met:
@@ -47,13 +49,15 @@ def hear(core: Core, message: AnyMessage) -> bool:
     peer = core.acquaintance(message.sender)
     if not isinstance(message, (Opening, Regressed)):
         if peer.is_from_earlier_boot(message):
-            core.drop(message, f"it is from boot {message.boot}, and the sender has come to boot {peer.boot}")
+            why = f"it is from boot {message.boot}, and the sender has come to boot {peer.boot}"
+            core.drop(message, why, Rule.NOT_HEARD)
             _refuse(core, message)
             return False
         if peer.is_regressed:
-            core.drop(message, "its sender remembers less than it once claimed")
+            core.drop(message, "its sender remembers less than it once claimed", Rule.NOT_HEARD)
             return False
     if message.boot > peer.boot:
+        core.because(Rule.HEARS_OF_START, peer=message.sender, boot=message.boot)
         role = core.role
         if isinstance(role, Leader) and message.sender in role.progress:
             match_index = role.progress[message.sender].match_index
@@ -68,16 +72,21 @@ def hear(core: Core, message: AnyMessage) -> bool:
 def take_opening(core: Core, opening: Opening) -> None:
     """Compare what a start of a peer remembers with what the peer claimed before."""
     if opening.cluster != core.identity.cluster:
-        core.drop(opening, f"it is of cluster {opening.cluster!r}, this is {core.identity.cluster!r}")
+        why = f"it is of cluster {opening.cluster!r}, this is {core.identity.cluster!r}"
+        core.drop(opening, why, Rule.NOT_HEARD)
         return
     hear(core, opening)
     peer = core.acquaintance(opening.sender)
     if not peer.judge(opening):
         _refuse(core, opening, start=opening.start)
         if peer.is_regressed:
+            core.because(Rule.PEER_REGRESSED, peer=opening.sender)
             core.note(f"member {opening.sender} remembers less than it once claimed; remove it and add it again")
             _discount(core, opening.sender)
+        else:
+            core.because(Rule.OPENING_LATE, peer=opening.sender)
         return
+    core.because(Rule.MEETS, peer=opening.sender)
     if opening.answers == 0:
         open_link(core, opening.sender, answers=opening.start)
         replication.resume(core, opening.sender)
@@ -88,16 +97,20 @@ def take_opening(core: Core, opening: Opening) -> None:
 def take_regressed(core: Core, message: Regressed) -> None:
     """A peer remembers more of us than we do: take no further part in decisions."""
     if message.incarnation != core.identity.incarnation:
+        core.because(Rule.NEW_INCARNATION, peer=message.sender)
         open_link(core, message.sender)  # It speaks of an earlier incarnation: it does not know of this one yet.
     elif message.known_boot > core.boot or message.start == core.identity.start:
         if not core.is_regressed:
+            core.because(Rule.IS_REGRESSED, peer=message.sender)
             core.note(
                 f"member {message.sender} knows this one to have been in term {message.known_term} with entry "
                 f"{message.known_index}: its disk was set back; remove it and add it again"
             )
         core.is_regressed = True
         if isinstance(core.role, Leader):
-            core.step_down("its disk was set back", "docs/raft.md, Openings")
+            core.step_down("its disk was set back", "docs/raft.md, Openings", "SET_BACK")
+    else:
+        core.because(Rule.REFUSAL_LATE, peer=message.sender)
 
 
 def _discount(core: Core, peer: int) -> None:

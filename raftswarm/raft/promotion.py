@@ -10,6 +10,7 @@ from __future__ import annotations
 from raftswarm.raft.core import Core
 from raftswarm.raft.progress import Round
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 
 def find_caught_up(core: Core, role: Leader) -> int:
@@ -24,5 +25,8 @@ def find_caught_up(core: Core, role: Leader) -> int:
         if progress.match_index >= round_.last_index and progress.heard_at > round_.began_at:
             progress.round = next_round
             if core.now - round_.began_at < core.settings.election_seconds:
+                core.because(Rule.CAUGHT_UP, learner=info.id)
                 caught_up = caught_up or info.id
+            else:
+                core.because(Rule.ROUND_TOO_SLOW, learner=info.id)
     return caught_up

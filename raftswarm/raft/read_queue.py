@@ -112,6 +112,11 @@ class ReadRequests:
     """Whom, in which term, the newest request went to."""
     _asked_at: float = -inf
 
+    @property
+    def has_waiting(self) -> bool:
+        """Tell whether there are reads that the leader was not asked about yet."""
+        return bool(self._waiting)
+
     def add(self, read: Read) -> None:
         """Let a read wait for the next request."""
         self._waiting.append(read)

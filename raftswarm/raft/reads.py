@@ -50,19 +50,22 @@ def begin_round(core: Core, role: Leader) -> None:
     A leader that has committed nothing in its term does not know yet what is committed: reads wait for that.
     """
     knows_commit = core.commit_index >= role.first_index
+    if not knows_commit and role.reads.has_waiting:
+        core.because(Rule.READS_WAIT_FOR_COMMIT, term=core.term)
     role.reads.begin_round(core.now, core.commit_index, role.reads.take_waiting() if knows_commit else ())
 
 
 def needs_round(core: Core, role: Leader) -> bool:
     """Tell whether reads wait that only a new round can confirm; those that the lease covers are answered."""
     if core.read_requests.count:
+        core.because(Rule.READS_FROM_BEFORE)
         for read in core.read_requests.take_all():
             role.reads.add(read)  # From before it led.
     if not role.reads.has_waiting or core.commit_index < role.first_index:
         return False
     if not leases.holds(core, role):
         return True
-    if core.trace is not None:
+    if core.named is not None:
         has_lease = core.settings.lease_reads and not role.gave_up_lease
         left = leases.ends_at(core, role) - core.now if has_lease else 0.0
         core.because(Rule.READS_BY_LEASE, index=core.commit_index, left_seconds=round(left, 6))
@@ -81,7 +84,7 @@ def confirm(core: Core, role: Leader) -> None:
 
     for round_ in role.reads.take_confirmed(core.quorum.reached(confirmed_by) or 0):
         leases.renew(core, role, round_.began_at)
-        if core.trace is not None and round_.reads:
+        if core.named is not None and round_.reads:
             core.because(Rule.READS_CONFIRMED, index=round_.index, term=core.term)
         _answer(core, round_.reads, round_.index)
 
@@ -119,6 +122,8 @@ def go_on(core: Core) -> None:
         _refuse_late(core, read)
     leader = core.leader
     if leader and requests.is_due(leader, core.term, core.now, _retry_seconds(core)):
+        if core.named is not None and not requests.has_waiting:
+            core.because(Rule.READ_ASKED_AGAIN, leader=leader)
         number = requests.begin_request(leader, core.term, core.now)
         core.send(ReadIndex(sender=core.id, to=leader, term=core.term, boot=core.boot, number=number))
 
@@ -139,6 +144,7 @@ def next_due(core: Core) -> float:
 
 
 def _refuse_late(core: Core, read: Read) -> None:
+    core.because(Rule.READ_TOO_LATE)
     refused = f"no leader could answer this read for {_patience_seconds(core):g} s; retry"
     core.work.reads.append(ReadOutcome(read.token, refused=refused, leader=core.leader))
 

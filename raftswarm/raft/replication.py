@@ -42,6 +42,7 @@ def propose(core: Core, event: Propose) -> None:
     role = core.role
     refused = why_not_append(core, len(event.batch.data))
     if refused or not isinstance(role, Leader):
+        core.because(Rule.PROPOSAL_REFUSED, why=refused)
         core.work.proposals.append(ProposalOutcome(event.token, refused=refused, leader=core.leader))
         return
     entry = append(
@@ -117,8 +118,6 @@ def follow_configuration(core: Core, role: Leader) -> None:
         peer: role.progress.get(peer) or Progress(next_index=next_index, heard_at=core.now) for peer in core.audience
     }
     succession.rank(core, role)
-    if role.transfer is not None and role.transfer.to not in core.other_voters:
-        role.transfer = None
 
 
 # What a leader sends.
@@ -156,6 +155,8 @@ def _fill_window(core: Core, role: Leader, peer: int, progress: Progress) -> Non
         next_size = weigh(core.log.entry(progress.next_index)) if progress.next_index >= core.log.first_index else 0
         is_full = progress.in_flight_messages >= settings.append_window_messages or next_size > room
         if progress.in_flight_messages and is_full:
+            if core.named is not None:
+                core.because(Rule.WINDOW_FULL, peer=peer)
             return
         if not _send_append(core, role, peer, progress, min(room, settings.append_message_bytes)):
             return
@@ -192,7 +193,9 @@ def _send_append(core: Core, role: Leader, peer: int, progress: Progress, limit_
 def pass_time(core: Core, role: Leader) -> None:
     """A heartbeat is due."""
     if core.settings.check_quorum and is_cut_off(core, role):
-        core.step_down(f"no quorum was heard from for {core.settings.election_seconds} s", "dissertation 6.2")
+        core.step_down(
+            f"no quorum was heard from for {core.settings.election_seconds} s", "dissertation 6.2", "CUT_OFF"
+        )
         return
     transfer.give_up_if_late(core, role)
     reads.refuse_late(core, role)
@@ -235,6 +238,7 @@ def resume(core: Core, peer: int) -> None:
     """A link is open, or the peer was started: nothing that was sent before counts on arriving."""
     progress = core.role.progress.get(peer) if isinstance(core.role, Leader) else None
     if progress is not None and progress.stage is not Stage.SNAPSHOT:
+        core.because(Rule.LINK_OPEN, peer=peer)
         progress.probe()
 
 
@@ -242,6 +246,7 @@ def pause(core: Core, peer: int) -> None:
     """Messages to the peer get lost: send no more entries until it is heard from."""
     progress = core.role.progress.get(peer) if isinstance(core.role, Leader) else None
     if progress is not None and progress.stage is not Stage.SNAPSHOT:
+        core.because(Rule.LINK_LOSES, peer=peer)
         progress.probe(paused=True)
 
 
@@ -256,9 +261,11 @@ def take_append_reply(core: Core, role: Leader, progress: Progress, reply: Appen
 def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int, match_index: int) -> None:
     """A follower's log agrees with ours up to there, durably."""
     if match_index > core.log.last_index:
+        core.because(Rule.CLAIMS_TOO_MUCH, peer=peer, index=match_index)
         core.note(f"member {peer} acknowledges entry {match_index}; our log ends at {core.log.last_index}")
         return
     if progress.snapshot is not None and match_index >= min(progress.snapshot.index, core.log.first_index - 1):
+        core.because(Rule.SNAPSHOT_TAKEN, peer=peer)
         progress.probe()  # It has the snapshot, or needs none any more.
     progress.acknowledge(match_index, core.now)
     if match_index > core.commit_index:
@@ -268,11 +275,21 @@ def take_acknowledgement(core: Core, role: Leader, progress: Progress, peer: int
 def _back_up(core: Core, progress: Progress, reply: AppendReply) -> None:
     """Go back by whole terms to where the logs may agree (5.3)."""
     refused = reply.match_index
-    is_stale = refused <= progress.match_index or progress.stage is Stage.SNAPSHOT
+    is_stale = not progress.match_index < refused < progress.next_index or progress.stage is Stage.SNAPSHOT
     if is_stale or (progress.stage is Stage.PROBE and refused != progress.next_index - 1):
+        core.because(Rule.LATE_REFUSAL, peer=reply.sender)
         return
     progress.probe(min(refused, _next_index_after_refusal(core, reply)))
-    core.because(Rule.BACKS_UP, next_index=progress.next_index, peer=reply.sender)
+    if core.named is not None:
+        case = _describe_step_back(core, refused, progress.next_index)
+        core.because(Rule.BACKS_UP, next_index=progress.next_index, peer=reply.sender, case=case)
+
+
+def _describe_step_back(core: Core, refused: int, next_index: int) -> str:
+    """Tell over how much of our log a refusal has led us back."""
+    log = core.log
+    terms = {entry.term for entry in log.entries(max(next_index, log.first_index), min(refused, log.last_index))}
+    return "OVER_TERMS" if len(terms) > 1 else "WITHIN_A_TERM"
 
 
 def _next_index_after_refusal(core: Core, reply: AppendReply) -> int:
@@ -291,8 +308,11 @@ def take_heartbeat_reply(core: Core, role: Leader, progress: Progress, reply: He
     reads.confirm(core, role)
     match progress.stage:
         case Stage.PROBE if core.now - progress.probed_at >= core.settings.heartbeat_seconds:
+            core.because(Rule.PROBE_REPEATED, peer=reply.sender)
             progress.paused = False
         case Stage.REPLICATE if progress.is_stalled(core.now, 2 * core.settings.heartbeat_seconds):
+            seconds = 2 * core.settings.heartbeat_seconds
+            core.because(Rule.ENTRIES_REPEATED, peer=reply.sender, seconds=seconds)
             progress.probe()
         case Stage.SNAPSHOT:
             snapshots.remind(core, reply.sender, progress)
@@ -321,7 +341,7 @@ def advance_commit(core: Core, role: Leader) -> None:
 
     index = core.quorum.reached(durable_at)
     if index is None or not may_commit_by_counting(core.log, index, commit_index=core.commit_index, term=core.term):
-        if core.trace is not None and index is not None and index > core.commit_index:
+        if core.named is not None and index is not None and index > core.commit_index:
             core.because(Rule.COMMIT_HELD_BACK, index=index, term=core.log.term_at(index))
         return
     decides_change = core.commit_index < core.log.configuration_index <= index
@@ -335,9 +355,10 @@ def _conclude_change(core: Core, role: Leader) -> None:
     """A change is committed: those that it removes hear of it now, or never; the leader may be one of them (4.2.2)."""
     if core.is_voter and role.progress.keys() == {*core.peers}:
         return  # Nobody goes.
+    core.because(Rule.TELLS_REMOVED)
     send_entries(core, role, at_once=True)
     if core.is_voter:
         follow_configuration(core, role)
     else:
         transfer.hand_over_at_once(core, role)
-        core.step_down("the change that removes it is committed", "dissertation 4.2.2")
+        core.step_down("the change that removes it is committed", "dissertation 4.2.2", "REMOVED")

@@ -21,7 +21,12 @@ INSTALL_PATIENCE_TIMEOUTS = 10
 def save(core: Core, event: SnapshotSaved) -> None:
     """Our own state is saved: the log may be cut behind it."""
     assert event.snapshot.index <= core.applied_index, "only what was applied can be in a snapshot"
-    core.log.compact(event.snapshot, max(_count_kept(core, event), _count_needed(core, event)))
+    kept, needed = _count_kept(core, event), _count_needed(core, event)
+    if event.snapshot.index < core.log.snapshot.index:
+        core.because(Rule.SNAPSHOT_OVERTAKEN, index=event.snapshot.index)
+    elif needed > kept:
+        core.because(Rule.KEEPS_FOR_FOLLOWER, count=needed)
+    core.log.compact(event.snapshot, max(kept, needed))
 
 
 def _count_kept(core: Core, event: SnapshotSaved) -> int:
@@ -64,14 +69,15 @@ def begin_transfer(core: Core, peer: int, progress: Progress) -> None:
     If a transfer broke off, for that one again, as long as the log goes on from there: most of it may have arrived.
     """
     if not _is_alive(core, progress):
-        return  # Nobody seems to be there; its first answer brings us back here.
-    snapshot = core.log.snapshot
+        core.because(Rule.NOBODY_TO_SEND_TO, peer=peer)
+        return  # Its first answer brings us back here.
+    snapshot, case = core.log.snapshot, "THE_NEWEST"
     if progress.broken_off is not None and core.log.first_index <= progress.broken_off.index + 1:
-        snapshot = progress.broken_off
+        snapshot, case = progress.broken_off, "WHERE_IT_BROKE_OFF"
     progress.await_snapshot(snapshot)
     core.work.snapshots_to_send.append(SnapshotTransfer(peer, snapshot))
     core.note(f"member {peer} needs the snapshot up to entry {snapshot.index}")
-    core.because(Rule.NEEDS_SNAPSHOT, peer=peer)
+    core.because(Rule.NEEDS_SNAPSHOT, peer=peer, case=case)
 
 
 def end_transfer(core: Core, event: SnapshotSent) -> None:
@@ -79,14 +85,18 @@ def end_transfer(core: Core, event: SnapshotSent) -> None:
     role = core.role
     progress = role.progress.get(event.to) if isinstance(role, Leader) else None
     if progress is None or progress.snapshot is None or progress.snapshot.index != event.index:
+        core.because(Rule.SNAPSHOT_FOR_NOTHING, peer=event.to)
         return
     if event.delivered:
+        core.because(Rule.SNAPSHOT_DELIVERED, peer=event.to)
         progress.broken_off = None
         progress.delivered_at = core.now
         _send_install(core, event.to, progress.snapshot)
     elif event.can_go_on:
+        core.because(Rule.SNAPSHOT_BROKE_OFF, peer=event.to)
         progress.break_off()
     else:
+        core.because(Rule.SNAPSHOT_FAILED, peer=event.to)
         progress.broken_off = None
         progress.probe(paused=True)
 
@@ -96,8 +106,10 @@ def remind(core: Core, peer: int, progress: Progress) -> None:
     if progress.snapshot is None or progress.delivered_at is None:
         return
     if core.now - progress.delivered_at > INSTALL_PATIENCE_TIMEOUTS * core.settings.election_seconds:
+        core.because(Rule.INSTALL_GIVEN_UP, peer=peer)
         progress.probe()
     else:
+        core.because(Rule.INSTALL_REPEATED, peer=peer)
         _send_install(core, peer, progress.snapshot)
 
 
@@ -114,10 +126,13 @@ def install(core: Core, message: InstallSnapshot) -> None:
     installed = False
     if snapshot.index > core.commit_index:
         if core.log.term_at(snapshot.index) == snapshot.term:
+            core.because(Rule.SNAPSHOT_IN_LOG, index=snapshot.index)
             core.commit_to(snapshot.index)
         else:
             _replace_log(core, snapshot)
             installed = True
+    else:
+        core.because(Rule.SNAPSHOT_OLD, index=snapshot.index)
     core.send_when_written(
         SnapshotReply(
             sender=core.id,

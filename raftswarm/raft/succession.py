@@ -13,6 +13,7 @@ from raftswarm.raft.core import Core
 from raftswarm.raft.events import TransferLeadership
 from raftswarm.raft.priorities import priority_of
 from raftswarm.raft.roles import Leader
+from raftswarm.raft.rules import Rule
 
 PACE_TIMEOUTS = 5
 """For so many election timeouts a leader does not try again, nor a new one give way to a higher priority."""
@@ -57,9 +58,10 @@ def hand_over_if_better(core: Core, role: Leader) -> None:
         peer for peer in heirs if priority_of(core.configuration, peer) > priority_of(core.configuration, core.id)
     ]
     if slow and _has_slow_disk(core):
-        _offer(core, role, slow, f"a write has taken longer than {settings.slow_disk_seconds:g} s here, but not there")
+        why = f"a write has taken longer than {settings.slow_disk_seconds:g} s here, but not there"
+        _offer(core, role, slow, why, case="SLOW_DISK")
     elif higher and core.now >= role.began_at + pace_seconds:
-        _offer(core, role, higher, "it has a higher priority")
+        _offer(core, role, higher, "it has a higher priority", case="PRIORITY")
 
 
 def _possible_heirs(core: Core, role: Leader) -> list[int]:
@@ -85,11 +87,12 @@ def _has_slow_disk(core: Core) -> bool:
     return is_late and core.commit_index > core.durability.durable_index
 
 
-def _offer(core: Core, role: Leader, heirs: list[int], why: str) -> None:
+def _offer(core: Core, role: Leader, heirs: list[int], why: str, *, case: str) -> None:
     def fitness(peer: int) -> tuple[int, int, int]:
         return priority_of(core.configuration, peer), role.progress[peer].match_index, -peer
 
     heir = max(heirs, key=fitness)
     core.note(f"hands leadership to member {heir}: {why}")
+    core.because(Rule.HANDS_OVER, heir=heir, why=why, case=case)
     role.offered_at = core.now
     transfer.begin(core, TransferLeadership(heir))

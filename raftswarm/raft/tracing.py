@@ -7,7 +7,7 @@ openings change nothing that a specification of Raft knows, and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -25,7 +25,7 @@ from raftswarm.raft.messages import (
     VoteReply,
 )
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
-from raftswarm.raft.rules import Rule
+from raftswarm.raft.rules import NamedRule, Rule, RuleSink
 
 if TYPE_CHECKING:
     from raftswarm.raft.core import Core
@@ -152,21 +152,28 @@ def trace_message(core: Core, way: str, message: AnyMessage) -> None:
 
 def trace_configuration(core: Core) -> None:
     """Tell of the members that are now in force: from the moment they are in the log (4.1)."""
+    if core.named is None:
+        return
+    configuration = core.configuration
+    change = {"newconf": _ids(configuration.voters), "learners": _ids(configuration.learners)}
     if core.trace is not None:
-        configuration = core.configuration
-        change = {"newconf": _ids(configuration.voters), "learners": _ids(configuration.learners)}
         core.trace(picture(core, "ApplyConfChange", cc=change))
-        voters = f"voters {', '.join(change['newconf'])}"
-        outgoing = _ids(configuration.outgoing)
-        told = f"{voters} and old voters {', '.join(outgoing)}" if outgoing else voters
-        trace_rule(core, Rule.MEMBERS_CHANGE, {"configuration": told})
+    voters = f"voters {', '.join(change['newconf'])}"
+    outgoing = _ids(configuration.outgoing)
+    told = f"{voters} and old voters {', '.join(outgoing)}" if outgoing else voters
+    core.because(Rule.MEMBERS_CHANGE, configuration=told)
 
 
-def trace_rule(core: Core, rule: Rule, facts: dict[str, object]) -> None:
-    """Tell by which rule something happened."""
-    if core.trace is not None:
+def trace_rules(core: Core, trace: TraceSink, listener: RuleSink | None) -> RuleSink:
+    """Return a sink that tells a trace by which rule something happened, and whoever else listens."""
+
+    def sink(rule: NamedRule, facts: Mapping[str, object]) -> None:
+        if listener is not None:
+            listener(rule, facts)
         section, sentence = rule.tell(**facts)
-        core.trace(picture(core, RULE, None, **{**facts, "rule": rule.name, "section": section, "because": sentence}))
+        trace(picture(core, RULE, None, **{**facts, "rule": rule.name, "section": section, "because": sentence}))
+
+    return sink
 
 
 def _describe(message: AnyMessage) -> TracedMessage:

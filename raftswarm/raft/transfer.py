@@ -23,13 +23,15 @@ def begin(core: Core, event: TransferLeadership) -> None:
     """Hand over to that voter, or to the one with the best log; a second wish replaces the first."""
     role = core.role
     if not isinstance(role, Leader):
-        _tell(core, event.token, "this member does not lead")
+        _refuse(core, event, "this member does not lead", case="NO_LEADER")
         return
     target = event.to or best_successor(core, role)
     if target not in core.other_voters:
-        _tell(core, event.token, f"member {target} is not another voter" if target else "there is no other voter")
+        why = f"member {target} is not another voter" if target else "there is no other voter"
+        _refuse(core, event, why, case="NO_OTHER_VOTER")
         return
     if core.transfer_wish is not None:
+        core.because(Rule.TRANSFER_REPLACED)
         _end_wish(core, core.transfer_wish, "a later wish took its place")
     gives_up_at = core.now + core.settings.election_seconds
     core.transfer_wish = TransferWish(
@@ -40,6 +42,12 @@ def begin(core: Core, event: TransferLeadership) -> None:
         ends_at=gives_up_at + core.settings.election_seconds,
     )
     role.transfer = Transfer(target, gives_up_at)
+    core.because(Rule.TRANSFER_BEGUN, heir=target)
+
+
+def _refuse(core: Core, event: TransferLeadership, why: str, *, case: str) -> None:
+    core.because(Rule.TRANSFER_REFUSED, why=why, case=case)
+    _tell(core, event.token, why)
 
 
 def go_on(core: Core, role: Leader) -> None:
@@ -65,15 +73,14 @@ def is_under_way(core: Core) -> bool:
 def give_up_if_late(core: Core, role: Leader) -> None:
     """Lead on when the target has not taken over within an election timeout."""
     if role.transfer is not None and core.now >= role.transfer.gives_up_at:
+        core.because(Rule.TRANSFER_GIVEN_UP, heir=role.transfer.to)
         role.failed_heirs[role.transfer.to] = core.now
         role.transfer = None
 
 
 def hand_over_at_once(core: Core, role: Leader) -> None:
-    """A leader that was removed leaves no gap behind it."""
-    target = best_successor(core, role)
-    if target:
-        _send_timeout_now(core, role, target)
+    """A leader that was removed leaves no gap behind it: there are voters, and it is none of them."""
+    _send_timeout_now(core, role, best_successor(core, role))
 
 
 def best_successor(core: Core, role: Leader) -> int:
@@ -109,6 +116,7 @@ def report(core: Core) -> None:
                 why = "did not take over in time" if is_voter else "is not another voter any more"
                 _end_wish(core, wish, f"member {wish.to} {why}; this member leads on")
         case _ if core.leader == wish.to or (core.leader not in {0, core.id} and not wish.is_choosy):
+            core.because(Rule.TRANSFER_DONE, leader=core.leader)
             _end_wish(core, wish)
         case _ if core.leader:
             _end_wish(core, wish, f"member {core.leader} leads instead of member {wish.to}")
@@ -123,6 +131,8 @@ def next_due(core: Core) -> float:
 
 
 def _end_wish(core: Core, wish: TransferWish, failed: str = "") -> None:
+    if failed:
+        core.because(Rule.TRANSFER_FAILED)
     _tell(core, wish.token, failed)
     core.transfer_wish = None
 

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from raftswarm.errors import DiskFailed, DiskFull
+from raftswarm.raft.rules import NamedRule, RuleSink, ignore_rule
 from raftswarm.world.chance import Entropy
 from raftswarm.world.disk import Disk, disk_error
 
@@ -24,10 +25,16 @@ class Place:
     directory: str
     data_key: bytes
     entropy: Entropy
+    named: RuleSink = ignore_rule
+    """Hears by which rule things happen there."""
 
     def path(self, name: str) -> str:
         """Return where the file of that name is."""
         return f"{self.directory}/{name}"
+
+    def because(self, rule: NamedRule, **facts: object) -> None:
+        """Name a rule by which something happens; none of these is for every write."""
+        self.named(rule, facts)
 
 
 def make_directory(disk: Disk, path: str) -> None:
@@ -73,11 +80,12 @@ def _parent(path: str) -> str:
     return parent or slash or "."
 
 
-def remove_temporary(disk: Disk, directory: str) -> None:
-    """Remove what an earlier life was writing when it stopped."""
-    for name in disk.list(directory):
-        if name.endswith(TEMPORARY_SUFFIX):
-            disk.remove(f"{directory}/{name}")
+def remove_temporary(disk: Disk, directory: str) -> list[str]:
+    """Remove what an earlier life was writing when it stopped, and return its names."""
+    names = [name for name in disk.list(directory) if name.endswith(TEMPORARY_SUFFIX)]
+    for name in names:
+        disk.remove(f"{directory}/{name}")
+    return names
 
 
 @contextmanager

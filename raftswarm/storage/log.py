@@ -18,6 +18,7 @@ from raftswarm.raft.ready import Write
 from raftswarm.storage.files import Place, make_directory, remove_temporary
 from raftswarm.storage.records import Content, encode_content
 from raftswarm.storage.replay import Position, Replayed
+from raftswarm.storage.rules import StorageRule
 from raftswarm.storage.sealing import key_id
 from raftswarm.storage.segment import (
     SPARE_SUFFIX,
@@ -80,6 +81,11 @@ class Log:
     @classmethod
     def resume(cls, place: Place, segment_bytes: int, replayed: Replayed) -> Log:
         """Cut what is torn, and begin the segment of a new run with the next boot number."""
+        if replayed.torn_bytes:
+            place.because(StorageRule.TORN_TAIL_CUT, size=replayed.torn_bytes)
+        oldest = replayed.segments[0].header
+        if oldest.follows is Follows.SEGMENT and replayed.obsolete:
+            place.because(StorageRule.GAP_FOUND, number=oldest.number)
         newest = replayed.segments[-1]
         _settle(place, newest.header.number, newest.end)
         end = replayed.end
@@ -102,6 +108,8 @@ class Log:
             _Finished(segment.header.number, segment.last_index, _followed_snapshot(segment.header))
             for segment in replayed.segments
         )
+        if replayed.obsolete:
+            place.because(StorageRule.VOID_REMOVED, count=len(replayed.obsolete))
         log._remove(replayed.obsolete)
         return log
 
@@ -124,6 +132,7 @@ class Log:
         """Write and sync; on return all of it is durable. After DiskFull nothing of it counts: it may come again."""
         payload = encode_content(Content.of(write))
         if write.truncate_after is not None or not self._writer.has_room(len(payload)):
+            self._tell_why(write)
             self._begin_next(len(payload))
         self._writer.append(payload)
         self._hard_state = write.hard_state or self._hard_state
@@ -132,15 +141,25 @@ class Log:
         if write.entries:
             self._last_index = write.entries[-1].index
 
+    def _tell_why(self, write: Write) -> None:
+        number = self._writer.header.number + 1
+        if write.truncate_after is not None:
+            self._place.because(StorageRule.SEGMENT_CUT, number=number, last_index=write.truncate_after)
+        else:
+            self._place.because(StorageRule.SEGMENT_FULL, number=number)
+
     def mark(self) -> None:
         """Say that all of it was synced."""
-        self._writer.mark()
+        if self._writer.mark():
+            self._place.because(StorageRule.MARKED, number=self._writer.header.number)
 
     def follow(self, snapshot: SnapshotMeta, tag: bytes) -> None:
         """Begin an empty log behind a received snapshot; the header that names it is what installs it."""
+        number = self._writer.header.number + 1
+        self._place.because(StorageRule.SEGMENT_FOLLOWS_SNAPSHOT, number=number, index=snapshot.index)
         header = attrs.evolve(
             self._writer.header,
-            number=self._writer.header.number + 1,
+            number=number,
             hard_state=self._hard_state,
             first_index=snapshot.index + 1,
             follows=Follows.SNAPSHOT,
@@ -162,9 +181,14 @@ class Log:
         """
         removable: list[int] = []
         for finished in self._finished:
-            if finished.last_index >= first_index or finished.follows_snapshot == snapshot_index:
+            if finished.last_index >= first_index:
+                break
+            if finished.follows_snapshot == snapshot_index:
+                self._place.because(StorageRule.INSTALLING_SEGMENT_KEPT, number=finished.number)
                 break
             removable.append(finished.number)
+        if removable:
+            self._place.because(StorageRule.SEGMENTS_REMOVED, count=len(removable))
         for _ in removable:
             self._finished.popleft()
         self._remove(removable)
@@ -203,6 +227,8 @@ class Log:
 
     def _begin(self, header: SegmentHeader, payload_bytes: int) -> SegmentWriter:
         size = max(self._segment_bytes, segment_size(payload_bytes))
+        if self._spares:
+            self._place.because(StorageRule.SPARE_USED, number=header.number)
         return SegmentWriter(self._place, header, size, self._spares.pop() if self._spares else None)
 
     def _remove(self, numbers: Sequence[int]) -> None:
@@ -248,7 +274,8 @@ def _settle(place: Place, number: int, end: int) -> None:
     What was read may still have been on its way to the disk: the next segment must not follow what can yet be lost.
     The names that were read are made durable together with that of the next segment.
     """
-    remove_temporary(place.disk, place.directory)
+    for name in remove_temporary(place.disk, place.directory):
+        place.because(StorageRule.UNFINISHED_REMOVED, name=name)
     file = place.disk.open(place.path(segment_name(number)))
     try:
         file.truncate(end)

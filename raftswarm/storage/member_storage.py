@@ -16,10 +16,12 @@ import attrs
 from raftswarm.errors import CorruptLog, DiskFailed, DiskFull, ForeignState, InvalidSpec
 from raftswarm.raft.log_entry import Entry, HardState, SnapshotMeta
 from raftswarm.raft.ready import Write
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.storage.files import Place, disk_errors, make_directory
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES, Log
 from raftswarm.storage.replay import WAY_BACK, Position, Replayed, replay
+from raftswarm.storage.rules import StorageRule
 from raftswarm.storage.segment import MAX_CLUSTER_BYTES, segment_number
 from raftswarm.storage.snapshot_file import SnapshotFile, SnapshotReader
 from raftswarm.storage.snapshots import SLICE_BYTES, Saving, Snapshots
@@ -48,10 +50,11 @@ class Recovered:
 class MemberStorage:
     """The ``raft/`` directory of one member."""
 
-    def __init__(self, log: Log, snapshots: Snapshots) -> None:
+    def __init__(self, log: Log, snapshots: Snapshots, named: RuleSink = ignore_rule) -> None:
         """Use `create` or `open`."""
         self._log = log
         self._snapshots = snapshots
+        self._named = named
         self._failure: DiskFailed | None = None
         self._refused: Write | SnapshotMeta | None = None
         """What there was no room for: nothing else goes to the log before it."""
@@ -100,15 +103,19 @@ class MemberStorage:
         *,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         snapshot_slice_bytes: int = SLICE_BYTES,
+        named: RuleSink = ignore_rule,
     ) -> tuple[MemberStorage, Recovered]:
-        """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot."""
-        log_place, snapshots_place = places_of(disk, directory, keys, entropy)
+        """Recover, count the boot, begin a new segment; CorruptLog, ForeignState or InvalidKey when it cannot.
+
+        `named` hears by which rules that happens, and whatever happens from then on.
+        """
+        log_place, snapshots_place = places_of(disk, directory, keys, entropy, named)
         with disk_errors(f"could not recover {directory}"):
             snapshots = Snapshots(snapshots_place, snapshot_slice_bytes)
             replayed = read_back(log_place, snapshots, directory)
             log = Log.resume(log_place, segment_bytes, replayed)
             snapshots.clean()
-        return cls(log, snapshots), Recovered(
+        return cls(log, snapshots, named), Recovered(
             member_id=replayed.header.member_id,
             cluster=replayed.header.cluster,
             incarnation=replayed.header.incarnation,
@@ -230,6 +237,7 @@ class MemberStorage:
     def _writing_aside(self, doing: str) -> Iterator[None]:
         assert not self._is_closed, "nothing is written after close"
         if self._failure is not None:
+            self._named(StorageRule.WRITES_NOTHING_MORE, {"doing": doing})
             raise DiskFailed(f"could not {doing}: the disk failed before ({self._failure}); restart this member")
         with disk_errors(f"could not {doing}"):
             yield
@@ -246,9 +254,9 @@ class MemberStorage:
 
 def read_back(log_place: Place, snapshots: Snapshots, directory: str) -> Replayed:
     """Return what a start finds in the log, and let `snapshots` know its newest; everything that counts is checked."""
-    replayed = replay(log_place.disk, log_place.directory, log_place.data_key)
+    replayed = replay(log_place.disk, log_place.directory, log_place.data_key, log_place.named)
     snapshots.recover(replayed.header)
-    _check_joint(replayed, snapshots.newest, directory)
+    _check_joint(replayed, snapshots.newest, directory, log_place.named)
     snapshots.verify()
     return replayed
 
@@ -257,13 +265,15 @@ def _log_directory(directory: str) -> str:
     return f"{directory}/log"
 
 
-def places_of(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy) -> tuple[Place, Place]:
+def places_of(
+    disk: Disk, directory: str, keys: KeyRing, entropy: Entropy, named: RuleSink = ignore_rule
+) -> tuple[Place, Place]:
     """Return where a member keeps its log and its snapshots."""
-    log = Place(disk, _log_directory(directory), keys.data_key, entropy)
+    log = Place(disk, _log_directory(directory), keys.data_key, entropy, named)
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 
 
-def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str) -> None:
+def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str, named: RuleSink) -> None:
     """Check that log and snapshot belong together and that nothing is missing between them."""
     snapshot, position = (SnapshotMeta(), Position()) if newest is None else (newest.meta, newest.position)
     if replayed.base_index > snapshot.index:
@@ -274,4 +284,5 @@ def _check_joint(replayed: Replayed, newest: SnapshotFile | None, directory: str
         reason = f"its log and the snapshot of index {snapshot.index} contradict each other"
     else:
         return
+    named(StorageRule.INCOMPLETE, {"why": reason})
     raise CorruptLog(f"{directory} is incomplete: {reason}; {WAY_BACK}", directory, None, reason)

@@ -13,8 +13,10 @@ import attrs
 
 from raftswarm.errors import CorruptLog, ForeignState
 from raftswarm.raft.log_entry import Entry, HardState
+from raftswarm.raft.rules import RuleSink, ignore_rule
 from raftswarm.storage.files import read_file
 from raftswarm.storage.records import SECTOR, Content, Record, decode_content
+from raftswarm.storage.rules import StorageRule
 from raftswarm.storage.sealing import TAG_BYTES, Damaged
 from raftswarm.storage.segment import (
     Follows,
@@ -104,7 +106,7 @@ def corrupt(path: str, offset: int, reason: str) -> NoReturn:
     raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}", path, offset, reason)
 
 
-def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:
+def replay(disk: Disk, directory: str, data_key: bytes, named: RuleSink = ignore_rule) -> Replayed:
     """Read the whole chain; CorruptLog at the first link that is broken, ForeignState if there is none."""
     numbers = sorted(number for name in disk.list(directory) if (number := segment_number(name)) is not None)
     if not numbers:
@@ -116,9 +118,9 @@ def replay(disk: Disk, directory: str, data_key: bytes) -> Replayed:
     for segment, following in zip(chain, [*chain[1:], None], strict=True):
         path = f"{directory}/{segment_name(segment.header.number)}"
         if following is None:
-            records, torn_bytes = _read_newest(disk, segment, path)
+            records, torn_bytes = _read_newest(disk, segment, path, named)
         else:
-            records = _read_finished(disk, segment, path, following.header)
+            records = _read_finished(disk, segment, path, following.header, named)
         segments.append(replaying.take(segment, records, path))
     return Replayed(
         segments=tuple(segments),
@@ -169,26 +171,32 @@ def _check_same_member(header: SegmentHeader, following: SegmentHeader, path: st
         corrupt(path, 0, "it belongs to another member's log")
 
 
-def _read_newest(disk: Disk, segment: OpenSegment, path: str) -> tuple[list[Record], int]:
+def _read_newest(disk: Disk, segment: OpenSegment, path: str, named: RuleSink) -> tuple[list[Record], int]:
     """Return the records and how many bytes of a torn tail stand behind them."""
     records, broken = read_records(segment, read_file(disk, path))
     if broken is None:
         return records, 0
     if broken.proven_durable:
+        named(StorageRule.DAMAGE_PROVEN, {"number": segment.header.number})
         corrupt(path, broken.offset, broken.reason)
     return records, broken.size
 
 
-def _read_finished(disk: Disk, segment: OpenSegment, path: str, following: SegmentHeader) -> list[Record]:
+def _read_finished(
+    disk: Disk, segment: OpenSegment, path: str, following: SegmentHeader, named: RuleSink
+) -> list[Record]:
     """Return the records up to the one that the following segment names; what lies behind was cut by it."""
     records, broken = read_records(segment, read_file(disk, path))
     count = following.follows_position
     if count > len(records):
+        named(StorageRule.DAMAGE_IN_FINISHED, {"number": segment.header.number})
         offset = broken.offset if broken else _end_of(records)
         corrupt(path, offset, broken.reason if broken else "the file ends before its last record")
     tag = records[count - 1].tag if count else segment.tag
     if tag != following.follows_tag:
         corrupt(path, 0, "it is not the segment that the next one follows")
+    if count < len(records) or broken is not None:
+        named(StorageRule.CUT_BY_NEXT, {"number": segment.header.number})
     return records[:count]
 
 

@@ -274,10 +274,12 @@ class SegmentWriter:
         self._offset += header.size
         self._is_covered = not payload
 
-    def mark(self) -> None:
-        """Let an empty record say that the last one was synced, unless one does already."""
-        if not self._is_covered and not self._is_spoiled:
-            self.append(b"")
+    def mark(self) -> bool:
+        """Let an empty record say that the last one was synced; False if one does already, or there is no place."""
+        if self._is_covered or self._is_spoiled:
+            return False
+        self.append(b"")
+        return True
 
     def finish(self) -> None:
         """Give back what was not used, if that is much; the next segment's header covers the last record."""

@@ -18,6 +18,7 @@ from raftswarm.errors import SnapshotDamaged
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
 from raftswarm.storage.replay import Position
+from raftswarm.storage.rules import StorageRule
 from raftswarm.storage.segment import Follows, SegmentHeader
 from raftswarm.storage.snapshot_file import (
     CHUNK_BYTES,
@@ -88,6 +89,8 @@ class Snapshots:
             reader.close()
             if name.endswith(Origin.SAVED) or reader.found.tag == began.follows_tag:
                 # An earlier run may have died between giving it its name and making that durable.
+                rule = StorageRule.RECEIVED_FOUND if name == installed else StorageRule.SAVED_FOUND
+                self._place.because(rule, index=reader.found.meta.index)
                 self._place.disk.sync_directory(self._place.directory)
                 self.newest = reader.found
                 return
@@ -117,6 +120,8 @@ class Snapshots:
         if saved.meta.index >= self.index:
             assert saving.writer is not None, "it was written"
             self.newest, self._offer = saved, saving.writer.contents.offer(saved.meta)
+        else:
+            self._place.because(StorageRule.SAVED_TOO_LATE, index=saved.meta.index)
         self.clean()
         return True
 
@@ -130,11 +135,13 @@ class Snapshots:
                 saving.writer.add(chunk[start : start + CHUNK_BYTES])
             size += len(chunk)
             if size >= self._slice_bytes:
+                self._place.because(StorageRule.SAVED_IN_SLICES, index=saving.meta.index)
                 saving.writer.sync()
                 return None
         return saving.writer.finish()
 
     def _give_up(self, saving: Saving) -> None:
+        self._place.because(StorageRule.SAVING_FAILED, index=saving.meta.index)
         self._saving = None
         if saving.writer is not None:
             saving.writer.discard()
@@ -144,13 +151,17 @@ class Snapshots:
     def begin_receiving(self, offer: SnapshotOffer) -> int:
         """Return how many of its chunks are here: all of them if it is of no use any more."""
         if offer.snapshot.index <= self.index or any(offer == kept for kept, _ in self._received):
+            self._place.because(StorageRule.RECEIVING_NEEDLESS, index=offer.snapshot.index)
             return offer.chunks
         if self._arriving is not None and self._arriving.offer != offer:
             self.stop_receiving()
         if self._arriving is None:
             writer = SnapshotWriter(self._place, Origin.RECEIVED, offer.snapshot, Position())
             self._arriving = _Arriving(offer, writer)
-        return self._arriving.writer.contents.chunks
+        chunks = self._arriving.writer.contents.chunks
+        if chunks:
+            self._place.because(StorageRule.RECEIVING_RESUMED, index=offer.snapshot.index, chunks=chunks)
+        return chunks
 
     def receive_chunk(self, offer: SnapshotOffer, chunk: SnapshotChunk) -> int:
         """Write the next chunk, and return how many are here; SnapshotDamaged if it is not that."""
@@ -159,11 +170,13 @@ class Snapshots:
             raise SnapshotDamaged(f"the snapshot of index {offer.snapshot.index} was given up for another one")
         contents = arriving.writer.contents
         if chunk.number != contents.chunks + 1:
-            self._refuse(arriving, f"chunk {chunk.number} came where chunk {contents.chunks + 1} was to come")
+            self._refuse(
+                arriving, f"chunk {chunk.number} came where chunk {contents.chunks + 1} was to come", "ANOTHER"
+            )
         if not 0 < len(chunk.data) <= CHUNK_BYTES:
-            self._refuse(arriving, f"chunk {chunk.number} has {len(chunk.data)} bytes")
+            self._refuse(arriving, f"chunk {chunk.number} has {len(chunk.data)} bytes", "SIZE")
         if not is_intact(offer, chunk):
-            self._refuse(arriving, f"chunk {chunk.number} is damaged")
+            self._refuse(arriving, f"chunk {chunk.number} is damaged", "DAMAGED")
         arriving.writer.add(chunk.data)
         arriving.unsynced_bytes += len(chunk.data)
         if arriving.unsynced_bytes >= self._slice_bytes:
@@ -177,21 +190,25 @@ class Snapshots:
         if arriving is None or arriving.offer != offer:
             return  # It is here already, or of no use.
         if arriving.writer.contents.offer(offer.snapshot) != offer:
-            self._refuse(arriving, "its chunks do not add up to it")
+            self._refuse(arriving, "its chunks do not add up to it", "SUM")
         received = arriving.writer.finish()
         self._arriving = None
         self._received = deque(kept for kept in self._received if kept[1].name != received.name)
         self._received.append((offer, received))
+        self._place.because(StorageRule.RECEIVED_ASIDE, index=offer.snapshot.index)
         while len(self._received) > KEPT_ASIDE:
+            self._place.because(StorageRule.RECEIVED_CROWDED_OUT)
             self._place.disk.remove(self._place.path(self._received.popleft()[1].name))
 
     def stop_receiving(self) -> None:
         """Forget what has arrived of an incomplete one."""
         if self._arriving is not None:
             arriving, self._arriving = self._arriving, None
+            self._place.because(StorageRule.RECEIVING_GIVEN_UP, index=arriving.offer.snapshot.index)
             arriving.writer.discard()
 
-    def _refuse(self, arriving: _Arriving, reason: str) -> None:
+    def _refuse(self, arriving: _Arriving, reason: str, case: str) -> None:
+        self._place.because(StorageRule.CHUNK_REFUSED, index=arriving.offer.snapshot.index, why=reason, case=case)
         self.stop_receiving()
         raise SnapshotDamaged(f"the snapshot of index {arriving.offer.snapshot.index} is refused: {reason}")
 
@@ -222,11 +239,18 @@ class Snapshots:
                 kept.add(unfinished.writer.temporary_name)
         for name in self._place.disk.list(self._place.directory):
             if name not in kept and name.endswith((*Origin, TEMPORARY_SUFFIX)):
+                self._tell_removal(name)
                 try:
                     self._place.disk.remove(self._place.path(name))
                 except OSError as error:
                     if error.errno not in NO_ROOM:
                         raise  # Even to forget a name may need room: then it goes another time.
+
+    def _tell_removal(self, name: str) -> None:
+        if name.endswith(TEMPORARY_SUFFIX):
+            self._place.because(StorageRule.UNFINISHED_REMOVED, name=name)
+        elif name.endswith(Origin.RECEIVED) and name > snapshot_name(self.index, Origin.SAVED):
+            self._place.because(StorageRule.UNINSTALLED_REMOVED, name=name)
 
     def open(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
         """Return the newest and its chunks; it may be replaced and removed while it is read."""

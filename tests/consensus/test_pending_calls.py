@@ -13,6 +13,7 @@ from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmErr
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, MemberInfo
 from raftswarm.raft.member import Member
 from raftswarm.raft.ready import Leadership, ProposalOutcome, ReadOutcome, TransferOutcome
+from raftswarm.raft.rules import NamedRule
 
 ALICE, BOB = 1, 2
 LEADS_ON = Leadership(term=3, leader=ALICE, is_leader=True)
@@ -26,6 +27,9 @@ class FakeMember:
     id: int = ALICE
     commit_index: int = 0
     configuration: Configuration = Configuration(voters=(MemberInfo(id=BOB, address="host:2", name="bob"),))
+
+    def because(self, rule: NamedRule, **facts: object) -> None:
+        """Nobody asks."""
 
 
 @attrs.define

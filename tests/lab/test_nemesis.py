@@ -178,6 +178,7 @@ EVERY_FAULT = FaultMix(
     reconnect_every=4.0,
     link_change_every=4.0,
     usurp_every=8.0,
+    nonsense_every=2.0,
     transfer_every=5.0,
     change_every=8.0,
     session_share=0.5,

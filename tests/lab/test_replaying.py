@@ -25,7 +25,7 @@ def test_a_world_that_is_given_its_faults_is_the_one_that_drew_them(seed: int) -
 
 
 def test_looking_on_changes_nothing() -> None:
-    recording = drawn(1)
+    recording = drawn(2)
     seen: list[Step] = []
 
     watched = Replay(recording, log=StepLog(first=0, observe=lambda step, _: seen.append(step))).run()
@@ -72,7 +72,7 @@ def test_runs_that_differ_are_told_apart_by_their_checkpoints() -> None:
 
 
 def test_a_fork_is_the_same_up_to_its_step_and_another_run_behind_it() -> None:
-    origin = drawn(1)
+    origin = drawn(2)
 
     forked = fork_recording(origin, after_step=300, seed=5)
 
@@ -86,14 +86,14 @@ def test_a_fork_is_the_same_up_to_its_step_and_another_run_behind_it() -> None:
 
 
 def test_equal_forks_are_equal_and_others_are_not() -> None:
-    first, again, other = (fork_recording(drawn(1), after_step=300, seed=seed) for seed in (5, 5, 6))
+    first, again, other = (fork_recording(drawn(2), after_step=300, seed=seed) for seed in (5, 5, 6))
 
     assert first == again
     assert first.ending != other.ending
 
 
 def test_a_fork_may_be_forked_later_but_not_earlier() -> None:
-    forked = fork_recording(drawn(1), after_step=300, seed=5)
+    forked = fork_recording(drawn(2), after_step=300, seed=5)
 
     twice = fork_recording(forked, after_step=400, seed=6)
 
@@ -104,7 +104,7 @@ def test_a_fork_may_be_forked_later_but_not_earlier() -> None:
 
 def test_behind_the_faults_there_is_nothing_to_draw() -> None:
     with pytest.raises(InvalidSpec, match="no step 1000001 before its faults end"):
-        fork_recording(drawn(1), after_step=1_000_000, seed=5)
+        fork_recording(drawn(2), after_step=1_000_000, seed=5)
 
 
 # Steps.

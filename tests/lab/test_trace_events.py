@@ -15,7 +15,10 @@ from typing import Any
 import attrs
 import pytest
 
-from raftswarm.lab import CoreWorld, FaultMix, draw_fault_mix, run_seed, seeds
+from raftswarm.lab import CoreWorld
+from raftswarm.lab.clients import Clients
+from raftswarm.lab.nemesis import Nemesis
+from raftswarm.lab.seeds import draw_world, run_phases
 from raftswarm.raft.tracing import json_lines
 
 SEEDS = int(os.environ.get("RAFTSWARM_SEEDS", "12"))
@@ -261,16 +264,12 @@ class Specification:
 
 def trace_of(seed: int, seconds: float = 10.0) -> list[bytes]:
     lines: list[bytes] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seeds, "draw_fault_mix", draw_true_disks)
-        outcome = run_seed(seed, seconds, events=json_lines(lines.append))
-    assert outcome.failure is None
+    drawn = draw_world(seed)
+    # A specification knows of no message that nobody sent, and of nobody who forgets what it told others.
+    mix = attrs.evolve(drawn.faults, nonsense_every=0.0, set_back_every=0.0, found_again_every=0.0, backup_every=0.0)
+    world = CoreWorld(seed, members=len(drawn.hosts), faults=mix, events=json_lines(lines.append))
+    run_phases(world, Clients(world), Nemesis(world), seconds)
     return lines
-
-
-def draw_true_disks(chance: Random) -> FaultMix:
-    """No disk is set back: who forgets what it told others would break the specification's rules, and does."""
-    return attrs.evolve(draw_fault_mix(chance), set_back_every=0.0, found_again_every=0.0, backup_every=0.0)
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))

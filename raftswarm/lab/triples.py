@@ -1,0 +1,232 @@
+"""What each role decides about each input: the tables of the core (`Member.step`, `Member._act_on`), row by row.
+
+A decision is the first rule that is named when an input is taken in; ``taken`` if none has to be. To go to a later term
+comes before that: then the member is a follower, and what it decides next is a follower's decision. So the list is
+that of the core's guards; what follows from them is for marks to say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FOLLOWER: Final = "Follower"
+PRE_CANDIDATE: Final = "PreCandidate"
+CANDIDATE: Final = "Candidate"
+LEADER: Final = "Leader"
+MEMBER: Final = "Member"
+"""Whatever its role: that is not looked at."""
+
+_NOT_HEARD: Final = (
+    "PreVote PreVoteReply RequestVote VoteReply AppendEntries AppendReply Heartbeat HeartbeatReply ReadIndex "
+    "ReadIndexReply InstallSnapshot SnapshotReply TimeoutNow Opening"
+)
+
+_DECISIONS: Final[dict[str, dict[str, str]]] = {
+    # Messages.
+    "PreVote": {
+        FOLLOWER: (
+            "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.VOTED "
+            "PRE_VOTE_REFUSED.STICKY PRE_VOTE_REFUSED.FORGETFUL PRE_VOTE_REFUSED.LOG"
+        ),
+        PRE_CANDIDATE: ("PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.VOTED PRE_VOTE_REFUSED.LOG"),
+        CANDIDATE: (
+            "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.VOTED PRE_VOTE_REFUSED.STICKY "
+            "PRE_VOTE_REFUSED.LOG"
+        ),
+        LEADER: (
+            "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.STICKY "
+            "PRE_VOTE_REFUSED.LOG"
+        ),
+    },
+    "PreVoteReply": {
+        FOLLOWER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATER_TERM PRE_VOTES_WON PRE_VOTE_LATE taken",
+        CANDIDATE: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        LEADER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+    },
+    "RequestVote": {
+        FOLLOWER: (
+            "LATER_TERM VOTE_IGNORED VOTE_GIVEN VOTE_REPEATED VOTE_REFUSED.EARLIER_TERM VOTE_REFUSED.VOTED "
+            "VOTE_REFUSED.HAS_LEADER VOTE_REFUSED.PROMISED VOTE_REFUSED.FORGETFUL VOTE_REFUSED.LOG"
+        ),
+        PRE_CANDIDATE: (
+            "LATER_TERM VOTE_GIVEN VOTE_REPEATED VOTE_REFUSED.EARLIER_TERM VOTE_REFUSED.VOTED VOTE_REFUSED.LOG"
+        ),
+        CANDIDATE: "LATER_TERM VOTE_IGNORED VOTE_REFUSED.EARLIER_TERM VOTE_REFUSED.VOTED",
+        LEADER: "LATER_TERM VOTE_IGNORED VOTE_REFUSED.EARLIER_TERM VOTE_REFUSED.VOTED",
+    },
+    "VoteReply": {
+        FOLLOWER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATER_TERM LATE_ANSWER ELECTION_WON ELECTION_LOST taken",
+        LEADER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+    },
+    "AppendEntries": {
+        FOLLOWER: (
+            "LATER_TERM EARLIER_TERM DROPPED.AppendEntries FOLLOWS LOGS_DIFFER.TOO_SHORT LOGS_DIFFER.OTHER_TERM "
+            "ENTRIES_COMMITTED ENTRIES_KNOWN CONFLICT_CUT MEMBERS_CHANGE LEARNS_COMMIT taken"
+        ),
+        PRE_CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        LEADER: "LATER_TERM EARLIER_TERM DROPPED.AppendEntries",
+    },
+    "Heartbeat": {
+        FOLLOWER: "LATER_TERM EARLIER_TERM DROPPED.Heartbeat FOLLOWS PROMISES_TOO_MUCH LEARNS_COMMIT taken",
+        PRE_CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        LEADER: "LATER_TERM EARLIER_TERM DROPPED.Heartbeat",
+    },
+    "InstallSnapshot": {
+        FOLLOWER: (
+            "LATER_TERM EARLIER_TERM DROPPED.InstallSnapshot FOLLOWS INSTALLS_SNAPSHOT SNAPSHOT_IN_LOG SNAPSHOT_OLD"
+        ),
+        PRE_CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        CANDIDATE: "LATER_TERM EARLIER_TERM FOLLOWS",
+        LEADER: "LATER_TERM EARLIER_TERM DROPPED.InstallSnapshot",
+    },
+    "AppendReply": {
+        FOLLOWER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATE_ANSWER",
+        LEADER: (
+            "LATE_ANSWER DROPPED.AppendReply CLAIMS_TOO_MUCH LATE_REFUSAL BACKS_UP.WITHIN_A_TERM BACKS_UP.OVER_TERMS "
+            "SNAPSHOT_TAKEN COMMITS.OWN_TERM COMMITS.EARLIER_TERMS_TOO COMMIT_HELD_BACK taken"
+        ),
+    },
+    "HeartbeatReply": {
+        FOLLOWER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
+        LEADER: (
+            "LATER_TERM LATE_ANSWER DROPPED.HeartbeatReply LEASE_GIVEN_UP READS_CONFIRMED PROBE_REPEATED "
+            "ENTRIES_REPEATED INSTALL_REPEATED INSTALL_GIVEN_UP taken"
+        ),
+    },
+    "SnapshotReply": {
+        FOLLOWER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATE_ANSWER",
+        LEADER: "LATE_ANSWER DROPPED.SnapshotReply SNAPSHOT_TAKEN COMMIT_HELD_BACK taken",
+    },
+    "ReadIndex": {
+        FOLLOWER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATE_ANSWER",
+        LEADER: "LATE_ANSWER DROPPED.ReadIndex taken",
+    },
+    "ReadIndexReply": {
+        FOLLOWER: "LATE_ANSWER DROPPED.ReadIndexReply taken",
+        PRE_CANDIDATE: "LATE_ANSWER DROPPED.ReadIndexReply taken",
+        CANDIDATE: "LATE_ANSWER DROPPED.ReadIndexReply",
+        LEADER: "LATE_ANSWER DROPPED.ReadIndexReply",
+    },
+    "TimeoutNow": {
+        FOLLOWER: "LATE_ANSWER DROPPED.TimeoutNow CAMPAIGN_FOR_TRANSFER",
+        PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
+        CANDIDATE: "LATE_ANSWER",
+        LEADER: "LATE_ANSWER",
+    },
+    "Opening": {MEMBER: "MEETS OPENING_LATE PEER_REGRESSED"},
+    "Regressed": {MEMBER: "IS_REGRESSED REFUSAL_LATE NEW_INCARNATION taken"},
+    # What else happens.
+    "TimePassed": {
+        FOLLOWER: "OPENS_AGAIN TIMED_OUT taken",
+        PRE_CANDIDATE: "TIMED_OUT taken",
+        CANDIDATE: "TIMED_OUT taken",
+        LEADER: (
+            "STEPS_DOWN.CUT_OFF TRANSFER_GIVEN_UP READ_TOO_LATE HANDS_OVER.SLOW_DISK HANDS_OVER.PRIORITY "
+            "READS_WAIT_FOR_COMMIT READS_CONFIRMED taken"
+        ),
+    },
+    "Written": {
+        FOLLOWER: "LATE_WRITE OWN_VOTE_LATE taken",
+        PRE_CANDIDATE: "LATE_WRITE taken",
+        CANDIDATE: "LATE_WRITE OWN_VOTE_LATE ELECTION_WON ELECTION_LOST taken",
+        LEADER: "LATE_WRITE COMMITS.OWN_TERM COMMITS.EARLIER_TERMS_TOO COMMIT_HELD_BACK taken",
+    },
+    "Propose": {
+        FOLLOWER: "PROPOSAL_REFUSED",
+        PRE_CANDIDATE: "PROPOSAL_REFUSED",
+        CANDIDATE: "PROPOSAL_REFUSED",
+        LEADER: "taken",
+    },
+    "ProposeConfiguration": {
+        FOLLOWER: "CHANGE_REFUSED.NOT_NOW",
+        PRE_CANDIDATE: "CHANGE_REFUSED.NOT_NOW",
+        CANDIDATE: "CHANGE_REFUSED.NOT_NOW",
+        LEADER: (
+            "CHANGE_TOO_EARLY.ANOTHER_UNCOMMITTED CHANGE_TOO_EARLY.NOTHING_OF_ITS_TERM CHANGE_REFUSED.NOT_NOW "
+            "CHANGE_REFUSED.NEVER CHANGE_IN_ONE_STEP JOINT_ENTERED.IMPLICIT JOINT_ENTERED.EXPLICIT "
+            "JOINT_LEFT.BY_WHO_ENTERED_IT JOINT_LEFT.BY_A_NEW_LEADER"
+        ),
+    },
+    "ReadBarrier": dict.fromkeys((FOLLOWER, PRE_CANDIDATE, CANDIDATE, LEADER), "taken"),
+    "TransferLeadership": {
+        FOLLOWER: "TRANSFER_REFUSED.NO_LEADER",
+        PRE_CANDIDATE: "TRANSFER_REFUSED.NO_LEADER",
+        CANDIDATE: "TRANSFER_REFUSED.NO_LEADER",
+        LEADER: "TRANSFER_REFUSED.NO_OTHER_VOTER TRANSFER_REPLACED TRANSFER_BEGUN",
+    },
+    "SnapshotSaved": {
+        FOLLOWER: "SNAPSHOT_OVERTAKEN taken",
+        PRE_CANDIDATE: "taken",
+        CANDIDATE: "taken",
+        LEADER: "KEEPS_FOR_FOLLOWER taken",
+    },
+    "SnapshotSent": {
+        FOLLOWER: "SNAPSHOT_FOR_NOTHING",
+        PRE_CANDIDATE: "SNAPSHOT_FOR_NOTHING",
+        CANDIDATE: "SNAPSHOT_FOR_NOTHING",
+        LEADER: "SNAPSHOT_DELIVERED SNAPSHOT_BROKE_OFF SNAPSHOT_FAILED SNAPSHOT_FOR_NOTHING",
+    },
+    "PeerConnected": {
+        FOLLOWER: "taken",
+        PRE_CANDIDATE: "taken",
+        CANDIDATE: "taken",
+        LEADER: "LINK_OPEN taken",
+    },
+    "PeerStopped": {
+        FOLLOWER: "STOPPED_LEADER taken",
+        PRE_CANDIDATE: "STOPPED_LEADER taken",
+        CANDIDATE: "taken",
+        LEADER: "LINK_LOSES taken",
+    },
+    "PeerUnreachable": {
+        FOLLOWER: "taken",
+        PRE_CANDIDATE: "taken",
+        CANDIDATE: "taken",
+        LEADER: "LINK_LOSES taken",
+    },
+    # What is decided when all events of a turn have been taken in.
+    "Turn": {
+        FOLLOWER: "READ_TOO_LATE READ_ASKED_AGAIN TRANSFER_DONE TRANSFER_FAILED taken",
+        PRE_CANDIDATE: "READ_TOO_LATE TRANSFER_FAILED taken",
+        CANDIDATE: "READ_TOO_LATE TRANSFER_FAILED taken",
+        LEADER: (
+            "READS_FROM_BEFORE READS_BY_LEASE READS_CONFIRMED CHANGE_TOO_EARLY.ANOTHER_UNCOMMITTED "
+            "CHANGE_TOO_EARLY.NOTHING_OF_ITS_TERM JOINT_LEFT.BY_WHO_ENTERED_IT JOINT_LEFT.BY_A_NEW_LEADER CAUGHT_UP "
+            "ROUND_TOO_SLOW WINDOW_FULL NEEDS_SNAPSHOT.THE_NEWEST NEEDS_SNAPSHOT.WHERE_IT_BROKE_OFF NOBODY_TO_SEND_TO "
+            "TRANSFER_TOLD TRANSFER_FAILED taken"
+        ),
+    },
+}
+"""By input and role."""
+
+UNREACHABLE_TRIPLES: Final[dict[str, str]] = {}
+"""What the core's tables would allow and no world can bring about, and why."""
+
+
+RARE_TRIPLES: Final[dict[str, str]] = {}
+"""What few worlds reach, and why; nobody counts on it."""
+
+
+def list_triples() -> list[str]:
+    """Return all that worlds are to reach, as ``role input decision``."""
+    decided = [
+        f"{role} {kind} {decision}"
+        for kind, roles in _DECISIONS.items()
+        for role, decisions in roles.items()
+        for decision in decisions.split()
+    ]
+    listed = [*decided, *(f"{MEMBER} {kind} NOT_HEARD" for kind in _NOT_HEARD.split())]
+    return [triple for triple in listed if triple not in RARE_TRIPLES]
