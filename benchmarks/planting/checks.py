@@ -118,7 +118,16 @@ CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
         Tests("tests", ("tests/consensus",)),
     ),
     "swarm": (
-        Tests("properties", ("property_tests/test_planning_services.py", "property_tests/test_planning_placement.py")),
+        Tests(
+            "properties",
+            (
+                "property_tests/test_planning_services.py",
+                "property_tests/test_planning_placement.py",
+                "property_tests/test_planning_ports.py",
+                "property_tests/test_dispatching.py",
+                "property_tests/test_agents.py",
+            ),
+        ),
         Tests("tests", ("tests/manager", "tests/agent")),
     ),
 }

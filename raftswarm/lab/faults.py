@@ -66,6 +66,8 @@ class FaultMix:
     lost_name_every: float = 0.0
     set_back_every: float = 0.0
     """An old copy of a disk is put back."""
+    old_log_every: float = 0.0
+    """An old copy of a log is put back beside a newer snapshot."""
 
     # Clocks.
     clock_spread: float = 0.0
@@ -90,6 +92,8 @@ class FaultMix:
     link_change_every: float = 0.0
     usurp_every: float = 0.0
     """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
+    oversleep_every: float = 0.0
+    """A leader sleeps with commands that nobody else has, and wakes when others stand in their places."""
 
     # The operator.
     transfer_every: float = 0.0
@@ -112,6 +116,8 @@ class FaultMix:
     """Of commands of sessions that are sent twice at once."""
     huge_share: float = 0.0
     """Of commands as large as a command may be, or a little larger."""
+    burst_share: float = 0.0
+    """Of asking that comes with hundreds of commands at once."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
@@ -206,6 +212,9 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
         duplicate_share=chance.choice((0.0, 0.2)),
         huge_share=chance.choice((0.0, 0.0, 0.001)),
+        oversleep_every=maybe(4.0, 15.0, 0.3),
+        old_log_every=maybe(3.0, 15.0, damage_share),
+        burst_share=chance.choice((0.0, 0.0, 0.003)),
     )
 
 

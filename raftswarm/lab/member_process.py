@@ -53,6 +53,8 @@ class MemberProcess:
         parts = host.parts
         self.member_id = host.member_id
         self.boot = start.boot
+        self.began_at_index = start.snapshot.index
+        """Of the snapshot that it recovered."""
         self.storage = storage
         self.machine = machine
         self.leadership = Leadership(term=0, leader=0, is_leader=False)
@@ -208,6 +210,8 @@ class MemberProcess:
     def leadership_changed(self, leadership: Leadership) -> None:
         """Remember who leads."""
         self.leadership = leadership
+        if leadership.is_leader:
+            self.member.announced(leadership.term, self.replica.applied.index)
         leader = leadership.leader or "nobody"
         self._tell(f"sees {leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 

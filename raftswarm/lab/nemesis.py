@@ -16,6 +16,7 @@ from raftswarm.lab.link_plans import LinkPlans
 from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.lab.plans import Plan, Strike
 from raftswarm.lab.process_plans import ProcessPlans
+from raftswarm.lab.rare_plans import RarePlans
 
 
 class Nemesis:
@@ -25,7 +26,7 @@ class Nemesis:
         self._world = world
         self._is_active = True
         mix = world.faults
-        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges):
+        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, RarePlans):
             for strike in plans(world, mix).strikes():
                 if strike.every:
                     self._plan(strike, world.chance(f"nemesis {strike.name}"))

@@ -11,11 +11,15 @@ from random import Random
 import attrs
 
 from raftswarm.errors import Rejected
+from raftswarm.lab.conduct import Conduct
 from raftswarm.lab.invariants import Invariants, MemberView
 from raftswarm.lab.log_image import DurableImage
+from raftswarm.raft.events import Event, PeerStopped, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
+from raftswarm.raft.messages import AnyMessage, PreVote, PreVoteReply, RequestVote
 from raftswarm.raft.ready import Ready, Write
+from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine
 from raftswarm.raft.tracing import TraceSink
@@ -42,11 +46,43 @@ class WitnessedMember(Member):
     ) -> None:
         super().__init__(start, settings=settings, chance=chance, now=now, trace=trace)
         self._invariants = invariants
+        self._conduct = Conduct(start, settings)
+
+    def step(self, event: Event, now: float) -> None:
+        """Take in an event, and see what it leads to."""
+        match event:
+            case Receive(message=PreVote() | RequestVote() as request):
+                self._step_request(event, request, now)
+                return
+            case PeerStopped():
+                self._conduct.heard_of_stop(now)
+            case SnapshotSaved(snapshot=snapshot):
+                self._conduct.saved(snapshot)
+            case _:
+                pass
+        super().step(event, now)
+
+    def _step_request(self, event: Event, request: PreVote | RequestVote, now: float) -> None:
+        core, conduct = self._core, self._conduct
+        term, leader, said = core.term, core.leader, len(core.work.messages)
+        must_refuse = conduct.must_refuse(request, leader, core.heard_leader_at, max(core.now, now))
+        super().step(event, now)
+        if must_refuse and (core.term > term or any(map(_is_promise, core.work.messages[said:]))):
+            conduct.gave_in(request, leader)
+
+    def announced(self, term: int, applied_index: int) -> None:
+        """Its program is told that it leads that term."""
+        match self.role:
+            case Leader(first_index=first_index) if self.term == term:
+                self._conduct.announced(term, first_index, applied_index)
+            case _:
+                pass
 
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
         ready = super().take_ready()
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
+        self._conduct.handed_out(ready, view.configuration, view.commit_index)
         self._invariants.handed_out(self.id, ready, view)
         return ready
 
@@ -54,6 +90,10 @@ class WitnessedMember(Member):
         """Return the newest start of a peer that this one remembers, or 0."""
         known = self._core.acquaintances.get(peer)
         return 0 if known is None else known.boot
+
+
+def _is_promise(message: AnyMessage) -> bool:
+    return isinstance(message, PreVoteReply) and message.granted
 
 
 class WitnessedStorage(MemberStorage):

@@ -52,11 +52,11 @@ def test_an_effect_at_another_place_is_a_second_one() -> None:
     effects = Effects()
     key = bytes(16)
 
-    effects.took_effect(key, 7)
-    effects.took_effect(key, 7)
+    effects.took_effect(key, 7, 1)
+    effects.took_effect(key, 7, 1)
 
     with pytest.raises(Violation):
-        effects.took_effect(key, 8)
+        effects.took_effect(key, 8, 1)
 
 
 def test_a_session_that_expires_is_followed_by_another() -> None:

@@ -1,0 +1,57 @@
+"""Plans of several steps that strikes drawn one by one hardly ever line up to: each was made for bugs that got by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.fault_events import Crash, KeepCopy, Partition, Pause, PutLogBack, Rejoin, Resume, Start
+from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.plans import Plan, Strike, draw_seconds, draw_tearing, pick
+
+
+class RarePlans:
+    """Draws from a mix."""
+
+    def __init__(self, world: CoreWorld, mix: FaultMix) -> None:
+        self._world = world
+        self._mix = mix
+
+    def strikes(self) -> Iterable[Strike]:
+        """All kinds."""
+        yield Strike("oversleep", self._mix.oversleep_every, self._oversleep)
+        yield Strike("old log", self._mix.old_log_every, self._put_log_back)
+
+    def _oversleep(self, chance: Random) -> Plan:
+        """A leader sleeps with commands in its log that nobody else has, and finds its successor's when it wakes.
+
+        It learns in one turn what stands in their places, and that it is committed. Cut off for longer, it would have
+        stepped down before that.
+        """
+        old = self._world.leader
+        if old is None:
+            return
+        others = tuple(sorted(member for member, host in self._world.hosts.items() if member != old and not host.is_lost))
+        timeout = self._world.settings.election_seconds
+        yield Partition((old,), others)
+        yield chance.uniform(0.05, 0.4) * timeout
+        yield Pause(old)
+        yield chance.uniform(2.0, 4.0) * timeout
+        yield Rejoin((old,), others)
+        yield chance.uniform(0.2, 1.5) * timeout
+        yield Resume(old)
+
+    def _put_log_back(self, chance: Random) -> Plan:
+        """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""
+        member = pick(self._world, chance)
+        if member is None:
+            return
+        yield KeepCopy(member)
+        yield draw_seconds(chance, self._mix.down_seconds)
+        yield Crash(member, 0, draw_tearing(chance, self._mix.power_share))
+        yield Start(member)
+        yield chance.choice((0.02, 0.1, 0.5, 3.0))
+        yield PutLogBack(member)
+        yield draw_seconds(chance, self._mix.down_seconds)
+        yield Start(member)
