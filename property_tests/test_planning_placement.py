@@ -126,9 +126,7 @@ def test_no_node_gets_more_than_it_has_and_nobody_waits_who_would_fit(
             assert not any(cpus <= cpus_left and memory <= memory_left for cpus_left, memory_left in free)
 
 
-@given(
-    standing=st.lists(st.integers(0, 3), min_size=1, max_size=5), limit=st.integers(1, 3), tasks=st.integers(0, 12)
-)
+@given(standing=st.lists(st.integers(0, 3), min_size=1, max_size=5), limit=st.integers(1, 3), tasks=st.integers(0, 12))
 def test_no_node_gets_more_replicas_than_the_service_allows_and_nobody_waits_while_there_is_room(
     standing: list[int], limit: int, tasks: int
 ) -> None:

@@ -1,6 +1,6 @@
 """Planted bugs: patches with a header that says what is wrong, where it belongs, and what would come of it.
 
-A file is `NN-name.patch`: lines `Title:`, `Area:` and `Effect:`, an empty line, and what `git apply` takes. A patch that
+A file is `NN-name.patch`: lines `Title:`, `Area:` and `Effect:`, an empty line, and what `git apply` takes. One that
 turned out to change nothing that anybody could see has a line `Rejected:` with the reason, and does not count.
 """
 
@@ -59,7 +59,9 @@ def _read_bug(path: Path) -> PlantedBug:
     for line in head.splitlines():
         said = _HEADER.fullmatch(line)
         if said is None:
-            raise BadPatch(f"{path}: {line!r} is no line of a header; they begin with Title:, Area:, Effect:, Rejected:")
+            raise BadPatch(
+                f"{path}: {line!r} begins with none of Title:, Area:, Effect:, Rejected:"
+            )
         header[said[1]] = said[2]
     for key in ("Title", "Area", "Effect"):
         if key not in header:
@@ -70,7 +72,7 @@ def _read_bug(path: Path) -> PlantedBug:
         number=int(named[1]),
         name=named[2],
         title=header["Title"],
-        area=cast(Area, header["Area"]),
+        area=cast("Area", header["Area"]),
         effect=header["Effect"],
         rejected=header.get("Rejected", ""),
         patch=patch,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from benchmarks.harness.tables import figure
-from benchmarks.planting.checks import CHECKS, Budget, Check, Kind, all_checks
+from benchmarks.planting.checks import Budget, Kind, checks_of
 from benchmarks.planting.copies import scratch_copy
 from benchmarks.planting.patches import AREAS, PlantedBug
 
@@ -42,7 +42,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def try_bug(bug: PlantedBug | None, budget: Budget, code: str) -> Outcome:
     """Plant a bug, or none, and run what has to find it until something does. Raises BadPatch."""
-    checks: Sequence[Check] = all_checks() if bug is None else CHECKS[bug.area]
+    checks = checks_of(bug.area if bug is not None else None, gate_only=budget.gate_only)
     caught_by, error = "", ""
     kind: Kind | None = None
     seeds, cpu_seconds = 0, 0.0
@@ -76,7 +76,9 @@ def describe(outcome: Outcome) -> str:
     if outcome.error:
         return f"{outcome.label}: no verdict after {used}: {outcome.error}"
     if outcome.number == CONTROL:
-        return f"control: {'no alarm' if not outcome.caught_by else 'FALSE ALARM'} in {used} {outcome.caught_by}".rstrip()
+        return (
+            f"control: {'no alarm' if not outcome.caught_by else 'FALSE ALARM'} in {used} {outcome.caught_by}".rstrip()
+        )
     verdict = f"{outcome.kind}, {used}: {outcome.caught_by}" if outcome.caught_by else f"MISSED, {used}"
     return f"{outcome.label}: {verdict}"
 
@@ -152,7 +154,7 @@ def render_score(score: Score) -> str:
     lines = [
         f"caught {score.caught} of {score.bugs}: {areas}",
         "by " + ", by ".join(f"{kind}: {count}" for kind, count in score.by_kind.items()) if score.by_kind else "",
-        f"median {figure(score.median_seeds)} seeds where worlds caught it, {score.most_seeds} at most; "
+        f"median {figure(score.median_seeds)} seeds where worlds caught it, {score.most_seeds} at most",
         f"median {figure(score.median_cpu_seconds)} CPU s; {figure(score.cpu_seconds)} CPU s in all",
     ]
     if score.caught_by_tests:

@@ -94,6 +94,8 @@ class FaultMix:
     """A leader is replaced and cannot hear of it, while clients ask it and its successor."""
     oversleep_every: float = 0.0
     """A leader sleeps with commands that nobody else has, and wakes when others stand in their places."""
+    late_answers_every: float = 0.0
+    """A leader hears late what it was answered before it was cut off."""
 
     # The operator.
     transfer_every: float = 0.0
@@ -215,6 +217,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         oversleep_every=maybe(4.0, 15.0, 0.3),
         old_log_every=maybe(3.0, 15.0, damage_share),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
+        late_answers_every=maybe(4.0, 15.0, 0.3),
     )
 
 

@@ -6,7 +6,19 @@ from collections.abc import Iterable
 from random import Random
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.fault_events import Crash, KeepCopy, Partition, Pause, PutLogBack, Rejoin, Resume, Start
+from raftswarm.lab.fault_events import (
+    Clog,
+    Crash,
+    Interrogate,
+    KeepCopy,
+    Partition,
+    Pause,
+    PutLogBack,
+    Rejoin,
+    Resume,
+    Start,
+    Unclog,
+)
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.plans import Plan, Strike, draw_seconds, draw_tearing, pick
 
@@ -21,6 +33,7 @@ class RarePlans:
     def strikes(self) -> Iterable[Strike]:
         """All kinds."""
         yield Strike("oversleep", self._mix.oversleep_every, self._oversleep)
+        yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
         yield Strike("old log", self._mix.old_log_every, self._put_log_back)
 
     def _oversleep(self, chance: Random) -> Plan:
@@ -32,7 +45,9 @@ class RarePlans:
         old = self._world.leader
         if old is None:
             return
-        others = tuple(sorted(member for member, host in self._world.hosts.items() if member != old and not host.is_lost))
+        others = tuple(
+            sorted(member for member, host in self._world.hosts.items() if member != old and not host.is_lost)
+        )
         timeout = self._world.settings.election_seconds
         yield Partition((old,), others)
         yield chance.uniform(0.05, 0.4) * timeout
@@ -41,6 +56,30 @@ class RarePlans:
         yield Rejoin((old,), others)
         yield chance.uniform(0.2, 1.5) * timeout
         yield Resume(old)
+
+    def _answer_late(self, chance: Random) -> Plan:
+        """A leader is heard until it is cut off; what it then hears are late answers, while others elect another.
+
+        A lease has to run from when it asked, and not from when it was answered.
+        """
+        world = self._world
+        old = world.leader
+        if old is None:
+            return
+        others = tuple(sorted(member for member, host in world.hosts.items() if member != old and not host.is_lost))
+        timeout = world.settings.election_seconds
+        for other in others:
+            yield Clog(other, old)
+        yield chance.uniform(0.1, 0.4) * timeout
+        yield Partition((old,), others, is_one_way=True)
+        yield chance.uniform(0.4, 0.5) * timeout
+        for other in others:
+            yield Unclog(other, old)
+        yield 0.03 * timeout
+        yield Partition(others, (old,), is_one_way=True)
+        yield Interrogate(old, 2 * timeout)
+        yield 2 * timeout
+        yield Rejoin((old,), others)
 
     def _put_log_back(self, chance: Random) -> Plan:
         """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""
@@ -51,7 +90,7 @@ class RarePlans:
         yield draw_seconds(chance, self._mix.down_seconds)
         yield Crash(member, 0, draw_tearing(chance, self._mix.power_share))
         yield Start(member)
-        yield chance.choice((0.02, 0.1, 0.5, 3.0))
+        yield chance.choice((0.1, 0.3, 0.5, 3.0))
         yield PutLogBack(member)
         yield draw_seconds(chance, self._mix.down_seconds)
         yield Start(member)

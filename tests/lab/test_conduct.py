@@ -73,7 +73,7 @@ def test_a_configuration_that_is_cut_off_is_undone_and_one_right_before_the_cut_
 
     conduct.handed_out(Ready(write=write(truncate_after=2)), members(ALICE, BOB), 1)
 
-    with pytest.raises(Violation, match="^14:"):
+    with pytest.raises(Violation, match=r"^14:"):
         conduct.handed_out(Ready(), FOUNDERS, 1)
 
 
@@ -81,7 +81,7 @@ def test_an_installed_snapshot_brings_its_members() -> None:
     conduct = make_conduct(change(2, members(ALICE)))
     installed = SnapshotMeta(index=9, term=1, configuration=WITHOUT_ALICE)
 
-    with pytest.raises(Violation, match="^14:"):
+    with pytest.raises(Violation, match=r"^14:"):
         conduct.handed_out(Ready(install=installed), members(ALICE), 9)
 
 
@@ -93,7 +93,7 @@ def test_a_removed_leader_leads_until_that_is_committed() -> None:
 
     conduct.handed_out(Ready(write=write(change(2, WITHOUT_ALICE)), leadership=lead()), WITHOUT_ALICE, 1)
 
-    with pytest.raises(Violation, match="^16: 1 leads, and members without it were committed at 2"):
+    with pytest.raises(Violation, match=r"^16: 1 leads, and members without it were committed at 2"):
         conduct.handed_out(Ready(), WITHOUT_ALICE, 2)
 
 
@@ -130,7 +130,7 @@ def test_who_is_asked_to_take_over_may_be_voted_for() -> None:
 
 
 def test_giving_in_is_a_violation() -> None:
-    with pytest.raises(Violation, match="^17: 1 hears that 3 leads, and gives in to a PreVote of 2 for term 2"):
+    with pytest.raises(Violation, match=r"^17: 1 hears that 3 leads, and gives in to a PreVote of 2 for term 2"):
         make_conduct().gave_in(pre_vote(), CAROL)
 
 
@@ -146,7 +146,7 @@ def test_a_snapshot_names_the_members_as_of_its_index() -> None:
     conduct.saved(SnapshotMeta(index=3, term=1, configuration=FOUNDERS))
     conduct.saved(SnapshotMeta(index=4, term=1, configuration=WITHOUT_ALICE))
 
-    with pytest.raises(Violation, match="^18:"):
+    with pytest.raises(Violation, match=r"^18:"):
         conduct.saved(SnapshotMeta(index=3, term=1, configuration=WITHOUT_ALICE))
 
 
@@ -156,5 +156,5 @@ def test_a_snapshot_names_the_members_as_of_its_index() -> None:
 def test_leadership_is_announced_when_all_before_it_is_applied() -> None:
     make_conduct().announced(2, first_index=8, applied_index=7)
 
-    with pytest.raises(Violation, match="^20: 1 is said to lead term 2, and has applied 6 of the 7 entries before it"):
+    with pytest.raises(Violation, match=r"^20: 1 is said to lead term 2, and has applied 6 of the 7 entries before it"):
         make_conduct().announced(2, first_index=8, applied_index=6)
