@@ -288,7 +288,7 @@ def test_a_task_that_always_fails_is_tried_again_as_often_as_it_may(attempts: in
     swarm.settle()
 
     tried = Counter(task.slot for task in swarm.tasks)
-    assert tried == {slot: 1 + attempts for slot in range(1, replicas + 1)}
+    assert tried == dict.fromkeys(range(1, replicas + 1), 1 + attempts)
 
 
 RESTARTS = st.builds(

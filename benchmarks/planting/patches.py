@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, Literal, cast, get_args
+from typing import Final, Literal, get_args
 
 import attrs
 
@@ -59,20 +59,19 @@ def _read_bug(path: Path) -> PlantedBug:
     for line in head.splitlines():
         said = _HEADER.fullmatch(line)
         if said is None:
-            raise BadPatch(
-                f"{path}: {line!r} begins with none of Title:, Area:, Effect:, Rejected:"
-            )
+            raise BadPatch(f"{path}: {line!r} begins with none of Title:, Area:, Effect:, Rejected:")
         header[said[1]] = said[2]
     for key in ("Title", "Area", "Effect"):
         if key not in header:
             raise BadPatch(f"{path}: the header lacks a line {key}:")
-    if header["Area"] not in AREAS:
+    area = next((area for area in AREAS if area == header["Area"]), None)
+    if area is None:
         raise BadPatch(f"{path}: {header['Area']!r} is none of the areas {', '.join(AREAS)}")
     return PlantedBug(
         number=int(named[1]),
         name=named[2],
         title=header["Title"],
-        area=cast("Area", header["Area"]),
+        area=area,
         effect=header["Effect"],
         rejected=header.get("Rejected", ""),
         patch=patch,

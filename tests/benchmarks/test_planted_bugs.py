@@ -21,12 +21,12 @@ diff --git a/raftswarm/raft/log_view.py b/raftswarm/raft/log_view.py
 --- a/raftswarm/raft/log_view.py
 +++ b/raftswarm/raft/log_view.py
 @@ -134,7 +134,7 @@ class LogView:
- 
+
      def is_up_to_date(self, last_term: int, last_index: int) -> bool:
          \"\"\"Tell whether a log that ends there is at least as up to date as ours (5.4.1).\"\"\"
 -        return (last_term, last_index) >= (self.last_term, self.last_index)
 +        return False
- 
+
      def first_conflict(self, entries: Sequence[Entry]) -> int:
          \"\"\"Return the position among `entries` of the first that we lack or hold with another term (5.3).\"\"\"
 """
