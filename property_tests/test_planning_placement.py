@@ -25,18 +25,25 @@ from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.world.slices import in_one_piece
 
 
-def make_node(number: int, *, cpus: int = 0, zone: str = "") -> Node:
+def make_node(number: int, *, cpus: int = 0, memory: int = 0, zone: str = "") -> Node:
     labels = {"zone": zone} if zone else {}
-    description = NodeDescription(nano_cpus=cpus)
+    description = NodeDescription(nano_cpus=cpus, memory_bytes=memory)
     return Node(id=f"n{number:02}", state=NodeState.READY, spec=NodeSpec(labels=labels), description=description)
 
 
 def make_task(
-    number: int, *, service: str = "web", cpus: int = 0, node: str = "", placement: Placement | None = None
+    number: int,
+    *,
+    service: str = "web",
+    cpus: int = 0,
+    memory: int = 0,
+    node: str = "",
+    placement: Placement | None = None,
 ) -> Task:
+    reserved = Reservations(nano_cpus=cpus, memory_bytes=memory)
     return Task(
         id=f"t{number:03}",
-        spec=TaskSpec(resources=Resources(reservations=Reservations(nano_cpus=cpus)), placement=placement),
+        spec=TaskSpec(resources=Resources(reservations=reserved), placement=placement),
         service_id=service,
         slot=number + 1,
         node_id=node,
@@ -85,28 +92,55 @@ def test_new_tasks_even_out_what_stands_already(standing: list[int], tasks: int)
 
 
 @given(
-    capacities=st.lists(st.integers(0, 10), min_size=1, max_size=5),
-    demands=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), max_size=25),
+    capacities=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=1, max_size=5),
+    demands=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4), st.integers(0, 4)), max_size=25),
 )
 def test_no_node_gets_more_than_it_has_and_nobody_waits_who_would_fit(
-    capacities: list[int], demands: list[tuple[str, int]]
+    capacities: list[tuple[int, int]], demands: list[tuple[str, int, int]]
 ) -> None:
-    all_nodes = [make_node(number, cpus=cpus) for number, cpus in enumerate(capacities)]
+    all_nodes = [make_node(number, cpus=cpus, memory=memory) for number, (cpus, memory) in enumerate(capacities)]
     # Tasks of one service are alike.
-    demand_of = dict(demands)
-    tasks = [make_task(number, service=service, cpus=demand_of[service]) for number, (service, _) in enumerate(demands)]
+    demand_of = {service: (cpus, memory) for service, cpus, memory in demands}
+    tasks = [
+        make_task(number, service=service, cpus=demand_of[service][0], memory=demand_of[service][1])
+        for number, (service, _, _) in enumerate(demands)
+    ]
 
     given_nodes = placed(all_nodes, tasks)
 
-    used: Counter[str] = Counter()
+    cpus_used: Counter[str] = Counter()
+    memory_used: Counter[str] = Counter()
     for task in tasks:
         if task.id in given_nodes:
-            used[given_nodes[task.id]] += demand_of[task.service_id]
-    free = [node.description.nano_cpus - used[node.id] for node in all_nodes]
-    assert all(left >= 0 for left in free)
+            cpus, memory = demand_of[task.service_id]
+            cpus_used[given_nodes[task.id]] += cpus
+            memory_used[given_nodes[task.id]] += memory
+    free = [
+        (node.description.nano_cpus - cpus_used[node.id], node.description.memory_bytes - memory_used[node.id])
+        for node in all_nodes
+    ]
+    assert all(cpus_left >= 0 <= memory_left for cpus_left, memory_left in free)
     for task in tasks:
         if task.id not in given_nodes:
-            assert demand_of[task.service_id] > max(free)
+            cpus, memory = demand_of[task.service_id]
+            assert not any(cpus <= cpus_left and memory <= memory_left for cpus_left, memory_left in free)
+
+
+@given(standing=st.lists(st.integers(0, 3), min_size=1, max_size=5), limit=st.integers(1, 3), tasks=st.integers(0, 12))
+def test_no_node_gets_more_replicas_than_the_service_allows_and_nobody_waits_while_there_is_room(
+    standing: list[int], limit: int, tasks: int
+) -> None:
+    all_nodes = [make_node(number) for number in range(len(standing))]
+    places = [node.id for node, count in zip(all_nodes, standing, strict=True) for _ in range(count)]
+    running = [make_task(100 + number, node=node_id) for number, node_id in enumerate(places)]
+    placement = Placement(max_replicas=limit)
+
+    given_nodes = placed(all_nodes, running + [make_task(number, placement=placement) for number in range(tasks)])
+
+    counts = Counter(given_nodes.values())
+    room = [max(0, limit - have) for have in standing]
+    assert all(counts[node.id] <= left for node, left in zip(all_nodes, room, strict=True))
+    assert sum(counts.values()) == min(tasks, sum(room))
 
 
 @given(

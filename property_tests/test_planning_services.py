@@ -6,6 +6,7 @@ The planners run over a real store against toy agents: nothing is faked but time
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 
@@ -236,6 +237,9 @@ def test_an_update_never_has_more_slots_down_than_it_may(
         new = {task.slot for task in swarm.tasks if swarm.image_of(task) == "v2"}
         new_and_up = {task.slot for task in swarm.in_state(TaskState.RUNNING) if swarm.image_of(task) == "v2"}
         assert len(new - new_and_up) <= parallelism
+        if order == "stop-first":
+            running = swarm.in_state(TaskState.RUNNING)
+            assert len({task.slot for task in running}) == len(running), "one stops before the next one starts"
 
     swarm.settle()
     assert [swarm.image_of(task) for task in swarm.in_state(TaskState.RUNNING)] == ["v2"] * replicas
@@ -269,6 +273,22 @@ def test_an_update_that_fails_is_rolled_back_before_it_spreads(
     status = swarm.service.update_status
     assert status is not None
     assert status.state is UpdateState.ROLLBACK_COMPLETED
+
+
+@settings(max_examples=40, deadline=None)
+@given(attempts=st.integers(1, 4), replicas=st.integers(1, 3), seed=st.integers(0, 2**32))
+def test_a_task_that_always_fails_is_tried_again_as_often_as_it_may(attempts: int, replicas: int, seed: int) -> None:
+    restart = RestartPolicy(condition="any", delay=SECOND, max_attempts=attempts)
+    swarm = ToySwarm(service_spec(image=BAD, replicas=replicas, restart=restart))
+    swarm.orchestrate()
+    chance = random.Random(seed)
+
+    for _ in range(100):
+        act_in_some_order(swarm, chance)
+    swarm.settle()
+
+    tried = Counter(task.slot for task in swarm.tasks)
+    assert tried == dict.fromkeys(range(1, replicas + 1), 1 + attempts)
 
 
 RESTARTS = st.builds(

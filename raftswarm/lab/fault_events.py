@@ -166,6 +166,12 @@ class PutBack(AnyFault, frozen=True):
     member: int
 
 
+class PutLogBack(AnyFault, frozen=True):
+    """The process dies, and the log of the old copy lies beside the snapshot that was saved since."""
+
+    member: int
+
+
 # Clocks.
 
 
@@ -355,6 +361,7 @@ Fault = (
     | LoseName
     | KeepCopy
     | PutBack
+    | PutLogBack
     | SetClockRate
     | JumpWall
     | Cut

@@ -71,6 +71,8 @@ class FaultMix:
     lost_name_every: float = 0.0
     set_back_every: float = 0.0
     """An old copy of a disk is put back."""
+    old_log_every: float = 0.0
+    """An old copy of a log is put back beside a newer snapshot."""
 
     # Clocks.
     clock_spread: float = 0.0
@@ -100,6 +102,10 @@ class FaultMix:
 
     ambush: Phase | None = None
     """What the cluster has to be at for faults to begin, as far as one can wait for it; at anything, if it is None."""
+    oversleep_every: float = 0.0
+    """A leader sleeps with commands that nobody else has, and wakes when others stand in their places."""
+    late_answers_every: float = 0.0
+    """A leader hears late what it was answered before it was cut off."""
 
     # The operator.
     transfer_every: float = 0.0
@@ -136,6 +142,8 @@ class FaultMix:
     """Of commands as large as a command may be, or a little larger."""
     hasty_share: float = 0.0
     """Of commands of sessions that come with others out of their turn."""
+    burst_share: float = 0.0
+    """Of asking that comes with hundreds of commands at once."""
 
     def draw_clock_rate(self, chance: Random) -> float:
         """Draw how fast a machine's clock goes."""
@@ -243,6 +251,10 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         starve_every=maybe(2.0, 8.0, 0.2),
         receiver_crash_every=maybe(1.0, 4.0, 0.2),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
+        oversleep_every=maybe(4.0, 15.0, 0.3),
+        old_log_every=maybe(3.0, 15.0, damage_share),
+        burst_share=chance.choice((0.0, 0.0, 0.003)),
+        late_answers_every=maybe(4.0, 15.0, 0.3),
     )
     return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
 

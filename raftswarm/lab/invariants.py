@@ -326,8 +326,10 @@ class Invariants:
         if watched is None or watched.is_lost or watched.durable.hard_state.term != term:
             return
         durable = watched.durable
-        if progress.match_index > durable.log.last_index:
-            raise Violation(f"11: {member} counts on {progress.match_index} at {peer}, {_describe_image(durable)}")
+        index = progress.match_index
+        held, counted = durable.log.term_at(index), self._members[member].memory.term_at(index)
+        if held is None or (held and counted and held != counted):
+            raise Violation(f"11: {member} counts on {index} at {peer}, {_describe_image(durable)}")
 
     def _check_committed(self, member: int, watched: _Watched, entry: Entry, view: MemberView) -> None:
         index = entry.index

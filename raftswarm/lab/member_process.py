@@ -54,6 +54,8 @@ class MemberProcess:
         self.member_id = host.member_id
         self.boot = start.boot
         self.protocol = host.software.protocol
+        self.began_at_index = start.snapshot.index
+        """Of the snapshot that it recovered."""
         self.storage = storage
         self.machine = machine
         self.leadership = Leadership(term=0, leader=0, is_leader=False)
@@ -217,6 +219,8 @@ class MemberProcess:
         """Remember who leads."""
         self.leadership = leadership
         self._host.parts.onlooker.look()
+        if leadership.is_leader:
+            self.member.announced(leadership.term, self.replica.applied.index)
         leader = leadership.leader or "nobody"
         self._tell(f"sees {leader} lead term {leadership.term}{' (itself)' * leadership.is_leader}")
 

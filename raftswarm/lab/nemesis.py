@@ -19,6 +19,7 @@ from raftswarm.lab.member_changes import MemberChanges
 from raftswarm.lab.operator_plans import OperatorPlans
 from raftswarm.lab.plans import Plan, Strike
 from raftswarm.lab.process_plans import ProcessPlans
+from raftswarm.lab.rare_plans import RarePlans
 
 PATIENCE_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.002
@@ -45,7 +46,7 @@ class Nemesis:
         self._ambush = mix.ambush
         self._waiting: list[tuple[float, _UnderWay]] = []
         """What lies in wait, and until when."""
-        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, OperatorPlans):
+        for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, OperatorPlans, RarePlans):
             for strike in plans(world, mix).strikes():
                 if strike.every:
                     self.strikes[strike.name] = 0

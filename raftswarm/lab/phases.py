@@ -2,16 +2,18 @@
 
 The core is a random quorum of every configuration in force. It elects a leader within ten election timeouts, answers
 what it was asked, agrees, and serves, while each of the others is cut off, or deaf, or dumb, and whatever else it was.
-Then all is healed, who is lost is replaced, all members agree on one state, and every acknowledged write is found
-on the disk of every member.
+Then all is healed, who is lost is replaced, all members agree on one state and take their snapshots, and every
+acknowledged write is found on the disk of every member.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import attrs
 
+from raftswarm.consensus.compaction import LAST_RETRY_SECONDS
 from raftswarm.lab import strikes
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.host import Host
@@ -41,6 +43,7 @@ def check_liveness(world: CoreWorld) -> None:
     _settle_members(world)
     _serve(world, None, CALLS_AT_ONCE)
     _agree(world, None)
+    _compact(world)
     _answer_all(world, list(world.hosts))
     scan_durability(world)
 
@@ -196,6 +199,25 @@ def _agree(world: CoreWorld, members: list[int] | None) -> None:
     world.run_until(
         lambda: _has_converged(world, members), within_seconds=CONVERGE_WITHIN_SECONDS, what=f"agreement of {of_whom}"
     )
+
+
+def _compact(world: CoreWorld) -> None:
+    """Snapshots are taken as the policy says, whatever the disk would not have before."""
+    policy = world.hosts[1].parts.compaction
+    if world.faults.huge_share:
+        return  # Of a large state they are taken less often.
+    slowest = min(host.clock.rate for host in world.hosts.values())
+    for member in world.configuration.member_ids:
+        world.run_until(
+            partial(_has_new_snapshot, world, member, policy.snapshot_every_commands),
+            within_seconds=2 * LAST_RETRY_SECONDS / slowest,
+            what=f"a snapshot of member {member}",
+        )
+
+
+def _has_new_snapshot(world: CoreWorld, member: int, every_commands: int) -> bool:
+    applied, snapshot = world.process(member).replica.applied, world.invariants.durable(member).snapshot
+    return applied.commands - snapshot.commands < every_commands
 
 
 def _has_converged(world: CoreWorld, members: list[int] | None) -> bool:

@@ -40,6 +40,7 @@ from raftswarm.lab.fault_events import (
     Partition,
     Pause,
     PutBack,
+    PutLogBack,
     Reconnect,
     Rejoin,
     RestoreBackup,
@@ -56,13 +57,14 @@ from raftswarm.lab.fault_events import (
     Unclog,
     Upgrade,
 )
-from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
+from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, SNAPSHOTS_DIRECTORY, Host
 from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.nonsense import make_nonsense
 from raftswarm.lab.operator_strikes import strike_operator
 from raftswarm.lab.setting_back import may_set_back, note_who_remembers, start_set_back
 from raftswarm.raft.log_entry import Configuration
+from raftswarm.storage.snapshot_file import Origin, snapshot_name
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
 
@@ -219,10 +221,13 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             host.lacks_files = True
         case PutBack():
             return _put_back(world, host)
+        case PutLogBack():
+            if not _put_log_back(world, host):
+                return False
         case _:
             raise AssertionError(f"nobody knows what {fault} does")
     host.is_damaged = True
-    host.is_damaged_at_rest = isinstance(fault, (FlipBit, LoseName))
+    host.is_damaged_at_rest = isinstance(fault, (FlipBit, LoseName, PutLogBack))
     return True
 
 
@@ -247,6 +252,19 @@ def _put_back(world: CoreWorld, host: Host) -> bool:
     world.crash(host.member_id)
     host.disk.put_back(disk)
     start_set_back(world, host)
+    return True
+
+
+def _put_log_back(world: CoreWorld, host: Host) -> bool:
+    """Lay an old log beside a snapshot that this start of the member saved: it says that there was more."""
+    process = world.process(host.member_id)
+    newest = world.invariants.durable(host.member_id).snapshot.index
+    saved = f"{SNAPSHOTS_DIRECTORY}/{snapshot_name(newest, Origin.SAVED)}"
+    is_newer = host.copy is not None and host.copy[0] < process.boot and newest > process.began_at_index
+    if not is_newer or host.copy is None or not host.disk.is_sound or not host.disk.exists(saved):
+        return False
+    world.crash(host.member_id, disk_calls=0)  # It saves or installs nothing more.
+    host.disk.put_back(host.copy[2], LOG_DIRECTORY)
     return True
 
 

@@ -11,13 +11,16 @@ from random import Random
 import attrs
 
 from raftswarm.errors import DiskFull, Rejected
+from raftswarm.lab.conduct import Conduct
 from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
 from raftswarm.lab.onlooker import Onlooker
-from raftswarm.raft.events import Event, SnapshotSaved
+from raftswarm.raft.events import Event, PeerStopped, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
+from raftswarm.raft.messages import AnyMessage, PreVote, PreVoteReply, RequestVote
 from raftswarm.raft.ready import Ready, Write
+from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine, prepare_restore
 from raftswarm.raft.tracing import TraceSink
@@ -46,17 +49,36 @@ class WitnessedMember(Member):
         super().__init__(start, settings=settings, chance=chance, now=now, trace=trace, rules=onlooker.named)
         self._invariants = invariants
         self._onlooker = onlooker
+        self._conduct = Conduct(start, settings)
         self.is_set_back = False
         """Its disk is an old copy: whoever knows better has to say so."""
 
     def step(self, event: Event, now: float) -> None:
-        """Take in an event, and let be seen what comes of it."""
+        """Take in an event, and see what it leads to."""
         onlooker = self._onlooker
-        if isinstance(event, SnapshotSaved):
-            self._check_snapshot(event.snapshot)
         onlooker.takes_in(self._core.role, event)
+        match event:
+            case Receive(message=PreVote() | RequestVote() as request):
+                self._step_request(event, request, now)
+                onlooker.has_decided()
+                return
+            case PeerStopped():
+                self._conduct.heard_of_stop(now)
+            case SnapshotSaved(snapshot=snapshot):
+                self._check_snapshot(snapshot)
+                self._conduct.saved(snapshot)
+            case _:
+                pass
         super().step(event, now)
         onlooker.has_decided()
+
+    def _step_request(self, event: Event, request: PreVote | RequestVote, now: float) -> None:
+        core, conduct = self._core, self._conduct
+        term, leader, said = core.term, core.leader, len(core.work.messages)
+        must_refuse = conduct.must_refuse(request, leader, core.heard_leader_at, max(core.now, now))
+        super().step(event, now)
+        if must_refuse and (core.term > term or any(map(_is_promise, core.work.messages[said:]))):
+            conduct.gave_in(request, leader)
 
     def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
         """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
@@ -64,12 +86,21 @@ class WitnessedMember(Member):
             said = self.describe_snapshot(snapshot.index)
             raise Violation(f"5: member {self.id} saved {snapshot} as its state; its log says {said}")
 
+    def announced(self, term: int, applied_index: int) -> None:
+        """Its program is told that it leads that term."""
+        match self.role:
+            case Leader(first_index=first_index) if self.term == term:
+                self._conduct.announced(term, first_index, applied_index)
+            case _:
+                pass
+
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
         self._onlooker.takes_turn(self._core.role)
         ready = super().take_ready()
         self._onlooker.has_decided()
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
+        self._conduct.handed_out(ready, view.configuration, view.commit_index)
         self._invariants.handed_out(self.id, ready, view)
         if self.is_set_back:
             self._invariants.found_whole_by(self.id, self._core.met)
@@ -114,6 +145,10 @@ class WitnessedMember(Member):
         """Tell whether it has heard the opening of that very start of a peer, and of none that came later."""
         known = self._core.acquaintances.get(peer)
         return known is not None and known.start == start
+
+
+def _is_promise(message: AnyMessage) -> bool:
+    return isinstance(message, PreVoteReply) and message.granted
 
 
 class WitnessedStorage(MemberStorage):

@@ -253,9 +253,17 @@ class SimulatedDisk:
         copy._root = _copy(self._root, durable=False)
         return copy
 
-    def put_back(self, copy: SimulatedDisk) -> None:
-        """Have the content of a copy in the place of our own."""
-        self._root = _copy(copy._root, durable=False)
+    def put_back(self, copy: SimulatedDisk, below: str = "") -> None:
+        """Have the content of a copy in the place of our own, all of it or what is below that path."""
+        found = copy._find(below)
+        assert isinstance(found, _Directory), f"{below} is not a directory"
+        old = _copy(found, durable=False)
+        if not below:
+            self._root = old
+            return
+        parent, name = self._parent(below)
+        parent.sync()
+        parent.cached[name] = parent.durable[name] = old
 
     def after_power_loss(self) -> SimulatedDisk:
         """Return a copy as it would be if the power failed now and nothing unsynced had reached the disk."""

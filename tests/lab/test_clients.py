@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
+from raftswarm.consensus.compaction import CompactionPolicy
 from raftswarm.consensus.sessions import Sessions
 from raftswarm.lab.clients import Clients
 from raftswarm.lab.conditions import NetworkConditions
@@ -52,11 +54,11 @@ def test_an_effect_at_another_place_is_a_second_one() -> None:
     effects = Effects()
     key = bytes(16)
 
-    effects.took_effect(key, 7)
-    effects.took_effect(key, 7)
+    effects.took_effect(key, 7, 1)
+    effects.took_effect(key, 7, 1)
 
     with pytest.raises(Violation):
-        effects.took_effect(key, 8)
+        effects.took_effect(key, 8, 1)
 
 
 def test_a_session_that_expires_is_followed_by_another() -> None:
@@ -80,3 +82,35 @@ def test_there_may_be_many_clients_and_huge_commands() -> None:
     world = run(4, FaultMix(clients=50, call_every=0.05, huge_share=0.05), seconds=5.0)
 
     assert max(len(entry.data) for entry in world.invariants.committed.values()) > 1_500_000
+
+
+def test_a_command_that_is_taken_before_an_earlier_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted bug: the table minds no gap."""
+    find = Sessions.find_answer
+    monkeypatch.setattr(
+        Sessions,
+        "find_answer",
+        lambda table, session, sequence: find(table, session, min(sequence, session.last + 1)),
+    )
+
+    with pytest.raises(Violation, match=r"^15: "):
+        run(1, UNSURE)
+
+
+def test_a_table_that_forgets_the_busiest_session_first_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Sessions.save
+    monkeypatch.setattr(Sessions, "save", lambda table: save(table)[::-1])
+
+    with pytest.raises(Violation, match=r"^15: a session stands before one that was not used for longer"):
+        run(1, attrs.evolve(UNSURE, compaction=CompactionPolicy(snapshot_every_commands=20)))
+
+
+def test_what_was_refused_must_not_have_happened() -> None:
+    effects = Effects()
+    key = bytes(15) + b"\x07"
+    effects.refuse(0, 7)
+
+    with pytest.raises(Violation, match="took effect after it was refused"):
+        effects.took_effect(key, 1, 1)
+    with pytest.raises(Violation, match="took effect, and the client is told that not"):
+        effects.refuse(0, 7)

@@ -1,0 +1,96 @@
+"""Plans of several steps that strikes drawn one by one hardly ever line up to: each was made for bugs that got by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.fault_events import (
+    Clog,
+    Crash,
+    Interrogate,
+    KeepCopy,
+    Partition,
+    Pause,
+    PutLogBack,
+    Rejoin,
+    Resume,
+    Start,
+    Unclog,
+)
+from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.plans import Plan, Strike, draw_seconds, draw_tearing, pick
+
+
+class RarePlans:
+    """Draws from a mix."""
+
+    def __init__(self, world: CoreWorld, mix: FaultMix) -> None:
+        self._world = world
+        self._mix = mix
+
+    def strikes(self) -> Iterable[Strike]:
+        """All kinds."""
+        yield Strike("oversleep", self._mix.oversleep_every, self._oversleep)
+        yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
+        yield Strike("old log", self._mix.old_log_every, self._put_log_back)
+
+    def _oversleep(self, chance: Random) -> Plan:
+        """A leader sleeps with commands in its log that nobody else has, and finds its successor's when it wakes.
+
+        It learns in one turn what stands in their places, and that it is committed. Cut off for longer, it would have
+        stepped down before that.
+        """
+        old = self._world.leader
+        if old is None:
+            return
+        others = tuple(
+            sorted(member for member, host in self._world.hosts.items() if member != old and not host.is_lost)
+        )
+        timeout = self._world.settings.election_seconds
+        yield Partition((old,), others)
+        yield chance.uniform(0.05, 0.4) * timeout
+        yield Pause(old)
+        yield chance.uniform(2.0, 4.0) * timeout
+        yield Rejoin((old,), others)
+        yield chance.uniform(0.2, 1.5) * timeout
+        yield Resume(old)
+
+    def _answer_late(self, chance: Random) -> Plan:
+        """A leader is heard until it is cut off; what it then hears are late answers, while others elect another.
+
+        A lease has to run from when it asked, and not from when it was answered.
+        """
+        world = self._world
+        old = world.leader
+        if old is None:
+            return
+        others = tuple(sorted(member for member, host in world.hosts.items() if member != old and not host.is_lost))
+        timeout = world.settings.election_seconds
+        for other in others:
+            yield Clog(other, old)
+        yield chance.uniform(0.1, 0.4) * timeout
+        yield Partition((old,), others, is_one_way=True)
+        yield chance.uniform(0.4, 0.5) * timeout
+        for other in others:
+            yield Unclog(other, old)
+        yield 0.03 * timeout
+        yield Partition(others, (old,), is_one_way=True)
+        yield Interrogate(old, 2 * timeout)
+        yield 2 * timeout
+        yield Rejoin((old,), others)
+
+    def _put_log_back(self, chance: Random) -> Plan:
+        """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""
+        member = pick(self._world, chance)
+        if member is None:
+            return
+        yield KeepCopy(member)
+        yield draw_seconds(chance, self._mix.down_seconds)
+        yield Crash(member, 0, draw_tearing(chance, self._mix.power_share))
+        yield Start(member)
+        yield chance.choice((0.1, 0.3, 0.5, 3.0))
+        yield PutLogBack(member)
+        yield draw_seconds(chance, self._mix.down_seconds)
+        yield Start(member)
