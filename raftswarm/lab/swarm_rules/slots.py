@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step, tell
+from raftswarm.lab.swarm_rules.picture import Rule, Step, slot_of, tell
 from raftswarm.objects import defaults
 from raftswarm.objects.policies import restart_rule, update_rule
 from raftswarm.objects.records import Task
@@ -22,7 +22,11 @@ OLD_TASK_TIMEOUT: Final = round(defaults.OLD_TASK_TIMEOUT_SECONDS * defaults.SEC
 
 
 def no_task_is_doubled(step: Step) -> Iterator[str]:
-    """A slot has one wanted task, or two of different specs while an update starts the new one first (SWARM 2.2, 4.9)."""
+    """A slot has one wanted task, or two of different specs while an update starts the new one first (SWARM 2.2, 4.9).
+
+    And a replicated service fills no more slots than it has replicas.
+    """
+    yield from _check_replicas(step)
     for task in step.born(Task):
         others = [other for other in step.picture.others(task) if is_wanted(other)]
         if not others:
@@ -34,6 +38,24 @@ def no_task_is_doubled(step: Step) -> Iterator[str]:
             yield f"{tell(task)} was made beside {others[0].id}, which is wanted and of the same spec"
         elif service is not None and update_rule(service).order != "start-first":
             yield f"{tell(task)} was made beside {others[0].id}, which is wanted, though updates here stop first"
+
+
+def _check_replicas(step: Step) -> Iterator[str]:
+    retired = {slot_of(task) for task in step.retired()}
+    filled_anew = {
+        task.service_id: None
+        for task in step.born(Task)
+        if slot_of(task) not in retired and not any(map(is_wanted, step.picture.others(task)))
+    }
+    for service_id in filled_anew:
+        service = step.picture.services.get(service_id)
+        if service is None or service.spec.mode.replicated is None:
+            continue
+        filled = [key for key, records in step.picture.slots.items() if any(map(is_wanted, records.values()))]
+        count = sum(owner == service_id for owner, _ in filled)
+        replicas = service.spec.mode.replicated.replicas
+        if count > (1 if replicas is None else replicas):
+            yield f"service {service.spec.name} ({service_id}) was given a task for slot {count} of {replicas}"
 
 
 def no_slot_is_forgotten(step: Step) -> Iterator[str]:
