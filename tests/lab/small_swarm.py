@@ -27,6 +27,7 @@ from raftswarm.manager.control.requests import ManagerStatus
 from raftswarm.manager.control.services import ServiceRequests
 from raftswarm.manager.dispatcher.reports import NodeNews, Reports
 from raftswarm.manager.leadership import run_while_leading
+from raftswarm.manager.orchestrator.enforcer import ConstraintEnforcer
 from raftswarm.manager.orchestrator.loop import Orchestrator
 from raftswarm.manager.orchestrator.reaper import Reaper
 from raftswarm.manager.scheduler.loop import Scheduler
@@ -304,6 +305,7 @@ class SmallSwarm:
             Allocator(self.store, self.writes, self.clock).run,
             Orchestrator(self.store, self.writes, self.clock, self._entropy).run,
             Scheduler(self.store, self.writes, self.clock).run,
+            ConstraintEnforcer(self.store, self.writes, self.clock).run,
             Reaper(self.store, self.writes).run,
         ]
 

@@ -351,3 +351,12 @@ def test_30_ports_are_as_asked(bench: Bench, asked: int, given_port: int, words:
 
     with breaks(30, words):
         bench.write(given(db, replace(wanted, published_port=given_port)))
+
+
+def test_30_a_task_goes_on_with_the_ports_of_its_service(bench: Bench) -> None:
+    port = PortConfig(target_port=80, published_port=80)
+    bench.write(Service(id="db", spec=make_spec("db", ports=[port])))
+    task = bench.make(service="db")
+
+    with breaks(30, "before its service had its ports"):
+        bench.move(task, TaskState.PENDING)

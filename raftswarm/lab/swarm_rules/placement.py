@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from raftswarm.lab.swarm_rules.picture import Rule, Step, tell
 from raftswarm.objects.records import Node, Service, Task
-from raftswarm.objects.specs import ContainerSpec, Placement, PortConfig, Reservations, Resources
+from raftswarm.objects.specs import ContainerSpec, EndpointSpec, Placement, PortConfig, Reservations, Resources
 from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.objects.tasks import endpoint_spec, fits, is_active, is_wanted
 
@@ -95,7 +95,11 @@ def host_ports_are_taken_once(step: Step) -> Iterator[str]:
 
 
 def ingress_ports_are_given_once(step: Step) -> Iterator[str]:
-    """A published port belongs to one service; chosen ones are as asked, others of 30000 to 32767 (SWARM 6.4)."""
+    """A published port belongs to one service; chosen ones are as asked, others of 30000 to 32767 (SWARM 6.4).
+
+    And tasks go on to the scheduler when their service has its ports, and take them along (6.1).
+    """
+    yield from _check_queued(step)
     changed = [after for before, after in step.pairs(Service) if after is not None and _is_republished(before, after)]
     if not changed:
         return
@@ -114,6 +118,18 @@ def ingress_ports_are_given_once(step: Step) -> Iterator[str]:
     for (network, address), count in addresses.items():
         if count > 1:
             yield f"{count} services have the address {address} in network {network}"
+
+
+def _check_queued(step: Step) -> Iterator[str]:
+    for before, task in step.changed(Task):
+        service = step.picture.services.get(task.service_id)
+        if before.status.state is not TaskState.NEW or task.status.state is not TaskState.PENDING or service is None:
+            continue
+        given = service.endpoint.spec if service.endpoint is not None else EndpointSpec()
+        if given != endpoint_spec(service) and (given.ports or endpoint_spec(service).ports):
+            yield f"{tell(task)} went on before its service had its ports"
+        elif service.endpoint is not None and task.endpoint != service.endpoint:
+            yield f"{tell(task)} went on without the ports of its service"
 
 
 def _is_republished(before: Service | None, after: Service) -> bool:

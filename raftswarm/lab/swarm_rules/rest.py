@@ -146,7 +146,7 @@ def wanted_tasks_run(rest: AtRest) -> Iterator[str]:
         service = rest.picture.services.get(task.service_id)
         node = rest.picture.nodes.get(task.node_id)
         if task.status.state is TaskState.RUNNING and task.desired_state is TaskState.RUNNING:
-            yield from _check_host(task, node, service)
+            yield from _check_host(task, node)
         elif task.status.state is TaskState.PENDING:
             if free := _first_free(rest.picture, task):
                 yield f"{tell(task)} waits, though node {free.id} could take it"
@@ -156,12 +156,12 @@ def wanted_tasks_run(rest: AtRest) -> Iterator[str]:
             yield f"{tell(task)} is neither where it should be nor waiting for a node"
 
 
-def _check_host(task: Task, node: Node | None, service: Service | None) -> Iterator[str]:
+def _check_host(task: Task, node: Node | None) -> Iterator[str]:
     if node is None:
         yield f"{tell(task)} runs on a node that does not exist"
     elif not can_host(node):
         yield f"{tell(task)} runs on node {node.id}, which is {_state_of(node)}"
-    elif node.spec.availability == "active" and not fits(service.spec.task_template if service else task.spec, node):
+    elif node.spec.availability == "active" and not fits(task.spec, node):
         yield f"{tell(task)} runs on node {node.id}, which does not meet its constraints"
 
 
