@@ -233,6 +233,7 @@ def test_19_a_paused_update_stands_still(bench: Bench) -> None:
 
 def test_20_start_first_keeps_the_old_task_until_the_new_one_runs(bench: Bench) -> None:
     old = bench.run()
+    bench.pass_commands()
     updating(bench, order="start-first")
     new = bench.make()
 

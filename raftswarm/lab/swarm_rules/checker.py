@@ -47,7 +47,7 @@ class SwarmRules:
         if not changes or (self._picture is not None and index <= self._picture.index):
             return
         if self._picture is None or not all(map(self._picture.knows, changes)):
-            self._picture = Picture.before(changes, tables, clocks_are_true=self._clocks_are_true)
+            self._picture = Picture.before(index, changes, tables, clocks_are_true=self._clocks_are_true)
         step = self._picture.follow(index, changes)
         follow_updates(step)
         for rule in RULES:
@@ -57,7 +57,7 @@ class SwarmRules:
 
 def check_at_rest(tables: Reader, facts: Facts | None = None) -> None:
     """Check tables that have come to rest; one `Violation` tells everything that must not be."""
-    subject = AtRest(Picture.before((), tables, clocks_are_true=True), facts or Facts())
+    subject = AtRest(Picture.before(0, (), tables), facts or Facts())
     broken = [
         f"{rule.number} ({rule.name}): {sentence}" for rule in RULES_AT_REST for sentence in rule.check(subject)
     ]

@@ -26,6 +26,8 @@ SlotId: TypeAlias = tuple[str, int | str]
 LATELY: Final = 20
 """Commands. A loop plans on one state and writes into a later one: what held so few commands ago may be its reason."""
 DEFAULT_HISTORY: Final = 5
+ROUNDING: Final = 1_000_000
+"""Nanoseconds by which two readings of one clock may differ."""
 TABLES: Final = (Cluster, Node, Service, Task)
 
 
@@ -112,7 +114,7 @@ class Picture:
     _node_changed: dict[str, int] = attrs.field(factory=dict)
 
     @classmethod
-    def before(cls, changes: Sequence[Change], tables: Reader, *, clocks_are_true: bool) -> Picture:
+    def before(cls, index: int, changes: Sequence[Change], tables: Reader, *, clocks_are_true: bool = True) -> Picture:
         """Begin in the middle of a swarm's life, just before a command."""
         picture = cls(clocks_are_true=clocks_are_true)
         for table in TABLES:
@@ -121,6 +123,8 @@ class Picture:
         for change in changes:
             picture._put(type(change.object), change.object.id, change.before)
         picture.history_limits = (picture._history_limit(), picture._history_limit())
+        for node_id in picture.nodes:  # Whatever they were a moment ago.
+            picture._unfit_until[node_id] = picture._down_until[node_id] = picture._node_changed[node_id] = index
         return picture
 
     def follow(self, index: int, changes: Sequence[Change]) -> Step:
@@ -155,6 +159,10 @@ class Picture:
     def tasks(self) -> dict[str, Task]:
         """By id."""
         return self.tables[Task]
+
+    def has_come(self, moment_ns: int) -> bool:
+        """Tell whether it is that late, as far as clocks can tell."""
+        return not self.clocks_are_true or self.time + ROUNDING >= moment_ns
 
     def knows(self, change: Change) -> bool:
         """Tell whether a change begins where the commands so far had led."""

@@ -212,7 +212,7 @@ def histories_are_short(rest: AtRest) -> Iterator[str]:
     cluster = rest.picture.cluster
     for service in rest.services:
         for key, records in rest.slots(service).items():
-            if cluster is not None and cluster.updated_at >= max(record.updated_at for record in records):
+            if cluster is not None and cluster.updated_at >= max(record.created_at for record in records):
                 continue  # The limit may be new, and does not look back.
             attempts = restart_rule(records[-1].spec).max_attempts
             limit = attempts + 1 if attempts else rest.picture.history_limits[0]

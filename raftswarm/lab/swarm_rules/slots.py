@@ -91,7 +91,7 @@ def replacements_wait_for_what_they_replace(step: Step) -> Iterator[str]:
         if before.desired_state is not TaskState.READY or task.desired_state is not TaskState.RUNNING:
             continue
         planned_at = step.picture.planned_at.get(task.id)
-        if planned_at is None or not step.picture.clocks_are_true or step.picture.time >= planned_at + OLD_TASK_TIMEOUT:
+        if planned_at is None or step.picture.has_come(planned_at + OLD_TASK_TIMEOUT):
             continue
         made = step.picture.born_with.get(task.id, 0)
         for other in step.picture.others(task):
@@ -109,7 +109,7 @@ def restarts_wait_their_delay(step: Step) -> Iterator[str]:
         planned_at = step.picture.planned_at.get(task.id)
         slot = step.picture.slot(task)
         earlier = slot[: slot.index(task)]
-        if planned_at is None or not step.picture.clocks_are_true or not earlier:
+        if planned_at is None or not earlier:
             continue
         last = earlier[-1]
         ended_by_itself = (
@@ -117,9 +117,10 @@ def restarts_wait_their_delay(step: Step) -> Iterator[str]:
             and (last.spec, last.spec_version) == (task.spec, task.spec_version)
             and step.picture.could_host(last.node_id)
         )
-        early = planned_at + restart_rule(task.spec).delay - step.picture.time
-        if ended_by_itself and early > 0:
-            yield f"{tell(task)} was let start {early / defaults.SECOND:g} s before its restart delay was over"
+        due = planned_at + restart_rule(task.spec).delay
+        if ended_by_itself and not step.picture.has_come(due):
+            early = (due - step.picture.time) / defaults.SECOND
+            yield f"{tell(task)} was let start {early:g} s before its restart delay was over"
 
 
 def restarts_follow_their_policy(step: Step) -> Iterator[str]:

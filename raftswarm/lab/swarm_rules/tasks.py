@@ -41,7 +41,7 @@ def _may_move(before: Task, after: Task) -> bool:
         case TaskState.NEW, TaskState.PENDING:
             return True  # The allocator.
         case TaskState.PENDING, TaskState.PENDING:
-            return before.status.error != after.status.error  # The scheduler explains.
+            return True  # The scheduler explains.
         case TaskState.PENDING, TaskState.ASSIGNED:
             return bool(after.node_id)  # The scheduler.
         case TaskState.PENDING, TaskState.SHUTDOWN:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Begun, Picture, Rule, Step, slot_of, tell
+from raftswarm.lab.swarm_rules.picture import LATELY, ROUNDING, Begun, Picture, Rule, Step, slot_of, tell
 from raftswarm.objects import defaults
 from raftswarm.objects.policies import UpdateRule, update_rule
 from raftswarm.objects.records import Service, Task
@@ -88,8 +88,10 @@ def updates_take_on_few_slots_at_once(step: Step) -> Iterator[str]:
 def _unsettled(picture: Picture, service: Service, rule: UpdateRule, now: int) -> list[int | str]:
     busy = []
     for key, begun in picture.begun.get(service.id, {}).items():
-        if begun.reached_at is not None and (not picture.clocks_are_true or now >= begun.reached_at + rule.delay):
-            continue
+        if begun.reached_at is not None:
+            is_settled = now + ROUNDING >= begun.reached_at + rule.delay
+            if is_settled or not picture.clocks_are_true:
+                continue
         if _is_in_sight(picture, service, key, begun):
             busy.append(key)
     return busy
@@ -104,11 +106,11 @@ def _is_in_sight(picture: Picture, service: Service, key: int | str, begun: Begu
 
 def start_first_keeps_the_old_until_the_new_runs(step: Step) -> Iterator[str]:
     """With start-first a running task goes when one of the new spec has run in its slot, not sooner (SWARM 4.9)."""
-    for task in step.retired():
+    for before, task in step.changed(Task):
+        if not is_wanted(before) or task.desired_state is not TaskState.SHUTDOWN or before.version > step.index - LATELY:
+            continue  # What has only just begun to run did not run yet when that was decided.
         service = step.picture.services.get(task.service_id)
-        if service is None or task.desired_state is not TaskState.SHUTDOWN:
-            continue
-        if update_rule(service).order != "start-first" or task.status.state is not TaskState.RUNNING:
+        if service is None or task.status.state is not TaskState.RUNNING or update_rule(service).order != "start-first":
             continue
         if not is_dirty(task, service, None) or _must_leave(step.picture, task, service):
             continue
@@ -188,10 +190,11 @@ def updates_complete_when_all_is_new(step: Step) -> Iterator[str]:
             if begun.reached_at is None:
                 yield f"the update of service {after.spec.name} ({after.id}) completed before slot {key} ran"
                 continue
-            early = begun.reached_at + rule.delay + rule.settling - picture.time
-            if picture.clocks_are_true and early > 0:
+            due = begun.reached_at + rule.delay + rule.settling
+            if not picture.has_come(due):
+                early = (due - picture.time) / defaults.SECOND
                 yield (
-                    f"the update of service {after.spec.name} ({after.id}) completed {early / defaults.SECOND:g} s before "
+                    f"the update of service {after.spec.name} ({after.id}) completed {early:g} s before "
                     f"slot {key} had been watched for its time"
                 )
 
