@@ -64,6 +64,7 @@ class Operators:
             self.change_availability,
             self.change_availability,
             self.change_machine,
+            self.change_label,
             self.lose_power,
             self.lose_touch,
             self.lose_touch,
@@ -185,12 +186,13 @@ class Operators:
             await self.change_node(node.id, spec=replace(node.spec, availability=availability))
 
     async def change_machine(self) -> None:
-        node_id = self.some_agent().node_id
-        disk = self.chance.choice(["ssd", "hdd"])
-        node = self.swarm.store.get(Node, node_id)
+        agent = self.some_agent()
+        agent.describe(replace(agent.description, nano_cpus=self.chance.choice([3, 4]) * SECOND))
+
+    async def change_label(self) -> None:
+        node = self.swarm.store.get(Node, self.some_agent().node_id)
         if node is not None:
-            description = replace(node.description, nano_cpus=self.chance.choice([3, 4]) * SECOND)
-            await self.change_node(node_id, spec=replace(node.spec, labels={"disk": disk}), description=description)
+            await self.change_node(node.id, spec=replace(node.spec, labels={"disk": self.chance.choice(["ssd", "hdd"])}))
 
     async def lose_power(self) -> None:
         self.some_agent().lose_power()

@@ -18,30 +18,30 @@ import trio
 from msgspec.structs import replace
 
 from raftswarm.agent.task import Step, Work, next_step
-from raftswarm.errors import OutcomeUnknown, Rejected
+from raftswarm.errors import OutcomeUnknown, RaftSwarmError, Rejected
 from raftswarm.lab.swarm_rules import Facts, SwarmRules, check_at_rest
 from raftswarm.manager.allocator.loop import Allocator
 from raftswarm.manager.control.bootstrap import create_cluster, make_first_node
 from raftswarm.manager.control.nodes import NodeRequests
 from raftswarm.manager.control.requests import ManagerStatus
 from raftswarm.manager.control.services import ServiceRequests
-from raftswarm.manager.dispatcher.reports import NodeNews, Reports
+from raftswarm.manager.dispatcher.dispatcher import Dispatcher
 from raftswarm.manager.leadership import run_while_leading
 from raftswarm.manager.orchestrator.enforcer import ConstraintEnforcer
 from raftswarm.manager.orchestrator.loop import Orchestrator
 from raftswarm.manager.orchestrator.reaper import Reaper
 from raftswarm.manager.scheduler.loop import Scheduler
-from raftswarm.objects.records import Cluster, JoinTokens, Node, Task, TaskStatus
+from raftswarm.objects.records import Cluster, JoinTokens, Node, NodeDescription, Task, TaskStatus
 from raftswarm.objects.specs import SwarmSpec
-from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.objects.states import TaskState
 from raftswarm.raft.state_machine import Context
 from raftswarm.store.changes import TableWatch
 from raftswarm.store.store import Store, Transaction
 from raftswarm.store.writes import StoreWrites
+from raftswarm.wire.requests import BeatHeart, OpenSession, ReportStatus
 from raftswarm.world.chance import SeededEntropy
 from raftswarm.world.clock import LoopWallClock
 
-HEARTBEATS_SECONDS = 15.0
 LATENCIES = (0.001, 0.001, 0.004, 0.02, 0.15)
 
 
@@ -154,28 +154,27 @@ class ToyAgent:
     What a task does follows from its image: `bad` fails at once, `flaky` after a while, `short` completes, others run on.
     """
 
-    def __init__(self, swarm: SmallSwarm, node_id: str) -> None:
+    def __init__(self, swarm: SmallSwarm, node_id: str, description: NodeDescription) -> None:
         self._swarm = swarm
         self._chance = swarm.chance
         self.node_id = node_id
+        self.description = description
         self.is_in_touch = True
-        self.last_touch = 0.0
         self.tasks: dict[str, _LocalTask] = {}
+        self._session_id = ""
+        self._is_registered = False
         self._unreported: dict[str, TaskStatus] = {}
-        self._term: object = None
 
     async def run(self) -> None:
         while self._swarm.agents.get(self.node_id) is self:
             await trio.sleep(self._chance.uniform(0.02, 0.4))
-            if self.is_in_touch and self._swarm.reports is not None:
-                self._register(self._swarm.reports)
-                self._fetch()
             for local in list(self.tasks.values()):
                 self._advance(local)
-            if self.is_in_touch and self._swarm.reports is not None:
-                for task_id, status in self._unreported.items():
-                    self._swarm.reports.add_status(task_id, status)
-                self._unreported.clear()
+            if self.is_in_touch:
+                try:
+                    await self._talk(self._swarm.dispatcher)
+                except RaftSwarmError:
+                    self._is_registered = False  # The leader has changed, or has given this node up meanwhile.
 
     def lose_power(self) -> None:
         """Every process is gone; the record of the tasks is not."""
@@ -187,17 +186,26 @@ class ToyAgent:
     def processes(self) -> list[str]:
         return [task_id for task_id, local in self.tasks.items() if local.has_process]
 
-    def _register(self, reports: Reports) -> None:
-        node = self._swarm.store.get(Node, self.node_id)
-        self.last_touch = trio.current_time()
-        if node is None or (reports is self._term and node.state is NodeState.READY):
-            return
-        if reports is not self._term:
-            self._term = reports
+    def describe(self, description: NodeDescription) -> None:
+        """The machine has changed."""
+        self.description = description
+        self._is_registered = False
+
+    async def _talk(self, dispatcher: Dispatcher) -> None:
+        if not self._is_registered:
+            request = OpenSession(description=self.description, session_id=self._session_id)
+            async with dispatcher.open_session(self.node_id, "10.0.0.1:7", request) as messages:
+                self._session_id = (await anext(messages)).session_id
+            self._is_registered = True
             for local in self.tasks.values():
                 if local.task.status.state > TaskState.ASSIGNED:
                     self._unreported[local.task.id] = local.task.status
-        reports.add_node(self.node_id, NodeNews(state=NodeState.READY))
+        dispatcher.beat_heart(self.node_id, BeatHeart(session_id=self._session_id))
+        self._fetch()
+        if self._unreported:
+            statuses = tuple(self._unreported.items())
+            await dispatcher.report_status(self.node_id, ReportStatus(session_id=self._session_id, statuses=statuses))
+            self._unreported.clear()
 
     def _fetch(self) -> None:
         named = {}
@@ -265,7 +273,6 @@ class SmallSwarm:
         self.clock = LoopWallClock()
         self.store = Store()
         self.rules = SwarmRules()
-        self.reports: Reports | None = None
         self.agents: dict[str, ToyAgent] = {}
         self._entropy = SeededEntropy(self.chance)
         self._leadership = Leadership()
@@ -276,6 +283,15 @@ class SmallSwarm:
         self.writes = StoreWrites(self.store, self.log)
         self.services = ServiceRequests(self.store, self.writes, self._entropy, self.clock)
         self.nodes = NodeRequests(self.store, self.writes, NoMembers(), self.clock)
+        self.dispatcher = Dispatcher(
+            self.store,
+            self.writes,
+            node_id="manager",
+            managers=list,
+            entropy=self._entropy,
+            chance=self.chance,
+            wall_clock=self.clock,
+        )
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -297,11 +313,11 @@ class SmallSwarm:
             join_tokens=JoinTokens(worker="SWMTKN-1-worker", manager="SWMTKN-1-manager"),
         )
         first = make_first_node(node_id="first", member_id=1, manager_address="first:2377", availability="drain")
-        create_cluster(transaction, cluster, replace(first, state=NodeState.READY))
+        create_cluster(transaction, cluster, first)
 
     def _loops(self) -> list[Callable[[], Awaitable[None]]]:
         return [
-            self._dispatch,
+            self.dispatcher.run,
             Allocator(self.store, self.writes, self.clock).run,
             Orchestrator(self.store, self.writes, self.clock, self._entropy).run,
             Scheduler(self.store, self.writes, self.clock).run,
@@ -309,33 +325,11 @@ class SmallSwarm:
             Reaper(self.store, self.writes).run,
         ]
 
-    async def _dispatch(self) -> None:
-        """The dispatcher's part: every node in doubt at first, and down when nobody hears of it for long."""
-        reports = Reports(self.writes, "manager", self.clock)
-        began = trio.current_time()
-        for node in self.store.find(Node):
-            if node.state is not NodeState.DOWN and node.id in self.agents:
-                reports.add_node(node.id, NodeNews(state=NodeState.UNKNOWN))
-        await reports.flush()
-        self.reports = reports
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(reports.run)
-                while True:
-                    await trio.sleep(0.5)
-                    for agent in self.agents.values():
-                        overdue = max(agent.last_touch, began) + HEARTBEATS_SECONDS < trio.current_time()
-                        node = self.store.get(Node, agent.node_id)
-                        if overdue and node is not None and node.state is not NodeState.DOWN:
-                            reports.add_node(agent.node_id, NodeNews(state=NodeState.DOWN))
-        finally:
-            self.reports = None
-
     # What operators do.
 
     async def add_node(self, node: Node) -> None:
         await self.writes.write(lambda transaction: transaction.create(node))
-        self.agents[node.id] = agent = ToyAgent(self, node.id)
+        self.agents[node.id] = agent = ToyAgent(self, node.id, node.description)
         assert self._nursery is not None
         self._nursery.start_soon(agent.run)
 
@@ -359,6 +353,5 @@ class SmallSwarm:
                 await trio.sleep(120)
         in_touch = {agent.node_id for agent in self.agents.values() if agent.is_in_touch}
         processes = {agent.node_id: agent.processes() for agent in self.agents.values()}
-        reachable = {node.id for node in self.store.find(Node) if node.id in in_touch or node.id not in self.agents}
-        check_at_rest(self.store, Facts(reachable=reachable, processes=processes))
+        check_at_rest(self.store, Facts(reachable=in_touch, processes=processes))
 
