@@ -146,6 +146,14 @@ def drained_again(bench: Bench, old: Task) -> tuple[Task, Task]:
     return old, bench.bring(new, READY, "n1")
 
 
+def test_16_a_slot_is_not_filled_again_beside_what_is_to_stop(bench: Bench) -> None:
+    old = bench.run()
+    bench.write(bench.wanted(old, TaskState.REMOVE))
+
+    with breaks(16, "may still run"):
+        bench.make()
+
+
 def failed(bench: Bench) -> Task:
     """The replacement of a task that failed, ready and waiting."""
     task = bench.move(bench.run(), TaskState.FAILED)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step, slot_of, tell
+from raftswarm.lab.swarm_rules.picture import LATELY, Rule, Step, slot_of, tell
 from raftswarm.objects import defaults
 from raftswarm.objects.policies import restart_rule, update_rule
 from raftswarm.objects.records import Task
@@ -86,19 +86,31 @@ def _cannot_go_on(step: Step, task: Task) -> bool:
 
 
 def replacements_wait_for_what_they_replace(step: Step) -> Iterator[str]:
-    """A replacement is let start when the task before it has stopped, or cannot be waited for (SWARM 4.5, step 6)."""
-    for before, task in step.changed(Task):
-        if before.desired_state is not TaskState.READY or task.desired_state is not TaskState.RUNNING:
+    """A task is let start when the one before it in its slot has stopped, or cannot be waited for (SWARM 4.5, step 6).
+
+    Only an update may start the new one first.
+    """
+    for before, task in step.pairs(Task):
+        if task is None or task.desired_state is not TaskState.RUNNING:
+            continue
+        if before is not None and before.desired_state is TaskState.RUNNING:
             continue
         planned_at = step.picture.planned_at.get(task.id)
         if planned_at is None or step.picture.has_come(planned_at + OLD_TASK_TIMEOUT):
             continue
-        made = step.picture.born_with.get(task.id, 0)
+        if before is None and _starts_first(step, task):
+            continue
+        since = step.picture.born_with.get(task.id, 0) - LATELY
         for other in step.picture.others(task):
             if is_wanted(other) or not holds_resources(other):
                 continue
-            if not step.picture.was_given_up_since(other.node_id, made):
+            if not step.picture.was_given_up_since(other.node_id, since):
                 yield f"{tell(task)} was let start while {other.id} on node {other.node_id} may still run"
+
+
+def _starts_first(step: Step, task: Task) -> bool:
+    service = step.picture.services.get(task.service_id)
+    return service is not None and service.update_status is not None and update_rule(service).order == "start-first"
 
 
 def restarts_wait_their_delay(step: Step) -> Iterator[str]:
