@@ -192,7 +192,9 @@ class Operators:
     async def change_label(self) -> None:
         node = self.swarm.store.get(Node, self.some_agent().node_id)
         if node is not None:
-            await self.change_node(node.id, spec=replace(node.spec, labels={"disk": self.chance.choice(["ssd", "hdd"])}))
+            await self.change_node(
+                node.id, spec=replace(node.spec, labels={"disk": self.chance.choice(["ssd", "hdd"])})
+            )
 
     async def lose_power(self) -> None:
         self.some_agent().lose_power()
@@ -247,7 +249,9 @@ class Operators:
         while doomed := [service for service in self.services() if is_doomed(service)]:
             for service in doomed:
                 template = replace(service.spec.task_template, container_spec=ContainerSpec(image="good-9"))
-                spec = replace(service.spec, task_template=template, update_config=UpdateConfig(failure_action="continue"))
+                spec = replace(
+                    service.spec, task_template=template, update_config=UpdateConfig(failure_action="continue")
+                )
                 with contextlib.suppress(RaftSwarmError):
                     await self.write_spec(service, spec)
             await trio.sleep(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
@@ -56,8 +57,8 @@ class Bench:
         self.now = 1_000 * SECOND
         self.index = 0
         self._numbers = count(1)
-        self._watching = self.store.watch()
-        watch = self._watching.__enter__()
+        self._open = ExitStack()
+        watch = self._open.enter_context(self.store.watch())
         assert isinstance(watch, TableWatch)
         self._watch = watch
         tokens = JoinTokens(worker="SWMTKN-1-worker", manager="SWMTKN-1-manager")

@@ -7,9 +7,9 @@ too, so that a seed is a run.
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from random import Random
 
 import attrs
@@ -274,10 +274,12 @@ class SmallSwarm:
         self.store = Store()
         self.rules = SwarmRules()
         self.agents: dict[str, ToyAgent] = {}
+        self.crashes: Counter[str] = Counter()
+        """Of loops, which must not have any."""
         self._entropy = SeededEntropy(self.chance)
         self._leadership = Leadership()
-        self._watching = self.store.watch()
-        watch = self._watching.__enter__()
+        self._open = ExitStack()
+        watch = self._open.enter_context(self.store.watch())
         assert isinstance(watch, TableWatch)
         self.log = LateLog(self.store, watch, self.chance, self.rules)
         self.writes = StoreWrites(self.store, self.log)
@@ -299,7 +301,7 @@ class SmallSwarm:
             self._nursery = nursery
             nursery.start_soon(self.log.run)
             await self.writes.write(self._found)
-            nursery.start_soon(run_while_leading, self._leadership, self._loops())
+            nursery.start_soon(run_while_leading, self._leadership, self._loops(), self.crashes)
             self._leadership.gain()
             task_status.started()
             await trio.sleep_forever()
@@ -346,6 +348,7 @@ class SmallSwarm:
 
     async def come_to_rest(self) -> None:
         """Wait until nothing has been written for two minutes, and check."""
+        assert not self.crashes, "a loop raised what it should not"
         with trio.fail_after(1800):
             before = -1
             while before != self.log.applied:
@@ -354,4 +357,3 @@ class SmallSwarm:
         in_touch = {agent.node_id for agent in self.agents.values() if agent.is_in_touch}
         processes = {agent.node_id: agent.processes() for agent in self.agents.values()}
         check_at_rest(self.store, Facts(reachable=in_touch, processes=processes))
-

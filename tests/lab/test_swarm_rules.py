@@ -114,7 +114,9 @@ def test_2_two_nodes_have_not_one_member(bench: Bench) -> None:
 
 
 def test_3_names_differ_by_more_than_case(bench: Bench) -> None:
-    other = Service(id="other", spec=make_spec("WEB"), version=bench.index + 1, created_at=bench.now, updated_at=bench.now)
+    other = Service(
+        id="other", spec=make_spec("WEB"), version=bench.index + 1, created_at=bench.now, updated_at=bench.now
+    )
 
     with breaks(3, "both called WEB"):
         bench.rules.observe("m1", bench.index + 1, [Change(None, other, bench.index + 1)], bench.store)

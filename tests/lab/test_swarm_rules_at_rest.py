@@ -171,7 +171,7 @@ def test_37_what_a_record_refers_to_is_there(bench: Bench, tasks: list[Task]) ->
 def test_38_updates_end(bench: Bench) -> None:
     bench.write(bench.update_is(UpdateState.UPDATING))
 
-    assert_broken(bench, 38, "is updating")
+    assert_broken(bench, 38, "still on its way to spec 0")
 
 
 def test_39_ports_are_given_and_taken_back(bench: Bench) -> None:

@@ -58,8 +58,6 @@ class SwarmRules:
 def check_at_rest(tables: Reader, facts: Facts | None = None) -> None:
     """Check tables that have come to rest; one `Violation` tells everything that must not be."""
     subject = AtRest(Picture.before(0, (), tables), facts or Facts())
-    broken = [
-        f"{rule.number} ({rule.name}): {sentence}" for rule in RULES_AT_REST for sentence in rule.check(subject)
-    ]
+    broken = [f"{rule.number} ({rule.name}): {sentence}" for rule in RULES_AT_REST for sentence in rule.check(subject)]
     if broken:
         raise Violation("at rest: " + "\n".join(broken))

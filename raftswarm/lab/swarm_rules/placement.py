@@ -167,7 +167,9 @@ def reservations(task: Task) -> Reservations:
 def host_ports(task: Task) -> list[Port]:
     """What a task publishes on its own node; port 0 is found there."""
     ports = task.endpoint.ports if task.endpoint is not None else ()
-    return [(port.protocol, port.published_port) for port in ports if port.publish_mode == "host" and port.published_port]
+    return [
+        (port.protocol, port.published_port) for port in ports if port.publish_mode == "host" and port.published_port
+    ]
 
 
 def ingress_ports(ports: Iterable[PortConfig]) -> list[Port]:

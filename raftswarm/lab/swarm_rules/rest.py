@@ -216,6 +216,8 @@ def histories_are_short(rest: AtRest) -> Iterator[str]:
                 continue  # The limit may be new, and does not look back.
             attempts = restart_rule(records[-1].spec).max_attempts
             limit = attempts + 1 if attempts else rest.picture.history_limits[0]
+            if _is_under_way(service) or records[-1].desired_state is TaskState.READY:
+                limit = max(limit, 2) if limit >= 0 else limit  # What waits is told by the record before it.
             ended = sum(record.status.state.is_terminal for record in records)
             if 0 <= limit < len(records) and ended:
                 yield (
@@ -234,10 +236,18 @@ def records_refer_to_what_is_there(rest: AtRest) -> Iterator[str]:
 
 
 def updates_have_ended(rest: AtRest) -> Iterator[str]:
-    """An update completes or pauses; it does not go on for ever (SWARM 4.9)."""
+    """An update completes or pauses, or waits for a task that has no place yet (SWARM 4.9, 18)."""
     for service in rest.services:
-        if service.update_status is not None and service.update_status.state in _UNDER_WAY:
-            yield f"service {service.spec.name} ({service.id}) is {service.update_status.state.value}"
+        waits = any(
+            task.service_id == service.id and is_wanted(task) and task.status.state is TaskState.PENDING
+            for task in rest.tasks
+        )
+        if _is_under_way(service) and not waits:
+            yield f"service {service.spec.name} ({service.id}) is still on its way to spec {service.spec_version}"
+
+
+def _is_under_way(service: Service) -> bool:
+    return service.update_status is not None and service.update_status.state in _UNDER_WAY
 
 
 def ports_are_given_and_taken_back(rest: AtRest) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step, tell
+from raftswarm.lab.swarm_rules.picture import Rule, Step, slot_of, tell
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Service, Task
 from raftswarm.objects.states import TaskState
@@ -123,12 +123,14 @@ def only_what_cannot_run_is_forgotten(step: Step) -> Iterator[str]:
 
 def history_is_kept(step: Step) -> Iterator[str]:
     """The history limit is kept from below too: users and the restart policy ask for these records (SWARM 4.5, 4.10)."""
-    for task in step.died(Task):
+    died = list(step.died(Task))
+    for task in died:
         service_exists = task.service_id in step.picture.services
         if not service_exists or task.desired_state is TaskState.REMOVE:
             continue
         rest = step.picture.others(task)
-        least = min(_limit(record, limit) for record in [task, *rest] for limit in step.picture.history_limits)
+        known = [*rest, *(other for other in died if slot_of(other) == slot_of(task))]
+        least = min(_limit(record, limit) for record in known for limit in step.picture.history_limits)
         if len(rest) < least:
             yield f"{tell(task)} was forgotten, and only {len(rest)} records of its slot are left of at least {least}"
 

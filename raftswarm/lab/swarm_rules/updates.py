@@ -107,7 +107,11 @@ def _is_in_sight(picture: Picture, service: Service, key: int | str, begun: Begu
 def start_first_keeps_the_old_until_the_new_runs(step: Step) -> Iterator[str]:
     """With start-first a running task goes when one of the new spec has run in its slot, not sooner (SWARM 4.9)."""
     for before, task in step.changed(Task):
-        if not is_wanted(before) or task.desired_state is not TaskState.SHUTDOWN or before.version > step.index - LATELY:
+        if (
+            not is_wanted(before)
+            or task.desired_state is not TaskState.SHUTDOWN
+            or before.version > step.index - LATELY
+        ):
             continue  # What has only just begun to run did not run yet when that was decided.
         service = step.picture.services.get(task.service_id)
         if service is None or task.status.state is not TaskState.RUNNING or update_rule(service).order != "start-first":
@@ -181,7 +185,11 @@ def updates_complete_when_all_is_new(step: Step) -> Iterator[str]:
             continue
         picture, rule = step.picture, update_rule(before)
         for task in picture.tasks.values():
-            if task.service_id == after.id and is_wanted(task) and is_dirty(task, after, picture.nodes.get(task.node_id)):
+            if (
+                task.service_id == after.id
+                and is_wanted(task)
+                and is_dirty(task, after, picture.nodes.get(task.node_id))
+            ):
                 if _may_be_updated(picture, task, after):
                     yield f"the update of the service completed, but {tell(task)} is of spec {task.spec_version}"
         for key, begun in picture.begun.get(after.id, {}).items():

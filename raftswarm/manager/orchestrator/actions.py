@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from msgspec import structs
 
-from raftswarm.objects.records import Service, Task, UpdateStatus
+from raftswarm.objects.records import Node, Service, Task, UpdateStatus
 from raftswarm.objects.states import TaskState
 from raftswarm.store.contracts import Transaction
 
@@ -20,13 +20,14 @@ class ChangeSlot:
     created: tuple[Task, ...] = ()
 
     def write(self, transaction: Transaction) -> None:
-        """Write it, unless the spec it was planned for is no longer the current one."""
+        """Write it, unless the spec it was planned for is no longer the current one; a node that is gone gets no task."""
         if _planned_for(transaction, self.service_id, self.spec_version) is None:
             return
         for task_id, state in self.raised:
             raise_desired_state(transaction, task_id, state)
         for task in self.created:
-            transaction.create(task)
+            if not task.node_id or transaction.get(Node, task.node_id) is not None:
+                transaction.create(task)
 
 
 @attrs.frozen
