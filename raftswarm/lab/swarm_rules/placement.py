@@ -77,10 +77,14 @@ def tasks_go_to_machines_that_can_run_them(step: Step) -> Iterator[str]:
 
 def replicas_per_node_are_limited(step: Step) -> Iterator[str]:
     """A node has at most so many active tasks of a service as its spec allows (SWARM 5.2, 7)."""
-    for task, _ in assignments(step):
+    given = [task for task, _ in assignments(step)]
+    for position, task in enumerate(given):
         most = (task.spec.placement or Placement()).max_replicas
+        later = {other.id for other in given[position + 1 :]}  # Other specs may allow more.
         here = step.picture.placed.get(task.node_id, {}).values()
-        active = sum(other.service_id == task.service_id and is_active(other) for other in here)
+        active = sum(
+            other.service_id == task.service_id and is_active(other) and other.id not in later for other in here
+        )
         if most and active > most:
             yield f"{tell(task)} is number {active} of its service on node {task.node_id}, {most} at most"
 

@@ -89,7 +89,7 @@ def services_have_their_replicas(rest: AtRest) -> Iterator[str]:
         if len(filled) != wanted:
             yield f"service {service.spec.name} ({service.id}) wants {wanted} replicas and fills {len(filled)} slots"
         for key, records in rest.slots(service).items():
-            if (count := sum(map(is_wanted, records))) > 1:
+            if (count := sum(map(is_wanted, records))) > 1 and not _is_blocked(rest, service):
                 yield f"service {service.spec.name} ({service.id}) has {count} wanted tasks in slot {key}"
 
 
@@ -130,7 +130,8 @@ def global_services_are_where_they_can_be(rest: AtRest) -> Iterator[str]:
 def tasks_are_of_the_present_spec(rest: AtRest) -> Iterator[str]:
     """After an update nothing of the old spec is wanted, unless the update stands still (SWARM 4.9)."""
     for service in rest.services:
-        if service.update_status is not None and service.update_status.state in _PAUSED:
+        is_paused = service.update_status is not None and service.update_status.state in _PAUSED
+        if is_paused or _is_blocked(rest, service):
             continue
         for key, records in rest.slots(service).items():
             for task in filter(is_wanted, records):
@@ -217,7 +218,7 @@ def histories_are_short(rest: AtRest) -> Iterator[str]:
             attempts = restart_rule(records[-1].spec).max_attempts
             limit = attempts + 1 if attempts else rest.picture.history_limits[0]
             if _is_under_way(service) or records[-1].desired_state is TaskState.READY:
-                limit = max(limit, 2) if limit >= 0 else limit  # What waits is told by the record before it.
+                limit = max(limit, 2) + 1 if limit >= 0 else limit  # What waits is told by the records before it.
             ended = sum(record.status.state.is_terminal for record in records)
             if 0 <= limit < len(records) and ended:
                 yield (
@@ -238,16 +239,19 @@ def records_refer_to_what_is_there(rest: AtRest) -> Iterator[str]:
 def updates_have_ended(rest: AtRest) -> Iterator[str]:
     """An update completes or pauses, or waits for a task that has no place yet (SWARM 4.9, 18)."""
     for service in rest.services:
-        waits = any(
-            task.service_id == service.id and is_wanted(task) and task.status.state is TaskState.PENDING
-            for task in rest.tasks
-        )
-        if _is_under_way(service) and not waits:
+        if _is_under_way(service) and not _is_blocked(rest, service):
             yield f"service {service.spec.name} ({service.id}) is still on its way to spec {service.spec_version}"
 
 
 def _is_under_way(service: Service) -> bool:
     return service.update_status is not None and service.update_status.state in _UNDER_WAY
+
+
+def _is_blocked(rest: AtRest, service: Service) -> bool:
+    """Tell whether an update waits for a task that has no place: it goes no further, and keeps what it has begun."""
+    return _is_under_way(service) and any(
+        task.service_id == service.id and is_wanted(task) and task.status.state is TaskState.PENDING for task in rest.tasks
+    )
 
 
 def ports_are_given_and_taken_back(rest: AtRest) -> Iterator[str]:

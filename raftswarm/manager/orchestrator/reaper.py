@@ -55,8 +55,17 @@ def _beyond_limit(slot: Sequence[Task], service: Service, limit: int) -> list[Ta
         return []
     if newest.desired_state is TaskState.READY or is_under_way(service):
         limit = max(limit, 2)  # Delays and updates ask for the task before the newest.
+    if is_under_way(service):
+        slot = _without_last_of_another_spec(slot, service)
     ended = sorted((task for task in slot if _has_ended(task)), key=lambda task: (task is newest, _end(task)))
     return ended[: max(0, len(slot) - limit)]
+
+
+def _without_last_of_another_spec(slot: Sequence[Task], service: Service) -> Sequence[Task]:
+    """An update knows by that record which slots it has begun; it stays, and counts for nothing."""
+    others = [task for task in slot if task.spec_version != service.spec_version]
+    last = max(others, key=age, default=None)
+    return [task for task in slot if task is not last]
 
 
 def _has_ended(task: Task) -> bool:
