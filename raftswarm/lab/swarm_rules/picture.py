@@ -79,6 +79,8 @@ class Begun:
     index: int
     """Of the command that did."""
     planned_at: int
+    replaces: frozenset[str] = frozenset()
+    """Ids of the tasks that could have gone on."""
     reached_at: int | None = None
     """When the first task of the new spec was seen to run there, or to have ended."""
 

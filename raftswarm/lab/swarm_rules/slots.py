@@ -137,6 +137,7 @@ def restarts_wait_their_delay(step: Step) -> Iterator[str]:
 
 def restarts_follow_their_policy(step: Step) -> Iterator[str]:
     """Who may not be restarted is not: the condition, and the number of attempts without a window (SWARM 4.5)."""
+    retired = {task.id for task in step.retired()}
     for task in step.born(Task):
         others = step.picture.others(task)
         if task.desired_state is not TaskState.READY or not others:
@@ -144,6 +145,8 @@ def restarts_follow_their_policy(step: Step) -> Iterator[str]:
         last = others[-1]
         if last.spec_version != task.spec_version or last.desired_state is TaskState.REMOVE:
             continue  # No restart: an update, or a slot that was given up and is filled again.
+        if any(other.spec_version != task.spec_version for other in others if other.id in retired):
+            continue  # That one was lost too, and its own policy decides.
         rule = restart_rule(last.spec)
         if rule.condition == "none" or (rule.condition == "on-failure" and last.status.state is TaskState.COMPLETE):
             yield f"{tell(task)} replaces {last.id}, {last.status.state.name}, which is restarted {rule.condition}"

@@ -43,9 +43,9 @@ def follow_updates(step: Step) -> None:
     retired = {task.id for task in step.retired()}
     for task in step.born(Task):
         service = step.picture.services.get(task.service_id)
-        if service is not None and _takes_on(step, task, service, retired):
+        if service is not None and (replaced := _replaced(step, task, service, retired)):
             taken = begun.setdefault(service.id, {})
-            taken.setdefault(slot_of(task)[1], Begun(step.index, planned_at=task.status.timestamp))
+            taken.setdefault(slot_of(task)[1], Begun(step.index, task.status.timestamp, replaced))
     for _, task in step.changed(Task):
         taken_on = begun.get(task.service_id, {}).get(slot_of(task)[1])
         if taken_on is None or taken_on.reached_at is not None or task.status.state < TaskState.RUNNING:
@@ -54,14 +54,22 @@ def follow_updates(step: Step) -> None:
             taken_on.reached_at = task.status.applied_at or task.status.timestamp
 
 
-def _takes_on(step: Step, task: Task, service: Service, retired: set[str]) -> bool:
-    return any(
-        (is_wanted(other) or other.id in retired)
-        and not other.status.state.is_terminal
-        and (not other.node_id or step.picture.could_host(other.node_id))
+def _replaced(step: Step, task: Task, service: Service, retired: set[str]) -> frozenset[str]:
+    """The tasks of another spec that a new one takes the place of, although they could have gone on."""
+    others = step.picture.others(task)
+    if any(other.id in retired and _is_lost(step.picture, other) for other in others):
+        return frozenset()  # It replaces that one, and would have been made without an update.
+    return frozenset(
+        other.id
+        for other in others
+        if (is_wanted(other) or other.id in retired)
+        and not _is_lost(step.picture, other)
         and is_dirty(other, service, None)
-        for other in step.picture.others(task)
     )
+
+
+def _is_lost(picture: Picture, task: Task) -> bool:
+    return task.status.state.is_terminal or (bool(task.node_id) and not picture.could_host(task.node_id))
 
 
 def updates_take_on_few_slots_at_once(step: Step) -> Iterator[str]:
@@ -98,8 +106,15 @@ def _unsettled(picture: Picture, service: Service, rule: UpdateRule, now: int) -
 
 
 def _is_in_sight(picture: Picture, service: Service, key: int | str, begun: Begun) -> bool:
-    """Tell whether the update still looks at a slot: not if it was given up, or if its node is a matter of its own."""
+    """Tell whether the update still looks at a slot.
+
+    Not if it was given up, if its node is a matter of its own, or if what was replaced is of the present spec after all:
+    constraints look at the labels that nodes have now, and ports are given to tasks that have not begun.
+    """
     if isinstance(key, str) and picture.has_changed_since(key, begun.index):
+        return False
+    replaced = [picture.tasks[task_id] for task_id in begun.replaces if task_id in picture.tasks]
+    if replaced and not any(is_dirty(task, service, picture.nodes.get(task.node_id)) for task in replaced):
         return False
     return any(is_wanted(task) for task in picture.slots.get((service.id, key), {}).values())
 
