@@ -250,7 +250,8 @@ def _is_under_way(service: Service) -> bool:
 def _is_blocked(rest: AtRest, service: Service) -> bool:
     """Tell whether an update waits for a task that has no place: it goes no further, and keeps what it has begun."""
     return _is_under_way(service) and any(
-        task.service_id == service.id and is_wanted(task) and task.status.state is TaskState.PENDING for task in rest.tasks
+        task.service_id == service.id and is_wanted(task) and task.status.state is TaskState.PENDING
+        for task in rest.tasks
     )
 
 

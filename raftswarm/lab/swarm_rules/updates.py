@@ -111,8 +111,10 @@ def _is_in_sight(picture: Picture, service: Service, key: int | str, begun: Begu
     Not if it was given up, if its node is a matter of its own, or if what was replaced is of the present spec after all:
     constraints look at the labels that nodes have now, and ports are given to tasks that have not begun.
     """
-    if isinstance(key, str) and picture.has_changed_since(key, begun.index):
-        return False
+    if isinstance(key, str):
+        node = picture.nodes.get(key)
+        if node is None or node.spec.availability != "active" or picture.has_changed_since(key, begun.index):
+            return False
     replaced = [picture.tasks[task_id] for task_id in begun.replaces if task_id in picture.tasks]
     if replaced and not any(is_dirty(task, service, picture.nodes.get(task.node_id)) for task in replaced):
         return False
