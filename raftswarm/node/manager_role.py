@@ -21,6 +21,7 @@ from raftswarm.manager.control.handler import ControlHandler
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest, ManagerStatus
 from raftswarm.manager.dispatcher.dispatcher import Dispatcher
 from raftswarm.manager.leadership import ControlLoop, run_while_leading
+from raftswarm.manager.orchestrator.enforcer import ConstraintEnforcer
 from raftswarm.manager.orchestrator.loop import Orchestrator
 from raftswarm.manager.orchestrator.reaper import Reaper
 from raftswarm.manager.roles import RoleManager
@@ -284,6 +285,7 @@ class ManagerRole:
             Allocator(self.store, self.writes, clock).run,
             Orchestrator(self.store, self.writes, clock, entropy).run,
             Scheduler(self.store, self.writes, clock).run,
+            ConstraintEnforcer(self.store, self.writes, clock).run,
             Reaper(self.store, self.writes).run,
             RoleManager(self.store, self.writes, self).run,
         ]

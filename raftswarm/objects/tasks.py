@@ -6,7 +6,7 @@ from msgspec import structs
 
 from raftswarm.objects.constraints import node_matches, parse_constraints
 from raftswarm.objects.records import Endpoint, Node, Service, Task, TaskStatus
-from raftswarm.objects.specs import EndpointSpec, Placement, TaskSpec
+from raftswarm.objects.specs import EndpointSpec, Placement, Reservations, Resources, TaskSpec
 from raftswarm.objects.states import NodeState, TaskState
 
 
@@ -69,6 +69,16 @@ def belongs_to_run(task: Task, service: Service) -> bool:
 def holds_resources(task: Task) -> bool:
     """Tell whether what it reserves is in use: from its assignment until it is seen to have ended (SWARM 5.5)."""
     return bool(task.node_id) and TaskState.ASSIGNED <= task.status.state <= TaskState.RUNNING
+
+
+def reservations(task: Task) -> Reservations:
+    """What a node must have free for the task."""
+    return (task.spec.resources or Resources()).reservations or Reservations()
+
+
+def suitability(node: Node) -> tuple[object, ...]:
+    """What of a node decides which tasks it may take and keep."""
+    return node.state, node.spec, node.description, node.role, node.address
 
 
 def may_run(task: Task, node: Node | None) -> bool:

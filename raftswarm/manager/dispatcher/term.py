@@ -23,6 +23,7 @@ from raftswarm.manager.dispatcher.sessions import Session, Sessions, must_discon
 from raftswarm.manager.dispatcher.signals import Bell, Deadlines
 from raftswarm.objects.records import Cluster, Node, NodeDescription, Task, TaskStatus
 from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.objects.tasks import holds_resources
 from raftswarm.store.store import Change, Store, Watch, WatchOverflow, Writes
 from raftswarm.wire.requests import Assignments, ManagerPeer, OpenSession, Route, SessionMessage
 from raftswarm.world.chance import Entropy
@@ -87,6 +88,7 @@ class Term:
                 self._reports.add_node(node.id, news)
                 self._expect("heartbeat", node.id, grace)
         await self._reports.flush()
+        await run_sliced(self._give_up_lost_nodes())
         self._routes = await run_sliced(find_routes(self._store))
 
     async def serve(self, watch: Watch) -> None:
@@ -190,6 +192,7 @@ class Term:
                 changes = await watch.next()
             except WatchOverflow:
                 self._start_over()
+                await run_sliced(self._give_up_lost_nodes())
                 continue
             await run_sliced(self._pass_on_all(changes))
 
@@ -236,7 +239,7 @@ class Term:
         self._sessions.forget(node_id)
         self._assignments.pop(node_id, None)
         self._deadlines.drop(("heartbeat", node_id))
-        self._deadlines.drop(("orphans", node_id))
+        self._expect("orphans", node_id, 0.0)
         self._ring_all(SessionMessages)
 
     def _ring(self, node_id: str, stream: type) -> None:
@@ -274,13 +277,20 @@ class Term:
 
     async def _orphan_tasks(self, node_id: str) -> None:
         node = self._store.get(Node, node_id)
-        if node is None or node.state is not NodeState.DOWN:
+        if node is not None and node.state is not NodeState.DOWN:
             return
         try:
             await self._writes.write_each([task.id for task in self._store.tasks_of_node(node_id)], orphan)
         except RaftSwarmError as error:
             logger.info("tasks of node %s are given up later: %s", node_id, error)
             self._expect("orphans", node_id, HEARTBEAT_SECONDS)
+
+    def _give_up_lost_nodes(self) -> Slices[None]:
+        """Nobody speaks for a node that is gone; a task may have come to it while it was being removed."""
+        for task in self._store.find(Task):
+            yield
+            if holds_resources(task) and self._store.get(Node, task.node_id) is None:
+                self._expect("orphans", task.node_id, 0.0)
 
     # How long.
 

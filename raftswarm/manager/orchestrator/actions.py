@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 from msgspec import structs
 
-from raftswarm.objects.records import Service, Task, UpdateStatus
+from raftswarm.objects.records import Node, Service, Task, UpdateStatus
 from raftswarm.objects.states import TaskState
+from raftswarm.objects.tasks import may_run
 from raftswarm.store.contracts import Transaction
 
 
@@ -20,13 +21,16 @@ class ChangeSlot:
     created: tuple[Task, ...] = ()
 
     def write(self, transaction: Transaction) -> None:
-        """Write it, unless the spec it was planned for is no longer the current one."""
+        """Write it, unless the spec it was planned for is no longer the current one; a node that is gone gets no task."""
         if _planned_for(transaction, self.service_id, self.spec_version) is None:
             return
         for task_id, state in self.raised:
             raise_desired_state(transaction, task_id, state)
+        waits = any(_may_run(transaction, task_id) for task_id, state in self.raised if state > TaskState.RUNNING)
         for task in self.created:
-            transaction.create(task)
+            if not task.node_id or transaction.get(Node, task.node_id) is not None:
+                # Who had no node when the plan was made may have been given one since, and is waited for after all.
+                transaction.create(structs.replace(task, desired_state=TaskState.READY) if waits else task)
 
 
 @attrs.frozen
@@ -99,6 +103,11 @@ def raise_desired_state(transaction: Transaction, task_id: str, state: TaskState
     task = transaction.get(Task, task_id)
     if task is not None and task.desired_state < state:
         transaction.update(structs.replace(task, desired_state=state))
+
+
+def _may_run(transaction: Transaction, task_id: str) -> bool:
+    task = transaction.get(Task, task_id)
+    return task is not None and may_run(task, transaction.get(Node, task.node_id))
 
 
 def _planned_for(transaction: Transaction, service_id: str, spec_version: int) -> Service | None:

@@ -36,5 +36,5 @@ def plan_coverage(draft: Draft) -> Slices[list[SlotKey]]:
         if draft.updatable(node_id):
             kept.append(node_id)
         else:
-            draft.add(node_id, TaskState.RUNNING)
+            draft.fill(node_id)
     return kept

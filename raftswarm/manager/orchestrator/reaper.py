@@ -55,6 +55,8 @@ def _beyond_limit(slot: Sequence[Task], service: Service, limit: int) -> list[Ta
         return []
     if newest.desired_state is TaskState.READY or is_under_way(service):
         limit = max(limit, 2)  # Delays and updates ask for the task before the newest.
+    if is_under_way(service):
+        slot = _without_last_of_another_spec(slot, service)
     ended = sorted(
         (task for task in slot if _has_ended(task) and not _counts(task, service)),
         key=lambda task: (task is newest, _end(task)),
@@ -65,6 +67,13 @@ def _beyond_limit(slot: Sequence[Task], service: Service, limit: int) -> list[Ta
 def _counts(task: Task, service: Service) -> bool:
     """Tell whether it is a completion of a job's current run: without its record it would be run again."""
     return is_job_done(task) and belongs_to_run(task, service)
+
+
+def _without_last_of_another_spec(slot: Sequence[Task], service: Service) -> Sequence[Task]:
+    """An update knows by that record which slots it has begun; it stays, and counts for nothing."""
+    others = [task for task in slot if task.spec_version != service.spec_version]
+    last = max(others, key=age, default=None)
+    return [task for task in slot if task is not last]
 
 
 def _has_ended(task: Task) -> bool:

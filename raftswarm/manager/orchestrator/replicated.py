@@ -35,7 +35,7 @@ def plan_scaling(draft: Draft) -> Slices[list[SlotKey]]:
             draft.retire(key, draft.slots[key], TaskState.REMOVE)
     for number in added:
         yield
-        draft.add(number, TaskState.RUNNING)
+        draft.fill(number)
     return kept
 
 

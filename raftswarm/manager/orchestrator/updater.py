@@ -79,7 +79,7 @@ def plan_update(draft: Draft, keys: Sequence[SlotKey], progress: Progress | None
     begun: dict[SlotKey, list[Task]] = {}
     for key in keys:
         yield
-        if successors := _successors(draft, key):
+        if successors := _successors(draft, key, status.started_at):
             begun[key] = successors
     progress = yield from _observe(draft, begun, rule, progress)
     if verdict := _judge(draft, rule, status, progress, slots=len(begun.keys() | set(stale))):
@@ -92,7 +92,8 @@ def plan_update(draft: Draft, keys: Sequence[SlotKey], progress: Progress | None
         yield
         _begin(draft, key, rule)
 
-    if not stale and not busy:
+    is_mixed = any(draft.is_dirty(task) for key in crowded for task in draft.updatable(key))
+    if not (stale or busy or is_mixed):
         complete_at = draft.now if last_settled_at is None else last_settled_at + rule.settling
         if draft.now >= complete_at:
             return UpdatePlan(_complete(draft, status))
@@ -114,7 +115,7 @@ def _sort_out(draft: Draft, keys: Sequence[SlotKey]) -> Slices[tuple[list[SlotKe
     return stale, crowded
 
 
-def _successors(draft: Draft, key: SlotKey) -> list[Task]:
+def _successors(draft: Draft, key: SlotKey, since: int) -> list[Task]:
     """The tasks of a slot that came after the last one of another spec.
 
     Not those that an earlier update to the same spec began and took back: they say nothing about this one.
@@ -122,7 +123,8 @@ def _successors(draft: Draft, key: SlotKey) -> list[Task]:
     slot = draft.slots[key]
     dirty = [position for position, task in enumerate(slot) if draft.is_dirty(task)]
     later = slot[dirty[-1] + 1 :] if dirty else []
-    return [task for task in later if task.spec_version == draft.service.spec_version or is_wanted(task)]
+    version = draft.service.spec_version
+    return [task for task in later if is_wanted(task) or (task.spec_version == version and task.created_at >= since)]
 
 
 def _observe(

@@ -6,7 +6,8 @@ import attrs
 from msgspec import structs
 
 from raftswarm.objects.records import Node, Task
-from raftswarm.objects.states import NodeState, TaskState
+from raftswarm.objects.states import TaskState
+from raftswarm.objects.tasks import suitability
 from raftswarm.store.contracts import Transaction
 
 
@@ -15,16 +16,22 @@ class AssignTask:
     """Give a task its node."""
 
     task_id: str
-    node_id: str
+    node: Node
+    """As it was when that was decided."""
     now: int
 
+    @property
+    def node_id(self) -> str:
+        """The node's."""
+        return self.node.id
+
     def write(self, transaction: Transaction) -> None:
-        """Write it, unless the node has become unavailable since: the next pass finds another."""
+        """Write it, unless nobody wants the task or the node has changed since: the next pass decides anew."""
         task = _pending(transaction, self.task_id)
         node = transaction.get(Node, self.node_id)
         if task is None or node is None or task.node_id not in {"", self.node_id}:
             return
-        if node.state is not NodeState.READY or node.spec.availability != "active":
+        if task.desired_state >= TaskState.SHUTDOWN or suitability(node) != suitability(self.node):
             return
         confirmed = "scheduler confirmed task can run on preassigned node"
         status = structs.replace(

@@ -8,11 +8,12 @@ from typing import Final
 
 import attrs
 
-from raftswarm.manager.scheduler.ledger import NodeLoad, Port, host_ports, reservations
+from raftswarm.manager.scheduler.ledger import NodeLoad, Port, host_ports
 from raftswarm.objects.constraints import Constraint, node_attribute, node_matches, parse_constraints
 from raftswarm.objects.records import Task
 from raftswarm.objects.specs import ContainerSpec, Mount, Placement, Platform, Reservations
 from raftswarm.objects.states import NodeState
+from raftswarm.objects.tasks import reservations
 
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 

@@ -10,9 +10,8 @@ import attrs
 
 from raftswarm.objects import defaults
 from raftswarm.objects.records import Node, Task
-from raftswarm.objects.specs import Reservations, Resources
 from raftswarm.objects.states import TaskState
-from raftswarm.objects.tasks import holds_resources, is_active
+from raftswarm.objects.tasks import holds_resources, is_active, reservations
 from raftswarm.world.slices import Slices
 
 FAILURE_WINDOW: Final = 5 * 60 * defaults.SECOND
@@ -23,11 +22,6 @@ Port: TypeAlias = tuple[str, int]
 """Protocol and number."""
 SpecKey: TypeAlias = tuple[str, int]
 """A service's id and the version of its spec."""
-
-
-def reservations(task: Task) -> Reservations:
-    """What a node must have free for the task."""
-    return (task.spec.resources or Resources()).reservations or Reservations()
 
 
 def host_ports(task: Task) -> list[Port]:

@@ -14,6 +14,7 @@ from raftswarm.manager.scheduler.ledger import Ledger
 from raftswarm.manager.scheduler.planner import plan_assignments
 from raftswarm.objects.records import Node, Task
 from raftswarm.objects.states import TaskState
+from raftswarm.objects.tasks import suitability
 from raftswarm.store.contracts import Change, Watch, Writes
 from raftswarm.world.clock import WallClock
 from raftswarm.world.slices import Slices, run_sliced
@@ -92,12 +93,7 @@ class Scheduler:
 
 
 def _has_changed(before: object, node: Node) -> bool:
-    return not isinstance(before, Node) or (before.state, before.spec, before.description, before.role) != (
-        node.state,
-        node.spec,
-        node.description,
-        node.role,
-    )
+    return not isinstance(before, Node) or suitability(before) != suitability(node)
 
 
 def _is_news(before: object, task: Task) -> bool:

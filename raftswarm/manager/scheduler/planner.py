@@ -58,7 +58,7 @@ def _confirm(preassigned: Iterable[Task], loads: Mapping[str, NodeLoad], now: in
         failing = first_failing(Needs.of(task), load)
         if failing is None:
             load.add(task)
-            actions.append(AssignTask(task.id, task.node_id, now))
+            actions.append(AssignTask(task.id, load.node, now))
         elif task.status.error != failing.explain(1):
             actions.append(ExplainTask(task.id, failing.explain(1), now))
     return actions
@@ -71,7 +71,7 @@ def _place_group(
     actions: list[AnyAction] = []
     for task, node_id in placed:
         yield
-        actions.append(AssignTask(task.id, node_id, now))
+        actions.append(AssignTask(task.id, loads[node_id].node, now))
     if left:
         reasons = explain(Needs.of(left[0]), loads.values())
         error = f"no suitable node ({reasons})" if reasons else "no suitable node"

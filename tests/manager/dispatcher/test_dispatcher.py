@@ -346,6 +346,35 @@ async def test_a_removed_nodes_session_ends(
         assert store.get(Node, "n1") is None
 
 
+async def test_a_task_that_came_to_a_node_while_it_was_removed_is_given_up(
+    agent: Agent,
+    store: Store,
+    put: Callable[..., None],
+    remove: Callable[..., None],
+    leading: Running,
+    autojump_clock: MockClock,
+) -> None:
+    put(make_task("a", TaskState.RUNNING))
+    async with leading():
+        await agent.register()
+
+        remove(node_of(store))
+        await trio.sleep(0.1)
+
+    assert [task.status.state for task in store.find(Task)] == [TaskState.ORPHANED]
+
+
+async def test_a_new_leader_gives_up_what_is_on_nodes_that_are_gone(
+    store: Store, put: Callable[..., None], leading: Running, autojump_clock: MockClock
+) -> None:
+    put(make_task("a", TaskState.RUNNING, node="gone"), make_task("b", TaskState.FAILED, node="gone"))
+
+    async with leading():
+        await trio.sleep(0.1)
+
+    assert [task.status.state for task in store.find(Task)] == [TaskState.ORPHANED, TaskState.FAILED]
+
+
 async def test_tasks_reach_their_own_node_at_once_and_then_in_batches(
     agent: Agent, put: Callable[..., None], leading: Running, autojump_clock: MockClock
 ) -> None:
@@ -471,7 +500,7 @@ async def test_a_report_about_another_nodes_task_or_without_sense_is_refused(
     status: TaskStatus,
     code: str,
 ) -> None:
-    put(make_task("a"), make_task("x", node="n2"))
+    put(make_task("a"), make_task("x", node="n2"), Node(id="n2"))
     async with leading():
         await agent.register()
 

@@ -79,3 +79,14 @@ def test_a_task_is_forgotten(scene: Scene) -> None:
     scene.write(DeleteTask(task))
 
     assert scene.store.get(Task, task) is None
+
+
+def test_a_node_that_has_gone_meanwhile_gets_no_task(scene: Scene) -> None:
+    scene.be_global()
+    tasks = [new_task(scene.service, task_id=node, now=0, node_id=node) for node in ("n1", "n2")]
+    scene.delete_node("n1")
+
+    for task in tasks:
+        scene.write(ChangeSlot("web", scene.service.spec_version, created=(task,)))
+
+    assert [task.id for task in scene.tasks()] == ["n2"]

@@ -59,6 +59,23 @@ def test_a_node_that_is_down_or_drained_loses_its_task_and_gets_one_back_later(
     assert sorted(task.node_id for task in scene.wanted()) == ["n1", "n2", "n3"]
 
 
+def test_a_node_that_comes_back_waits_until_its_last_task_has_stopped(scene: Scene) -> None:
+    scene.plan()
+    old = scene.tasks()[0].id
+    scene.report(old, TaskState.RUNNING)
+    scene.node("n1", availability="drain")
+    scene.plan()
+    scene.node("n1")
+
+    scene.plan()
+    new = scene.tasks()[-1]
+    assert (new.node_id, new.desired_state) == ("n1", TaskState.READY)
+    scene.report(old, TaskState.SHUTDOWN)
+    scene.plan()
+
+    assert scene.task(new.id).desired_state is TaskState.RUNNING
+
+
 def test_a_paused_node_keeps_its_task_and_gets_no_new_one(scene: Scene) -> None:
     scene.node("n2", availability="pause")
     scene.plan()

@@ -61,6 +61,19 @@ def test_a_slot_that_is_being_removed_counts_no_more(scene: Scene) -> None:
     assert [task.slot for task in scene.wanted()] == [1, 2]
 
 
+def test_a_slot_that_is_filled_again_waits_until_its_last_task_has_stopped(scene: Scene) -> None:
+    scene.add(slot=1)
+    old = scene.add(slot=2, desired=TaskState.REMOVE)
+    scene.replicas(2)
+
+    scene.plan()
+    assert scene.newest(slot=2).desired_state is TaskState.READY
+    scene.report(old, TaskState.SHUTDOWN)
+    scene.plan()
+
+    assert scene.newest(slot=2).desired_state is TaskState.RUNNING
+
+
 def test_a_service_that_says_nothing_has_one_replica(scene: Scene) -> None:
     scene._change(mode=type(scene.service.spec.mode)())
 

@@ -64,6 +64,9 @@ class Yard:
         description = NodeDescription(nano_cpus=cpus, memory_bytes=memory)
         spec = NodeSpec(availability=availability, labels=labels)
         self.put(Node(id=node_id, state=state, spec=spec, description=description))
+        return self.at(node_id)
+
+    def at(self, node_id: str) -> Node:
         node = self.store.get(Node, node_id)
         assert node is not None
         return node

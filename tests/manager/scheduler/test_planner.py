@@ -23,7 +23,7 @@ def test_a_task_without_a_node_gets_one(yard: Yard) -> None:
     yard.node("n1")
     task = yard.task()
 
-    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, yard.at("n1"), 5)]
 
 
 def test_planning_leaves_the_ledger_as_it_was(yard: Yard) -> None:
@@ -43,7 +43,7 @@ def test_services_share_the_nodes_of_one_pass(yard: Yard) -> None:
     second = yard.task(service="b", cpus=1)
 
     assert plan(yard.ledger(), now=5) == [
-        AssignTask(first.id, "n1", 5),
+        AssignTask(first.id, yard.at("n1"), 5),
         ExplainTask(second.id, "no suitable node (insufficient resources on 1 node)", 5),
     ]
 
@@ -71,7 +71,7 @@ def test_a_task_made_for_a_node_is_only_confirmed(yard: Yard) -> None:
     yard.node("n2")
     task = yard.task(slot=0, node="n2")
 
-    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n2", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, yard.at("n2"), 5)]
 
 
 def test_a_task_whose_own_node_cannot_take_it_says_so_without_the_prefix(yard: Yard) -> None:
@@ -90,7 +90,7 @@ def test_tasks_made_for_a_node_take_their_part_of_it_from_all_others_of_one_pass
     third = yard.task(service="c", cpus=1)
 
     assert plan(yard.ledger(), now=5) == [
-        AssignTask(first.id, "n1", 5),
+        AssignTask(first.id, yard.at("n1"), 5),
         ExplainTask(second.id, "insufficient resources on 1 node", 5),
         ExplainTask(third.id, "no suitable node (insufficient resources on 1 node)", 5),
     ]
@@ -114,7 +114,7 @@ def test_a_replacement_that_waits_gets_its_node_already(yard: Yard) -> None:
     yard.node("n1")
     task = yard.task(desired=TaskState.READY)
 
-    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(yard.ledger(), now=5) == [AssignTask(task.id, yard.at("n1"), 5)]
 
 
 def test_constraints_are_explained(yard: Yard) -> None:
@@ -137,4 +137,4 @@ def test_failures_of_another_spec_do_not_count(yard: Yard) -> None:
     for _ in range(5):
         ledger.note_failure(failed, now=5)
 
-    assert plan(ledger, now=5) == [AssignTask(task.id, "n1", 5)]
+    assert plan(ledger, now=5) == [AssignTask(task.id, yard.at("n1"), 5)]
