@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raftswarm.cli import lab_swarm
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ BAR_WIDTH = 40
 @click.command("run")
 @click.argument("scenario", required=False)
 @click.option("--random", "is_random", is_flag=True, help="Run worlds in which everything is drawn from a seed.")
-@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many random worlds.")
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many worlds.")
 @click.option("--first-seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--seconds",
@@ -34,6 +35,7 @@ BAR_WIDTH = 40
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Record the scenario's run there."
 )
+@click.option("--twice", is_flag=True, help="Run scenarios of whole swarms again in another process, and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     scenario: str | None,
@@ -44,17 +46,23 @@ def command(
     keep: Path | None,
     keep_all: bool,
     output: Path | None,
+    twice: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario (a name, or a recording's file), or random worlds, and check all invariants meanwhile.
+
+    Scenarios of whole swarms run once for each of the --seeds.
 
     Without arguments the scenarios are listed. What violates something is recorded, to be replayed, explained and
     shrunk. Exit status: 0 nothing was violated, 1 something was, 2 not understood.
     """
     if is_random and scenario is not None:
         raise click.UsageError("run either a scenario or --random worlds")
-    if is_random:
-        _run_random(range(first_seed, first_seed + seeds), seconds, keep or Path(), keep_all=keep_all, as_json=as_json)
+    seeds_asked = range(first_seed, first_seed + seeds)
+    if scenario is not None and lab_swarm.is_swarm_scenario(scenario):
+        lab_swarm.run_swarm_scenarios(scenario, seeds_asked, twice=twice, as_json=as_json)
+    elif is_random:
+        _run_random(seeds_asked, seconds, keep or Path(), keep_all=keep_all, as_json=as_json)
     elif scenario is not None:
         _run_scenario(_find(scenario), output, as_json=as_json)
     else:
@@ -65,11 +73,14 @@ def _list_scenarios(*, as_json: bool) -> None:
     from raftswarm.lab.scenarios import SCENARIOS
 
     if as_json:
-        print_json({name: scenario.title for name, scenario in SCENARIOS.items()})
+        print_json({name: scenario.title for name, scenario in SCENARIOS.items()} | lab_swarm.scenario_titles())
         return
     click.echo("Run one of these, a recording, or --random worlds:")
     for name, scenario in SCENARIOS.items():
         click.echo(f"  {name:<12}{scenario.title}")
+    click.echo(f"Or one of whole swarms, by so many --seeds; {lab_swarm.ALL} is all of them:")
+    for name, title in lab_swarm.scenario_titles().items():
+        click.echo(f"  {name:<20}{title}")
 
 
 def _find(name: str) -> Recording:

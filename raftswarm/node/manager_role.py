@@ -63,9 +63,11 @@ class ManagerRole:
         self._keys = keys
         self._calls = calls
         self._world = world
-        self.store = Store()
+        self.store = Store(applied=world.applied)
         self.links = HostLinks(network, world.chance)
-        self._storage, recovered = MemberStorage.open(world.disk, directory.raft, keys, world.entropy)
+        self._storage, recovered = MemberStorage.open(
+            world.disk, directory.raft, keys, world.entropy, segment_bytes=settings.segment_bytes
+        )
         prepare_newest(self._storage, self.store)()
         self.driver = Driver(
             self._storage,
@@ -73,6 +75,7 @@ class ManagerRole:
             self.store,
             World(runner=world.runner, links=self.links, wall_clock=world.wall_clock, chance=world.chance),
             settings=settings.raft,
+            compaction=settings.compaction,
         )
         self.writes = StoreWrites(self.store, self.driver)
         self.dispatcher = Dispatcher(

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from raftswarm.agent import Agent, PublishedPorts, TaskRecords, Worker
 from raftswarm.agent.addresses import AddressPool
-from raftswarm.agent.description import describe_machine
 from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
@@ -37,7 +36,6 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
 from raftswarm.transport.member_links import route_link
-from raftswarm.version import __version__
 from raftswarm.wire.requests import ManagerPeer, SessionMessage
 from raftswarm.world.network import Link
 
@@ -86,7 +84,7 @@ class Participation:
                 )
                 await nursery.start(self._listen, network, self._manager)
                 nursery.start_soon(self._manager.run)
-            proxy = Proxy(host)
+            proxy = Proxy(host, self._world.ports)
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)
             nursery.start_soon(self._agent.run)
@@ -133,7 +131,7 @@ class Participation:
         credentials = self._credentials
         root = read_certificates(credentials.roots)[0]
         return replace(
-            describe_machine(__version__),
+            self._world.describe(),
             hostname=self._settings.hostname,
             trust_root=credentials.roots,
             issuer_subject=root.subject.public_bytes(),

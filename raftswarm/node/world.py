@@ -9,11 +9,15 @@ from typing import Protocol
 
 import attrs
 
-from raftswarm.ca import Credentials
+from raftswarm.ca import Credentials, new_key
+from raftswarm.ca.keys import KEY_RANDOM_BYTES, PrivateKey
+from raftswarm.objects.records import NodeDescription
+from raftswarm.store.store import Applied
 from raftswarm.world.chance import Entropy
 from raftswarm.world.clock import WallClock
 from raftswarm.world.disk import Disk, DiskRunner
 from raftswarm.world.network import Link, Network
+from raftswarm.world.ports import Ports
 from raftswarm.world.processes import Processes
 
 
@@ -23,6 +27,11 @@ class NodeNetwork(Network, Protocol):
     async def bootstrap_connect(self, address: str, root_digest: bytes) -> tuple[Link, str]:
         """Dial a manager without a certificate, trusting the root that a join token pins; return that root (PEM)."""
         ...
+
+
+def make_p256_key(entropy: Entropy) -> PrivateKey:
+    """Make the kind of key that real nodes have."""
+    return new_key(entropy.token_bytes(KEY_RANDOM_BYTES))
 
 
 @attrs.frozen(kw_only=True)
@@ -35,5 +44,12 @@ class NodeWorld:
     chance: Random
     entropy: Entropy
     processes: Processes
+    ports: Ports
+    describe: Callable[[], NodeDescription]
+    """What the machine is: platform, CPUs, memory. The node adds its host name and what its certificate says."""
     open_network: Callable[[Credentials | None, str], AbstractAsyncContextManager[NodeNetwork]]
     """Makes the node's network from its credentials and its own host address, from which links are dialled."""
+    make_key: Callable[[Entropy], PrivateKey] = make_p256_key
+    """Simulated worlds take a kind of key whose signatures need no chance."""
+    applied: Applied | None = None
+    """Hears of everything that changes this manager's tables."""
