@@ -19,7 +19,7 @@ from raftswarm.ca import Credentials, seeded_key
 from raftswarm.ca.keys import SEED_BYTES, PrivateKey
 from raftswarm.errors import LinkClosed, StorageError
 from raftswarm.lab.disk_runner import VirtualDiskRunner
-from raftswarm.lab.faults import DiskConditions
+from raftswarm.lab.conditions import DiskConditions
 from raftswarm.lab.swarm.network import SimulatedNodeNetwork
 from raftswarm.lab.swarm.ports import SimulatedPorts
 from raftswarm.lab.swarm.processes import SimulatedProcesses
@@ -189,6 +189,11 @@ class Daemon:
         """The process is gone."""
         self._world.fabric.end_process(self.hardware.host, loses_power=loses_power)
         self.hardware.ports.end_process()
+        if loses_power:
+            self.hardware.processes.lose_power()
+            self.hardware.disk.lose_power(self._chance)
+        else:
+            self.hardware.disk.lose_process()
         for request in self._requests:
             request.fail(LinkClosed(f"{self.hardware.name} stopped before it answered"))
         self.ended.set()
@@ -223,13 +228,7 @@ class Daemon:
             if self.ended.is_set():
                 return
             self._world.scheduler.freeze(self.family)
-            disk = self.hardware.disk
-            self.runner.cut(disk, self._chance.randrange(MOST_DISK_CALLS))
-            if loses_power:
-                disk.lose_power(self._chance)
-                self.hardware.processes.lose_power()
-            else:
-                disk.lose_process()
+            self.runner.cut(self.hardware.disk, self._chance.randrange(MOST_DISK_CALLS))
             self._end(loses_power=loses_power)
 
         await self._world.scheduler.between_batches(strike)

@@ -272,7 +272,7 @@ class Lab(Machines):
 
     def _unrest(self) -> list[str]:
         found = [f"{node.name} is down" for node in self.nodes if not node.is_running or node.has_given_up]
-        found += [f"{node.name} is locked" for node in self.nodes if node.is_running and not node.id]
+        found += [f"{node.name} is locked" for node in self.nodes if node.is_locked]
         if self.leader is None:
             return [*found, "nobody leads"]
         roles = [node.manager for node in self.nodes if node.manager is not None]

@@ -7,7 +7,7 @@ from random import Random
 
 import trio
 
-from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
+from raftswarm.engine.node_protocol import InitOptions, JoinOptions
 from raftswarm.lab.swarm.nodes import LabNode
 from raftswarm.lab.swarm.processes import Program
 from raftswarm.lab.swarm.world import Observer, SwarmWorld
@@ -142,7 +142,7 @@ class Machines:
             if node.has_given_up:
                 await node.restart()
             await node.start()
-            if node.info is not None and node.info.state is LocalState.LOCKED and self.unlock_key:
+            if node.is_locked and self.unlock_key:
                 await node.ask(lambda machine: machine.unlock(self.unlock_key))
 
     # Forming a swarm.

@@ -12,7 +12,7 @@ import trio
 from raftswarm.consensus.compaction import CompactionPolicy
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
 from raftswarm.errors import LinkClosed
-from raftswarm.lab.faults import DiskConditions
+from raftswarm.lab.conditions import DiskConditions
 from raftswarm.lab.host_clock import EPOCH_NS
 from raftswarm.lab.swarm.daemon import DESCRIPTION, Daemon
 from raftswarm.lab.swarm.ports import SimulatedPorts, Tasks
@@ -111,6 +111,11 @@ class LabNode:
     def is_leader(self) -> bool:
         """Tell whether its member believes that it leads."""
         return self.manager is not None and self.manager.driver.leadership.value.is_leader
+
+    @property
+    def is_locked(self) -> bool:
+        """Tell whether it waits for its unlock key."""
+        return self.info is not None and self.info.state is LocalState.LOCKED
 
     @property
     def has_given_up(self) -> bool:

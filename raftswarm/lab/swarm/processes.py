@@ -130,7 +130,6 @@ class SimulatedProcesses:
         """Start `command`; whoever is killed meanwhile has started it or has not."""
         del working_directory
         await trio.sleep(self._chance.random() * SPAWN_SECONDS)
-        assert directory not in self._processes, "only where `adopt` has answered None"
         run = self._programs.get(command[0], PROGRAMS["serve"])(self._chance)
         self._spawned += 1
         self.starts[directory] += 1

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pytest
 import trio
 
-from raftswarm.agent.task import TaskManager
+from raftswarm.agent.executors.process import ProcessController
 from raftswarm.lab import Violation
-from raftswarm.lab.swarm.processes import SimulatedProcesses
 from raftswarm.manager.scheduler import loop
 from raftswarm.errors import Rejected
 from raftswarm.lab.swarm import Lab, simulate
@@ -82,7 +81,7 @@ def test_a_manager_whose_tables_differ_is_found_out(monkeypatch: pytest.MonkeyPa
     def apply(self: Store, command: bytes, context: Context) -> int:
         if self not in seen:
             seen.append(self)
-        if len(seen) == 3 and self is seen[2] and context.command_number > 30 and not refused:
+        if len(seen) == 3 and self is seen[2] and context.command_number > 10 and not refused:
             refused.append(context.command_number)
             raise Rejected("planted")
         return original(self, command, context)
@@ -114,26 +113,34 @@ def test_a_bug_that_is_only_logged_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_task_that_is_started_twice_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: the agent forgets that it has looked for what an earlier life started."""
-    async def adopt(self: SimulatedProcesses, directory: str) -> None:
-        await trio.lowlevel.checkpoint()
-        self._processes.pop(directory, None)
+    """Planted: the agent does not look for what an earlier life has started."""
 
-    monkeypatch.setattr(SimulatedProcesses, "adopt", adopt)
+    async def find(self: ProcessController) -> None:  # noqa: ARG001 - in the place of a method
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(ProcessController, "_find", find)
 
     async def scenario(lab: Lab) -> None:
-        service = await lab.create_service("web", replicas=3)
-        await lab.converged(service)
-        await lab["worker-1"].restart()
+        worker = lab["worker-1"]
+        await lab.create_service("web", replicas=6)
+        while not worker.running_tasks:
+            await trio.sleep(0.001)  # Then its process runs, and the agent has yet to hear of it.
+        await worker.crash()
+        await worker.start()
         await lab.at_rest(within=60)
 
-    with pytest.raises(Violation):
+    with pytest.raises(Violation, match="was started 2 times"):
         simulate(scenario, seed=1)
 
 
 def test_a_process_that_nobody_knows_of_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Planted: a worker that never removes what managers no longer name keeps processes that nobody knows."""
-    monkeypatch.setattr(TaskManager, "retire", lambda self: None)
+    """Planted: the agent reports that tasks have stopped, and does not stop them."""
+
+    async def do_nothing(self: ProcessController) -> None:  # noqa: ARG001 - in the place of a method
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(ProcessController, "stop", do_nothing)
+    monkeypatch.setattr(ProcessController, "remove", do_nothing)
 
     async def scenario(lab: Lab) -> None:
         service = await lab.create_service("web", replicas=4)
