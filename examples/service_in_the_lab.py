@@ -1,6 +1,6 @@
 """Your own service in a simulated swarm: what happens to it when machines fail, minutes in a second.
 
-    python examples/service_in_the_lab.py [SEED]
+python examples/service_in_the_lab.py [SEED]
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ async def scenario(lab: Lab) -> None:
     lab.install("api", lambda chance: Run(seconds=chance.expovariate(1 / 60), exit_code=1, stops_seconds=1.5))
     service = await lab.create_service(SPEC)
     await lab.converged(service)
-    print(f"{lab.now:6.1f} s  runs on", *sorted(lab.node_of(task).name for task in lab.tasks_of(service)))
+    print(f"{lab.now:6.1f} s  runs on", *sorted(node.name for node in lab.nodes_of(service)))
 
     leader, worker = await lab.wait_leader(), lab["worker-1"]
     await leader.crash()
     await worker.crash(power=True)
-    await lab.wait_until(lambda _: all(lab.node_of(task) is not worker for task in lab.tasks_of(service)))
+    await lab.wait_until(lambda _: worker not in lab.nodes_of(service))
     await lab.converged(service)
-    print(f"{lab.now:6.1f} s  runs on", *sorted(lab.node_of(task).name for task in lab.tasks_of(service)))
+    print(f"{lab.now:6.1f} s  runs on", *sorted(node.name for node in lab.nodes_of(service)))
 
 
 outcome = simulate(scenario, seed=int(sys.argv[1]) if len(sys.argv) > 1 else 1, managers=3, workers=2)

@@ -1,13 +1,15 @@
 """Whatever befalls a swarm, once it is healed every service has its tasks: hypothesis chooses what befalls it.
 
 Rules say what happens next, and how long everybody waits then; the swarm lives through all of it at the end, in virtual
-time. So a failure is shrunk to the few steps that matter, and the seed with which they do. RAFTSWARM_EXAMPLES says how many stories are told.
+time. So a failure is shrunk to the few steps that matter, and a seed with which they do. RAFTSWARM_EXAMPLES says how
+many stories are told.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 from hypothesis import HealthCheck, note, settings
@@ -28,10 +30,8 @@ Step = Callable[[Lab], Awaitable[None]]
 
 
 async def start(node: LabNode) -> None:
-    try:
+    with suppress(RaftSwarmError):  # Its disk is full; it is started again when the swarm is healed.
         await node.start()
-    except RaftSwarmError:
-        pass  # Its disk is full; it is started again when the swarm is healed.
 
 
 class Swarms(RuleBasedStateMachine):
@@ -90,7 +90,7 @@ class Swarms(RuleBasedStateMachine):
         self.then(f"{name} is {availability}", wait, lambda lab: lab.set_availability(lab[name], availability))
 
     @rule(name=nodes, power=st.booleans(), wait=waits)
-    def crash(self, name: str, power: bool, wait: float) -> None:  # noqa: FBT001 - drawn
+    def crash(self, name: str, power: bool, wait: float) -> None:
         self.down.add(name)
         self.then(f"{name} crashes, {power=}", wait, lambda lab: lab[name].crash(power=power))
 
@@ -117,7 +117,7 @@ class Swarms(RuleBasedStateMachine):
         self.then(f"{name} comes back", wait, step)
 
     @rule(one=nodes, other=nodes, both=st.booleans(), wait=waits)
-    def cut(self, one: str, other: str, both: bool, wait: float) -> None:  # noqa: FBT001 - drawn
+    def cut(self, one: str, other: str, both: bool, wait: float) -> None:
         async def step(lab: Lab) -> None:
             lab.cut(lab[one], lab[other])
             if both:

@@ -46,7 +46,13 @@ def run_swarm_scenarios(name: str, seeds: range, *, twice: bool, as_json: bool) 
             failure = "" if outcome.failure is None else describe_failure(outcome.failure)
             outcomes.append(outcome)
             runs.append(
-                {"scenario": each, "seed": seed, "seconds": outcome.seconds, "digest": outcome.digest, "failure": failure}
+                {
+                    "scenario": each,
+                    "seed": seed,
+                    "seconds": outcome.seconds,
+                    "digest": outcome.digest,
+                    "failure": failure,
+                }
             )
             if not as_json:
                 _print_run(each, outcome, failure)
@@ -87,7 +93,9 @@ def _find_differing(name: str, seeds: range, runs: Sequence[dict[str, object]]) 
     )
     digests = {(run["scenario"], run["seed"]): run["digest"] for run in msgspec.json.decode(again.stdout)["runs"]}
     return [
-        f"{run['scenario']} seed {run['seed']}" for run in runs if digests[run["scenario"], run["seed"]] != run["digest"]
+        f"{run['scenario']} seed {run['seed']}"
+        for run in runs
+        if digests[run["scenario"], run["seed"]] != run["digest"]
     ]
 
 

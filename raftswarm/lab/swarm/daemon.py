@@ -18,8 +18,8 @@ import trio
 from raftswarm.ca import Credentials, seeded_key
 from raftswarm.ca.keys import SEED_BYTES, PrivateKey
 from raftswarm.errors import LinkClosed, StorageError
-from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.conditions import DiskConditions
+from raftswarm.lab.disk_runner import VirtualDiskRunner
 from raftswarm.lab.swarm.network import SimulatedNodeNetwork
 from raftswarm.lab.swarm.ports import SimulatedPorts
 from raftswarm.lab.swarm.processes import SimulatedProcesses
@@ -62,10 +62,14 @@ class Hardware(Protocol):
     settings: NodeSettings
     disk: SimulatedDisk
     disk_conditions: DiskConditions
-    clock: WallClock
     processes: SimulatedProcesses
     ports: SimulatedPorts
     description: NodeDescription
+
+    @property
+    def clock(self) -> WallClock:
+        """Its date."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -249,4 +253,3 @@ class Daemon:
     def clear_away(self) -> None:
         """The run is over: let a killed one's tasks end, with nothing in reach."""
         self._world.scheduler.thaw(self.family)
-

@@ -218,7 +218,7 @@ class Lab(Machines):
     async def wait_leader(self, within: float = PATIENCE_SECONDS) -> LabNode:
         """Return who leads, once somebody does; Violation if nobody comes to."""
         with trio.move_on_after(within):
-            while (leader := self.leader) is None:
+            while (leader := self.leader) is None:  # noqa: ASYNC110 - virtual time
                 await trio.sleep(LOOK_SECONDS)
             return leader
         raise Violation(f"nobody leads within {within:g} s")
@@ -228,7 +228,7 @@ class Lab(Machines):
     ) -> None:
         """Return when it is so in the tables, as the newest manager has them; Violation if it does not become so."""
         with trio.move_on_after(within):
-            while not (self._is_in_reach and is_so(self.tables)):
+            while not (self._is_in_reach and is_so(self.tables)):  # noqa: ASYNC110 - virtual time
                 await trio.sleep(LOOK_SECONDS)
             return
         raise Violation(f"{what}: not within {within:g} s")
@@ -283,7 +283,9 @@ class Lab(Machines):
         running = {node.id: node.running_tasks for node in self.nodes if node.id}
         found += find_unrest(self.tables, running)
         for node in self.nodes:
-            found += [f"{place} was started {times} times" for place, times in node.processes.starts.items() if times > 1]
+            found += [
+                f"{place} was started {times} times" for place, times in node.processes.starts.items() if times > 1
+            ]
         if not found and len({b"".join(role.store.capture().chunks()) for role in roles}) > 1:
             found.append("managers have applied the same, and their tables differ")
         return found
@@ -301,3 +303,7 @@ class Lab(Machines):
         """The machine that a task is on."""
         stored = self.tables.get(Node, task.node_id)
         return self[stored.description.hostname] if stored is not None else None
+
+    def nodes_of(self, service: str) -> list[LabNode]:
+        """The machines that a service's wanted tasks are on, each as often as it has one."""
+        return [node for task in self.tasks_of(service) if (node := self.node_of(task)) is not None]

@@ -6,6 +6,7 @@ Each kind of event has a loop and a source of chance of its own, so that taking 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from random import Random
 from typing import Final
 
@@ -62,7 +63,7 @@ def _service_names(lab: Lab) -> list[str]:
 
 async def _change_services(lab: Lab, chance: Random) -> None:
     names = _service_names(lab)
-    if len(names) < MOST_SERVICES and chance.random() < 0.5 or not names:
+    if (len(names) < MOST_SERVICES and chance.random() < 0.5) or not names:
         image = chance.choice(("serve", "serve", "serve", "stubborn", "flaky"))
         name = f"{image}-{chance.randrange(1000)}"
         if name not in names:
@@ -107,10 +108,8 @@ async def _stop(lab: Lab, chance: Random) -> None:
 
 
 async def _start(node: LabNode) -> None:
-    try:
+    with suppress(RaftSwarmError):  # Its disk is full, say: `heal` tries again.
         await node.start()
-    except RaftSwarmError:
-        pass  # Its disk is full, say: `heal` tries again.
 
 
 async def _pause(lab: Lab, chance: Random) -> None:

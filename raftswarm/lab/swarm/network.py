@@ -54,11 +54,12 @@ class SimulatedNodeNetwork:
         link, (certificate, _, refused) = await self._dial(address, self._certificate)
         try:
             link.peer = admission.accept_manager(certificate, address, expect_node)
-            if refused:
-                raise NotAuthentic(f"{address} refused this node: {refused}")
         except NotAuthentic:
             link.close()
             raise
+        if refused:
+            link.close()
+            raise NotAuthentic(f"{address} refused this node: {refused}")
         return link
 
     async def bootstrap_connect(self, address: str, root_digest: bytes) -> tuple[Link, str]:
@@ -77,15 +78,15 @@ class SimulatedNodeNetwork:
             with trio.move_on_after(GREETING_SECONDS):
                 self._fabric.dial(call)
                 await call.answered.wait()
-                if call.failure is not None:
-                    raise call.failure
-                assert call.link is not None, "who answers sends a link"
-                return call.link, call.answer
         except BaseException:
             call.give_up()
             raise
-        call.give_up()
-        raise LinkError(f"{address} did not answer within {GREETING_SECONDS:g} seconds")
+        if call.failure is not None:
+            raise call.failure
+        if call.link is None:
+            call.give_up()
+            raise LinkError(f"{address} did not answer within {GREETING_SECONDS:g} seconds")
+        return call.link, call.answer
 
     async def serve(
         self,

@@ -88,7 +88,7 @@ class SimulatedPorts:
         listener = self._taken[host, port] = SimulatedPortListener(self, (host, port))
         return listener
 
-    async def connect(self, host: str, port: int) -> HalfCloseableStream:
+    async def connect(self, host: str, port: int) -> HalfCloseableStream:  # noqa: ARG002 - the protocol's
         """Connect to a task, which says who it is; OSError if it does not run, or cannot be reached from here."""
         await trio.lowlevel.checkpoint()
         task_id = self._tasks.find_task(self._machine, host)

@@ -11,6 +11,8 @@ from raftswarm.objects.states import NodeState, TaskState, UpdateState
 from raftswarm.store.contracts import Reader
 
 _UNDER_WAY = (UpdateState.UPDATING, UpdateState.ROLLBACK_STARTED)
+_PAUSED = (UpdateState.PAUSED, UpdateState.ROLLBACK_PAUSED)
+"""It stands still until the user does something: tasks of both specs stay."""
 
 
 def find_unrest(tables: Reader, running: Mapping[str, frozenset[str]]) -> Iterator[str]:
@@ -53,7 +55,7 @@ def _find_slot_unrest(name: str, wanted: Sequence[Task], replicas: int) -> Itera
 def _find_task_unrest(service: Service, task: Task, tables: Reader) -> Iterator[str]:
     if task.status.state is not TaskState.RUNNING:
         yield f"task {task.name} is {task.status.state.docker_word}: {task.status.error or task.status.message}"
-    elif task.spec != service.spec.task_template:
+    elif task.spec != service.spec.task_template and not _is_paused(service):
         yield f"task {task.name} is of an older spec"
     node = tables.get(Node, task.node_id)
     if node is None:
@@ -63,6 +65,10 @@ def _find_task_unrest(service: Service, task: Task, tables: Reader) -> Iterator[
     constraints = parse_constraints(placement.constraints or ()) if placement is not None else ()
     if node.spec.availability == "drain" or not node_matches(constraints, node):
         yield f"task {task.name} must not be on {node.description.hostname}"
+
+
+def _is_paused(service: Service) -> bool:
+    return service.update_status is not None and service.update_status.state in _PAUSED
 
 
 def _find_strays(tables: Reader, running: Mapping[str, frozenset[str]]) -> Iterator[str]:

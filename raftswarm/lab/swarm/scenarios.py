@@ -77,7 +77,10 @@ async def leader_crash(lab: Lab) -> None:
         await trio.sleep(chance.uniform(0.0, 5.0))
         await leader.start()
     await lab.converged(service)
-    if any(task.spec.container_spec is None or task.spec.container_spec.env != ["VERSION=2"] for task in lab.tasks_of(service)):
+    if any(
+        task.spec.container_spec is None or task.spec.container_spec.env != ["VERSION=2"]
+        for task in lab.tasks_of(service)
+    ):
         raise Violation("the update is over, and not all tasks are of the new version")
     await _finish(lab)
 
@@ -179,7 +182,7 @@ async def disk_full(lab: Lab) -> None:
 
 
 async def lease_and_hint(lab: Lab) -> None:
-    """A leader that may answer by its lease is killed: its port refuses, which is a hint; no read may be old for that."""
+    """A leader that may answer by its lease is killed, and its port refuses, which is a hint: still no read is old."""
     chance = lab.chance("lease")
     created: list[str] = []
 
@@ -249,7 +252,9 @@ SCENARIOS: Final[Mapping[str, SwarmScenario]] = {
     "leader-crash": SwarmScenario(title="The leader crashes during a rolling update", play=leader_crash),
     "manager-and-worker": SwarmScenario(title="A manager is cut off with the worker that it talks to", play=partition),
     "autolock": SwarmScenario(title="A manager of a locked swarm is restarted", play=autolock),
-    "worker-pause": SwarmScenario(title="A worker sleeps for longer than its heartbeats may be missed", play=worker_pause),
+    "worker-pause": SwarmScenario(
+        title="A worker sleeps for longer than its heartbeats may be missed", play=worker_pause
+    ),
     "quorum-loss": SwarmScenario(title="Most managers are gone while a service is scaled up", play=quorum_loss),
     "disk-full": SwarmScenario(title="The leader's disk is full", play=disk_full),
     "lease-and-hint": SwarmScenario(

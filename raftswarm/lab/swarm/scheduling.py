@@ -1,4 +1,4 @@
-"""Runs trio programs whose every turn depends on a seed, and freezes parts of them: the one module that knows trio inside.
+"""Runs trio programs whose every turn depends on a seed, and freezes parts of them; no other module looks inside trio.
 
 Trio runs what is runnable in batches, and which task of a batch comes first is left to chance. Its own tests make that
 repeatable by a private switch and a private source of chance; so do we. Deadlines of one instant fall due in an order
@@ -10,6 +10,8 @@ stays frozen: so no line of it runs any more, not even what stands under `finall
 
 ``tests/lab/swarm/test_scheduling.py`` fails when trio changes what this counts on.
 """
+
+# ruff: noqa: SLF001 - what trio keeps to itself is this module's business
 
 from __future__ import annotations
 
@@ -92,12 +94,10 @@ class Scheduler(trio.abc.Instrument):
     def freeze(self, family: Family) -> None:
         """Give its tasks no turns; only between batches."""
         family.is_frozen = True
-        runnable, others = [], []
-        for task in self._runner.runq:
-            (runnable if task.context.get(_family) is family else others).append(task)
-        family.held += runnable
+        runnable: list[Task] = list(self._runner.runq)
         self._runner.runq.clear()
-        self._runner.runq.extend(others)
+        for task in runnable:
+            self._runner.runq.append(task)
 
     def thaw(self, family: Family) -> None:
         """Let its tasks go on."""
@@ -156,7 +156,7 @@ def _tasks_below(tasks: Iterable[Task]) -> list[Task]:
 
 
 def _unshield(task: Task, root: trio.CancelScope) -> None:
-    status = task._cancel_status
+    status: Any = task._cancel_status
     while status is not None and status._scope is not root:
         status._scope.shield = False
         status = status._parent

@@ -103,7 +103,7 @@ def _describe(change: Change) -> str:
 
 @attrs.define(eq=False)
 class BugCatcher(logging.Handler):
-    """Takes what is logged with a traceback for what it is: nobody expected it. A machine's own troubles are expected."""
+    """Takes what is logged with a traceback for a bug: nobody expected it, unlike a machine's own troubles."""
 
     _caught: Callable[[BaseException], None]
 

@@ -13,12 +13,12 @@ from raftswarm.objects.states import NodeState
 from raftswarm.store.store import Reader
 
 
-async def expect_failure(node: LabNode) -> type[BaseException]:
+async def expect_failure(node: LabNode) -> type[BaseException] | None:
     try:
         await node.ask(lambda machine: machine.unlock("no key"))
     except RaftSwarmError as error:
         return type(error)
-    return type(None)
+    return None
 
 
 def test_tasks_outlive_the_daemon_and_are_adopted_by_the_next() -> None:
@@ -48,7 +48,7 @@ def test_a_machine_without_power_loses_its_tasks_and_others_take_them() -> None:
 
         await worker.crash(power=True)
         assert not worker.running_tasks
-        await lab.wait_until(lambda _: all(lab.node_of(task) is not worker for task in lab.tasks_of(service)))
+        await lab.wait_until(lambda _: worker not in lab.nodes_of(service))
         await lab.converged(service)
 
         await worker.start()

@@ -8,13 +8,13 @@ import pytest
 import trio
 
 from raftswarm.agent.executors.process import ProcessController
-from raftswarm.lab import Violation
-from raftswarm.manager.scheduler import loop
 from raftswarm.errors import Rejected
+from raftswarm.lab import Violation
 from raftswarm.lab.swarm import Lab, simulate
 from raftswarm.lab.swarm.scheduling import Scheduler, run_seeded
 from raftswarm.lab.swarm.world import SwarmWorld
 from raftswarm.lab.trace import Trace
+from raftswarm.manager.scheduler import loop
 from raftswarm.objects.records import Service, Task
 from raftswarm.raft.state_machine import Context
 from raftswarm.store.store import Change, Reader, Store
@@ -52,7 +52,7 @@ def test_every_change_is_told_once_with_the_tables_behind_it() -> None:
 
 
 def test_an_observer_that_finds_something_ends_the_run() -> None:
-    def observe(node: str, index: int, changes: Sequence[Change], tables: Reader) -> None:  # noqa: ARG001
+    def observe(node: str, index: int, changes: Sequence[Change], tables: Reader) -> None:
         if any(isinstance(change.after, Service) for change in changes):
             raise Violation(f"there is a service, by command {index} on {node}")
 
@@ -102,7 +102,8 @@ def test_a_manager_whose_tables_differ_is_found_out(monkeypatch: pytest.MonkeyPa
 
 def test_a_bug_that_is_only_logged_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: a control loop that raises is begun anew in production, and must not pass here."""
-    async def run(self: loop.Scheduler) -> None:  # noqa: ARG001 - in the place of a method
+
+    async def run(self: loop.Scheduler) -> None:
         await trio.sleep(1)
         raise ZeroDivisionError("planted")
 
@@ -115,7 +116,7 @@ def test_a_bug_that_is_only_logged_ends_the_run(monkeypatch: pytest.MonkeyPatch)
 def test_a_task_that_is_started_twice_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the agent does not look for what an earlier life has started."""
 
-    async def find(self: ProcessController) -> None:  # noqa: ARG001 - in the place of a method
+    async def find(self: ProcessController) -> None:
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr(ProcessController, "_find", find)
@@ -123,7 +124,7 @@ def test_a_task_that_is_started_twice_is_found_out(monkeypatch: pytest.MonkeyPat
     async def scenario(lab: Lab) -> None:
         worker = lab["worker-1"]
         await lab.create_service("web", replicas=6)
-        while not worker.running_tasks:
+        while not worker.running_tasks:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.001)  # Then its process runs, and the agent has yet to hear of it.
         await worker.crash()
         await worker.start()
@@ -136,7 +137,7 @@ def test_a_task_that_is_started_twice_is_found_out(monkeypatch: pytest.MonkeyPat
 def test_a_process_that_nobody_knows_of_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: the agent reports that tasks have stopped, and does not stop them."""
 
-    async def do_nothing(self: ProcessController) -> None:  # noqa: ARG001 - in the place of a method
+    async def do_nothing(self: ProcessController) -> None:
         await trio.lowlevel.checkpoint()
 
     monkeypatch.setattr(ProcessController, "stop", do_nothing)

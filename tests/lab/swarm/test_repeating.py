@@ -19,7 +19,7 @@ for seed in range(1, 4):
 
 def digests_of_another_process(hash_seed: str) -> list[str]:
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    run = subprocess.run(  # noqa: S603 - ourselves
+    run = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True, timeout=300
     )
     return run.stdout.split()

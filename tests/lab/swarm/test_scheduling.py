@@ -1,8 +1,9 @@
-"""What the lab counts on of trio's inside; when one of these fails, trio has changed, and `scheduling` has to follow."""
+"""What the lab counts on inside trio; when one of these fails, trio has changed, and `scheduling` has to follow."""
 
 from __future__ import annotations
 
 import trio
+import trio.lowlevel
 from trio._core import _run as trio_run
 
 from raftswarm.lab.swarm.scheduling import Family, Scheduler, run_seeded, unwind
@@ -17,7 +18,7 @@ def order_of_turns(seed: int, tasks: int = 6, turns: int = 20) -> list[int]:
             order.append(number)
             await trio.lowlevel.checkpoint()
 
-    async def main(scheduler: Scheduler) -> None:  # noqa: ARG001 - what is run is given one
+    async def main(scheduler: Scheduler) -> None:
         async with trio.open_nursery() as nursery:
             for number in range(tasks):
                 nursery.start_soon(take_turns, number)
@@ -39,7 +40,7 @@ def test_whoever_waits_for_one_deadline_wakes_in_an_order_that_the_seed_draws() 
             await trio.sleep(1.0)
             woken.append(number)
 
-        async def main(scheduler: Scheduler) -> None:  # noqa: ARG001 - what is run is given one
+        async def main(scheduler: Scheduler) -> None:
             async with trio.open_nursery() as nursery:
                 for number in range(8):
                     nursery.start_soon(sleep, number)
@@ -61,7 +62,7 @@ def test_what_trio_has_inside_is_left_as_it_was() -> None:
 
 
 def test_time_jumps_when_all_wait() -> None:
-    async def main(scheduler: Scheduler) -> float:  # noqa: ARG001 - what is run is given one
+    async def main(scheduler: Scheduler) -> float:
         await trio.sleep(10_000)
         return trio.current_time()
 
@@ -114,7 +115,7 @@ def test_whoever_is_runnable_when_its_family_is_frozen_has_no_turn_either() -> N
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(spin)
-            await trio.sleep(0)
+            await trio.lowlevel.checkpoint()
             await scheduler.between_batches(lambda: scheduler.freeze(family))
             frozen_at = turns
             await trio.sleep(5)
@@ -140,7 +141,7 @@ def test_unwinding_ends_what_is_shielded_too() -> None:
                 finally:
                     ended.append("at last")
 
-    async def main(scheduler: Scheduler) -> None:  # noqa: ARG001 - what is run is given one
+    async def main(scheduler: Scheduler) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stubborn)
             await trio.sleep(1)
