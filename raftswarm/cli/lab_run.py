@@ -59,7 +59,12 @@ def command(
     if is_random and scenario is not None:
         raise click.UsageError("run either a scenario or --random worlds")
     seeds_asked = range(first_seed, first_seed + seeds)
-    if scenario is not None and lab_swarm.is_swarm_scenario(scenario):
+    is_of_a_swarm = scenario is not None and lab_swarm.is_swarm_scenario(scenario)
+    if is_of_a_swarm and output is not None:
+        raise click.UsageError("runs of whole swarms are not recorded: their seed is all it takes to run them again")
+    if twice and not is_of_a_swarm:
+        raise click.UsageError("--twice is for scenarios of whole swarms; what others do again, `lab replay` says")
+    if scenario is not None and is_of_a_swarm:
         lab_swarm.run_swarm_scenarios(scenario, seeds_asked, twice=twice, as_json=as_json)
     elif is_random:
         _run_random(seeds_asked, seconds, keep or Path(), keep_all=keep_all, as_json=as_json)
