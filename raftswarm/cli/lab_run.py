@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftswarm.cli import lab_random
+from raftswarm.cli import lab_random, lab_swarm
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("scenario", required=False)
 @click.option("--random", "is_random", is_flag=True, help="Run worlds in which everything is drawn from a seed.")
-@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many random worlds.")
+@click.option("--seeds", type=click.IntRange(min=1), default=10, show_default=True, help="How many worlds.")
 @click.option("--first-seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--seconds",
@@ -71,9 +71,12 @@ def command(
     digests: bool,
     twice: bool,
     output: Path | None,
+    twice: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario (a name, or a recording's file), or random worlds, and check all invariants meanwhile.
+
+    Scenarios of whole swarms run once for each of the --seeds.
 
     Without arguments the scenarios are listed. What violates something is recorded, to be replayed, explained and
     shrunk. Worlds depend on their seeds alone: how many run at a time changes nothing of what is found.
@@ -82,16 +85,19 @@ def command(
     """
     if is_random and scenario is not None:
         raise click.UsageError("run either a scenario or --random worlds")
-    if is_random:
+    is_of_a_swarm = scenario is not None and lab_swarm.is_swarm_scenario(scenario)
+    if is_of_a_swarm and output is not None:
+        raise click.UsageError("runs of whole swarms are not recorded: their seed is all it takes to run them again")
+    if twice and not (is_of_a_swarm or is_random):
+        raise click.UsageError("--twice is for random worlds and whole swarms; what others do again, `lab replay` says")
+    asked = range(first_seed, first_seed + seeds)
+    if scenario is not None and is_of_a_swarm:
+        lab_swarm.run_swarm_scenarios(scenario, asked, twice=twice, as_json=as_json)
+    elif is_random:
         if twice and resume is not None:
             raise click.UsageError("--twice puts nothing down: leave --resume out")
         orders = lab_random.list_orders(
-            range(first_seed, first_seed + seeds),
-            seconds,
-            members or None,
-            keep or Path(),
-            keeps_all=keep_all,
-            is_traced=digests,
+            asked, seconds, members or None, keep or Path(), keeps_all=keep_all, is_traced=digests
         )
         if twice:
             lab_random.run_twice(orders, jobs=jobs, as_json=as_json)
@@ -107,11 +113,14 @@ def _list_scenarios(*, as_json: bool) -> None:
     from raftswarm.lab.scenarios import SCENARIOS
 
     if as_json:
-        print_json({name: scenario.title for name, scenario in SCENARIOS.items()})
+        print_json({name: scenario.title for name, scenario in SCENARIOS.items()} | lab_swarm.scenario_titles())
         return
     click.echo("Run one of these, a recording, or --random worlds:")
     for name, scenario in SCENARIOS.items():
         click.echo(f"  {name:<12}{scenario.title}")
+    click.echo(f"Or one of whole swarms, by so many --seeds; {lab_swarm.ALL} is all of them:")
+    for name, title in lab_swarm.scenario_titles().items():
+        click.echo(f"  {name:<20}{title}")
 
 
 def _find(name: str) -> Recording:

@@ -15,6 +15,7 @@ from raftswarm.lab.nemesis import Nemesis
 from raftswarm.lab.recording import Recording, read_recording, write_recording
 from raftswarm.lab.replaying import run_recording
 from raftswarm.lab.seeds import SeedOutcome, run_seed, run_seeds
+from raftswarm.lab.swarm import Lab, simulate
 from raftswarm.lab.trace import Trace
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "History",
     "Invariants",
     "Journal",
+    "Lab",
     "Nemesis",
     "NetworkConditions",
     "Recording",
@@ -37,5 +39,6 @@ __all__ = [
     "run_recording",
     "run_seed",
     "run_seeds",
+    "simulate",
     "write_recording",
 ]

@@ -57,7 +57,7 @@ class VirtualDiskRunner:
         """Run what is queued, for a process that ends in good order."""
         self._stopped = True
         for job, _ in self._jobs:
-            with contextlib.suppress(LinkError):  # A peer's bytes were wrong: whoever waited for that is gone.
+            with contextlib.suppress(LinkError, OSError, StorageError):  # Whoever waited for it is gone.
                 job()
         self._jobs.clear()
 

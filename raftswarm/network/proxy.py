@@ -7,15 +7,17 @@ backends when it opens, and never again. A port that cannot be bound is tried ag
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Final
 
 import attrs
 import trio
+from trio.abc import HalfCloseableStream
 
 from raftswarm.network.backends import Backends, Target
 from raftswarm.wire.requests import Route
+from raftswarm.world.ports import PortListener, Ports
 
 logger = logging.getLogger("raftswarm.network")
 
@@ -26,7 +28,6 @@ DEAD_SECONDS: Final = 1.0
 FIRST_RETRY_SECONDS: Final = 0.05
 MAX_RETRY_SECONDS: Final = 1.0
 _CHUNK_BYTES: Final = 64 * 1024
-_BACKLOG: Final = 128
 
 
 @attrs.frozen(eq=False)
@@ -41,9 +42,10 @@ class _Port:
 class Proxy:
     """Serves the TCP routes it is given, on one address."""
 
-    def __init__(self, address: str, *, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, address: str, ports: Ports, *, max_connections: int = MAX_CONNECTIONS) -> None:
         """Listen on `address`, a host, as soon as `run` runs and there are routes."""
         self._address = address
+        self._machine = ports
         self._room = trio.Semaphore(max_connections)
         self._ports: dict[int, _Port] = {}
         self._left_out: set[str] = set()
@@ -83,75 +85,62 @@ class Proxy:
             logger.warning("port %s is not published: only tcp is", port)
 
     async def _serve(self, nursery: trio.Nursery, port: _Port) -> None:
-        with port.serving, await self._listen(port.number) as listener:
+        with port.serving, closing(await self._listen(port.number)) as listener:
             while True:
                 client = await _accept(listener)
                 try:
                     await self._room.acquire()  # Until there is room, those who come next wait in the kernel's queue.
                 except BaseException:
-                    client.socket.close()
+                    await trio.aclose_forcefully(client)
                     raise
                 nursery.start_soon(self._carry, client, port.backends)
 
-    async def _listen(self, number: int) -> trio.socket.SocketType:
+    async def _listen(self, number: int) -> PortListener:
         """Bind, sooner or later: somebody else may have the port."""
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         delay = FIRST_RETRY_SECONDS
         while True:
-            listener = trio.socket.socket(family, socket.SOCK_STREAM)
             try:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                await listener.bind((self._address, number))
-                listener.listen(_BACKLOG)
+                return await self._machine.listen(self._address, number)
             except OSError as error:
-                listener.close()
                 if delay == FIRST_RETRY_SECONDS:
                     logger.warning("cannot publish port %d on %s yet: %s", number, self._address, error.strerror)
-                await trio.sleep(delay)
-                delay = min(delay * 2, MAX_RETRY_SECONDS)
-            except BaseException:
-                listener.close()
-                raise
-            else:
-                return listener
+            await trio.sleep(delay)
+            delay = min(delay * 2, MAX_RETRY_SECONDS)
 
-    async def _carry(self, client: trio.SocketStream, backends: Backends) -> None:
+    async def _carry(self, client: HalfCloseableStream, backends: Backends) -> None:
         try:
             async with client:
-                backend = await _reach(backends)
+                backend = await self._reach(backends)
                 if backend is not None:
                     async with backend:
                         await _join(client, backend)
         finally:
             self._room.release()
 
+    async def _reach(self, backends: Backends) -> HalfCloseableStream | None:
+        """Connect to the first backend that answers."""
+        for target in backends.in_turn(trio.current_time()):
+            try:
+                with trio.fail_after(CONNECT_SECONDS):
+                    return await self._machine.connect(target.host, target.port)
+            except (OSError, trio.TooSlowError):
+                backends.mark_dead(target, trio.current_time() + DEAD_SECONDS)
+        return None
 
-async def _accept(listener: trio.socket.SocketType) -> trio.SocketStream:
+
+async def _accept(listener: PortListener) -> HalfCloseableStream:
     while True:
         try:
-            accepted, _ = await listener.accept()
+            return await listener.accept()
         except OSError as error:  # Out of descriptors, or the client is gone already.
             logger.warning("cannot accept a connection: %s", error.strerror)
             await trio.sleep(FIRST_RETRY_SECONDS)
-        else:
-            return trio.SocketStream(accepted)
 
 
-async def _reach(backends: Backends) -> trio.SocketStream | None:
-    """Connect to the first backend that answers."""
-    for target in backends.in_turn(trio.current_time()):
-        try:
-            with trio.fail_after(CONNECT_SECONDS):
-                return await trio.open_tcp_stream(target.host, target.port)
-        except (OSError, trio.TooSlowError):
-            backends.mark_dead(target, trio.current_time() + DEAD_SECONDS)
-    return None
-
-
-async def _join(client: trio.SocketStream, backend: trio.SocketStream) -> None:
+async def _join(client: HalfCloseableStream, backend: HalfCloseableStream) -> None:
     """Carry bytes both ways; the end of one direction is passed on and does not end the other."""
 
-    async def carry(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+    async def carry(source: HalfCloseableStream, sink: HalfCloseableStream) -> None:
         try:
             while data := await source.receive_some(_CHUNK_BYTES):
                 await sink.send_all(data)

@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from raftswarm.agent.description import describe_machine
 from raftswarm.agent.executors.plan_run import minimal_environment
 from raftswarm.engine.engine_api import EngineApi
 from raftswarm.engine.host import read_host_facts
@@ -27,10 +28,12 @@ from raftswarm.node.world import NodeWorld
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.tls import open_tls_network
+from raftswarm.version import __version__
 from raftswarm.world.chance import SystemEntropy
 from raftswarm.world.clock import SystemWallClock
 from raftswarm.world.garbage import PLAN
 from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
+from raftswarm.world.real_ports import RealPorts
 from raftswarm.world.real_processes import RealProcesses
 from raftswarm.world.runtime_directory import runtime_directory
 from raftswarm.world.watchdog import watch_loop
@@ -79,6 +82,8 @@ async def run_daemon(options: DaemonOptions) -> None:
                 chance=chance,
                 entropy=SystemEntropy(),
                 processes=RealProcesses(),
+                ports=RealPorts(),
+                describe=lambda: describe_machine(__version__),
                 open_network=lambda credentials, host: open_tls_network(
                     clock, local_host=host, credentials=credentials
                 ),

@@ -19,11 +19,9 @@ from raftswarm.ca import (
     issue_certificate,
     key_to_pem,
     make_signing_request,
-    new_key,
     parse_join_token,
 )
 from raftswarm.ca.certificates import SERIAL_BYTES
-from raftswarm.ca.keys import KEY_RANDOM_BYTES
 from raftswarm.consensus.opening import bootstrap_write
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions
 from raftswarm.errors import InvalidToken, LinkError, RaftSwarmError, RequestRefused
@@ -57,15 +55,20 @@ class Entered:
 
 
 def enter_by_init(
-    world: NodeWorld, directory: StateDirectory, options: InitOptions, listen: str, advertise: str, hostname: str
+    world: NodeWorld,
+    directory: StateDirectory,
+    options: InitOptions,
+    listen: str,
+    advertise: str,
+    settings: NodeSettings,
 ) -> Entered:
     """Make a root, this node's certificate, and a log that begins with the swarm: its only voter, its first objects."""
     now_ns = world.wall_clock.now_ns()
     entropy = world.entropy
     cluster_id, node_id = (make_id(entropy.token_bytes(ID_RANDOM_BYTES)) for _ in range(2))
-    root_key = new_key(entropy.token_bytes(KEY_RANDOM_BYTES))
+    root_key = world.make_key(entropy)
     root = create_root(root_key, now_ns=now_ns, serial_bytes=entropy.token_bytes(SERIAL_BYTES))
-    node_key = new_key(entropy.token_bytes(KEY_RANDOM_BYTES))
+    node_key = world.make_key(entropy)
     certificate = issue_certificate(
         make_signing_request(node_key),
         Identity(node_id, MANAGER, cluster_id),
@@ -86,7 +89,7 @@ def enter_by_init(
         member_id=make_member_id(entropy.token_bytes(8)),
         managers=(ManagerAddress(node_id, advertise),),
     )
-    storage = _create_log(world, directory, keys, facts)
+    storage = _create_log(world, directory, keys, facts, settings)
     founding = Store().begin()
     create_cluster(
         founding,
@@ -106,7 +109,7 @@ def enter_by_init(
             member_id=facts.member_id,
             manager_address=advertise,
             availability=options.availability,
-            description=NodeDescription(hostname=hostname),
+            description=NodeDescription(hostname=settings.hostname),
         ),
     )
     first = Configuration(voters=(MemberInfo(id=facts.member_id, address=advertise, name=node_id),))
@@ -129,7 +132,7 @@ async def enter_by_join(
         digest = parse_join_token(options.join_token).root_digest
     except InvalidToken as error:
         raise RequestRefused(str(error), code="Internal", from_engine=True) from error
-    node_key = new_key(world.entropy.token_bytes(KEY_RANDOM_BYTES))
+    node_key = world.make_key(world.entropy)
     request = IssueCertificate(
         csr=make_signing_request(node_key),
         token=options.join_token,
@@ -150,7 +153,7 @@ async def enter_by_join(
         managers=tuple(ManagerAddress("", address) for address in options.remote_addresses),
     )
     if facts.is_manager:
-        _create_log(world, directory, keys, facts).close()
+        _create_log(world, directory, keys, facts, settings).close()
     write_facts(world.disk, directory.root, facts)
     return Entered(facts=facts, keys=keys)
 
@@ -201,7 +204,14 @@ def _store_identity(
     return keys
 
 
-def change_role(world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, role: str) -> NodeFacts:
+def change_role(
+    world: NodeWorld,
+    directory: StateDirectory,
+    keys: KeyRing,
+    facts: NodeFacts,
+    role: str,
+    settings: NodeSettings,
+) -> NodeFacts:
     """Begin or end to be a manager; a crash in between leaves a node of the old role, which is told again.
 
     The member has stopped. A node that manages again does so as a new member: the old one was removed for good.
@@ -209,14 +219,16 @@ def change_role(world: NodeWorld, directory: StateDirectory, keys: KeyRing, fact
     directory.clear_log()
     if role == MANAGER:
         facts = replace(facts, role=role, member_id=make_member_id(world.entropy.token_bytes(8)))
-        _create_log(world, directory, keys, facts).close()
+        _create_log(world, directory, keys, facts, settings).close()
     else:
         facts = replace(facts, role=role, member_id=0)
     write_facts(world.disk, directory.root, facts)
     return facts
 
 
-def _create_log(world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts) -> MemberStorage:
+def _create_log(
+    world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, settings: NodeSettings
+) -> MemberStorage:
     return MemberStorage.create(
         world.disk,
         directory.raft,
@@ -225,4 +237,5 @@ def _create_log(world: NodeWorld, directory: StateDirectory, keys: KeyRing, fact
         member_id=facts.member_id,
         cluster=facts.cluster_id,
         incarnation=1,
+        segment_bytes=settings.segment_bytes,
     )

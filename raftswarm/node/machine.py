@@ -12,7 +12,6 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
-from raftswarm.agent.description import describe_machine
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalInfo, LocalState
 from raftswarm.engine.observability import Check, Metric
@@ -20,6 +19,7 @@ from raftswarm.errors import InvalidKey, RaftSwarmError, RequestRefused, StateLo
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.node.entering import Entered, enter_by_init, enter_by_join
 from raftswarm.node.facts import NodeFacts, read_facts
+from raftswarm.node.manager_role import ManagerRole
 from raftswarm.node.observation import check_readiness, find_metrics
 from raftswarm.node.participation import Participation
 from raftswarm.node.settings import NodeSettings, own_address
@@ -28,7 +28,6 @@ from raftswarm.node.world import NodeWorld
 from raftswarm.objects.records import NodeDescription
 from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.helpers import open_helpers
-from raftswarm.version import __version__
 
 logger = logging.getLogger("raftswarm.node")
 
@@ -151,6 +150,14 @@ class Machine:
         self._directory.clear()
         self._state, self._error = LocalState.INACTIVE, ""
 
+    @property
+    def manager(self) -> ManagerRole | None:
+        """The manager's part of this node, while it runs."""
+        participation = self._participation
+        if participation is None or not (participation.is_manager and participation.is_running):
+            return None
+        return participation.manager
+
     # What the Engine API asks for.
 
     def info(self) -> LocalInfo:
@@ -175,14 +182,14 @@ class Machine:
         return check_readiness(self._state, self._error, self._participation)
 
     def _description(self) -> NodeDescription:
-        return replace(describe_machine(__version__), hostname=self._settings.hostname)
+        return replace(self._world.describe(), hostname=self._settings.hostname)
 
     async def init(self, options: InitOptions) -> str:
         """Begin a swarm; return this node's id once it leads and the swarm's objects are written."""
         async with self._turn:
             self._require_outside()
             listen, advertise = self._addresses(options.listen_address, options.advertise_address)
-            entered = enter_by_init(self._world, self._directory, options, listen, advertise, self._settings.hostname)
+            entered = enter_by_init(self._world, self._directory, options, listen, advertise, self._settings)
             return (await self._enter(entered)).node_id
 
     async def join(self, options: JoinOptions) -> None:

@@ -69,10 +69,18 @@ class ManagerRole:
         calls: CallPool,
     ) -> Self:
         """Recover the member from its disk, beside the loop; nothing runs yet."""
-        store = Store()
+        store = Store(applied=world.applied)
         with trio.CancelScope(shield=True):  # What was opened has to be closed.
             opened = await run_job(
-                world.runner, partial(MemberStorage.open, world.disk, directory.raft, keys, world.entropy)
+                world.runner,
+                partial(
+                    MemberStorage.open,
+                    world.disk,
+                    directory.raft,
+                    keys,
+                    world.entropy,
+                    segment_bytes=settings.segment_bytes,
+                ),
             )
         try:
             restore = await run_job(world.runner, partial(prepare_newest, opened[0], store))
@@ -109,6 +117,7 @@ class ManagerRole:
             self.store,
             World(runner=world.runner, links=self.links, wall_clock=world.wall_clock, chance=world.chance),
             settings=settings.raft,
+            compaction=settings.compaction,
         )
         self.writes = StoreWrites(self.store, self.driver)
         self.dispatcher = Dispatcher(

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from raftswarm.agent import Agent, PublishedPorts, TaskRecords, Worker
 from raftswarm.agent.addresses import AddressPool
-from raftswarm.agent.description import describe_machine
 from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
@@ -42,7 +41,6 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
 from raftswarm.transport.member_links import route_link
-from raftswarm.version import __version__
 from raftswarm.wire.requests import ManagerPeer, SessionMessage
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link, SwarmNetwork
@@ -109,7 +107,7 @@ class Participation:
         # Behind the member's last write, which closes its log.
         return await run_job(
             self._world.runner,
-            lambda: change_role(self._world, self._directory, self._keys, self.facts, role),
+            lambda: change_role(self._world, self._directory, self._keys, self.facts, role, self._settings),
         )
 
     async def _take_part(self) -> str:
@@ -126,7 +124,7 @@ class Participation:
                 await nursery.start(self._listen, network, self._manager)
                 nursery.start_soon(self._manager.run)
                 nursery.start_soon(tell_events, self._manager.store, self._world.wall_clock, self._events)
-            proxy = Proxy(host)
+            proxy = Proxy(host, self._world.ports)
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)
             nursery.start_soon(self._agent.run)
@@ -193,7 +191,7 @@ class Participation:
         credentials = self._credentials
         root = read_certificates(credentials.roots)[0]
         return replace(
-            describe_machine(__version__),
+            self._world.describe(),
             hostname=self._settings.hostname,
             trust_root=credentials.roots,
             issuer_subject=root.subject.public_bytes(),

@@ -13,9 +13,8 @@ from typing import Final, Protocol
 
 import trio
 
-from raftswarm.ca import Credentials, key_to_pem, make_signing_request, new_key, read_certificates
+from raftswarm.ca import Credentials, key_to_pem, make_signing_request, read_certificates
 from raftswarm.ca.certificates import BACKDATE
-from raftswarm.ca.keys import KEY_RANDOM_BYTES
 from raftswarm.errors import LinkError, NotLeader, OutcomeUnknown, Overloaded, RequestRefused
 from raftswarm.node.identity_files import store_renewed
 from raftswarm.node.state_directory import StateDirectory
@@ -90,7 +89,7 @@ class Renewal:
     async def _renew(self) -> tuple[IssuedCertificate, Credentials]:
         pause = FIRST_PAUSE_SECONDS
         while True:
-            key = new_key(self._world.entropy.token_bytes(KEY_RANDOM_BYTES))
+            key = self._world.make_key(self._world.entropy)
             issued = await self._try_managers(IssueCertificate(csr=make_signing_request(key)))
             if issued is not None:
                 credentials = Credentials(

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import attrs
 
+from raftswarm.consensus.compaction import CompactionPolicy
 from raftswarm.raft.settings import RaftSettings
+from raftswarm.storage.log import DEFAULT_SEGMENT_BYTES
 
 DEFAULT_PORT = 2377
 WILDCARD_HOSTS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104 - recognised, not bound to
@@ -27,6 +29,9 @@ class NodeSettings:
     task_environment: Mapping[str, str]
     """What every task inherits."""
     raft: RaftSettings = RaftSettings()
+    compaction: CompactionPolicy = CompactionPolicy()
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    """Of the member's log."""
     image_commands: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     """What the process executor runs for an image that is no executable's name."""
 

@@ -7,7 +7,7 @@ state, and the objects are immutable, so what it holds never changes under it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,9 +25,12 @@ from raftswarm.store.tables import NAME, NODE, SERVICE, SLOT, Table, folded, new
 from raftswarm.store.transaction import StoreTransaction
 from raftswarm.world.garbage import PLAN
 
-__all__ = ["Change", "Proposer", "Reader", "Store", "Transaction", "Watch", "WatchOverflow", "Writes"]
+__all__ = ["Applied", "Change", "Proposer", "Reader", "Store", "Transaction", "Watch", "WatchOverflow", "Writes"]
 
 T = TypeVar("T", bound=Object)
+
+Applied = Callable[["Store", Context, bytes, Sequence[Change]], None]
+"""Is given the tables, where and when a transaction stands in the log, its bytes, and what it changed."""
 
 MAX_DIFFERENCES: Final = 1_000
 """Where a restore changes more objects than that, watchers read the tables anew."""
@@ -36,10 +39,12 @@ MAX_DIFFERENCES: Final = 1_000
 class Store:
     """The `Reader` of committed state, and the `StateMachine` that makes it."""
 
-    def __init__(self, *, ring_size: int = RING_SIZE) -> None:
+    def __init__(self, *, ring_size: int = RING_SIZE, applied: Applied | None = None) -> None:
+        """`applied` hears of every transaction that is carried out, right behind it."""
         self._tables: dict[type[Object], Table[Any]] = new_tables()
         self._by_kind = {table.kind.name: table for table in self._tables.values()}
         self._ring = ChangeRing(ring_size)
+        self._applied = applied
 
     # Reading.
 
@@ -100,6 +105,8 @@ class Store:
         after = self._check_changes(change_set)
         changes = [self._change(table, object_id, new, context) for (table, object_id), new in after.items()]
         self._ring.add(changes)
+        if self._applied is not None:
+            self._applied(self, context, command, changes)
         return context.command_number
 
     def _change(self, table: Table[Any], object_id: str, new: AnyObject | None, context: Context) -> Change:

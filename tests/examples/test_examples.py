@@ -103,3 +103,12 @@ def test_workers_count_under_a_lock_one_after_the_other(tmp_path: Path) -> None:
 
 def test_a_cache_serves_http_from_asyncio(tmp_path: Path) -> None:
     assert run("replicated_cache.py", tmp_path) == ["PUT /colour: 200 ", "GET /colour: 200 blue"]
+
+
+def test_a_service_of_ones_own_runs_in_the_lab(tmp_path: Path) -> None:
+    before, after, outcome = run("service_in_the_lab.py", tmp_path)
+
+    assert len(before.split("runs on")[1].split()) == len(after.split("runs on")[1].split()) == 4
+    assert "worker-1" in before
+    assert "worker-1" not in after
+    assert outcome == run("service_in_the_lab.py", tmp_path)[2], "the same seed is the same run"

@@ -16,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from raftswarm.network.proxy import Proxy
 from raftswarm.objects.specs import PortConfig
 from raftswarm.wire.requests import Backend, Route
+from raftswarm.world.real_ports import RealPorts
 
 PORT = 8080
 TASK_PORT = 8000
@@ -65,7 +66,7 @@ async def running(nursery: trio.Nursery, fresh: Callable[[], str]) -> Running:
 
 
 async def start_proxy(nursery: trio.Nursery, address: str, max_connections: int = 100) -> Running:
-    proxy = Proxy(address, max_connections=max_connections)
+    proxy = Proxy(address, RealPorts(), max_connections=max_connections)
     nursery.start_soon(proxy.run)
     await wait_all_tasks_blocked()
     return Running(proxy, address)
@@ -263,7 +264,7 @@ async def test_a_port_in_use_is_taken_when_it_is_free_and_keeps_no_other_waiting
 async def test_routes_may_come_before_the_proxy_runs(nursery: trio.Nursery, fresh: Callable[[], str]) -> None:
     host, address = fresh(), fresh()
     await start_task(nursery, host)
-    proxy = Proxy(address)
+    proxy = Proxy(address, RealPorts())
     proxy.set_routes([route(host)])
     nursery.start_soon(proxy.run)
     await wait_all_tasks_blocked()

@@ -15,9 +15,11 @@ from raftswarm.ca import Credentials
 from raftswarm.node.machine import Machine
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.world import NodeWorld
+from raftswarm.objects.records import NodeDescription
 from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.network import SwarmNetwork
 from raftswarm.world.processes import Process
+from raftswarm.world.real_ports import RealPorts
 from raftswarm.world.simulated_disk import SimulatedDisk
 
 BEGIN_NS = 1_800_000_000 * 1_000_000_000
@@ -144,6 +146,8 @@ class Hall:
             chance=Random(name),
             entropy=SeededEntropy(name),
             processes=processes,
+            ports=RealPorts(),
+            describe=NodeDescription,
             open_network=open_network,
         )
         return Room(Machine(settings, world), settings, world, disk, processes)

@@ -27,7 +27,7 @@ LOCKED = SwarmSpec(encryption_config=EncryptionConfig(auto_lock_managers=True))
 def enter(room: Room, spec: SwarmSpec | None = None) -> Entered:
     directory = StateDirectory("state", room.disk)
     options = InitOptions(spec=spec or SwarmSpec())
-    return enter_by_init(room.world, directory, options, room.address, room.address, "alice")
+    return enter_by_init(room.world, directory, options, room.address, room.address, room.settings)
 
 
 def assert_in_the_swarm(room: Room, cluster_id: str, unlock_key: str | None = None) -> None:

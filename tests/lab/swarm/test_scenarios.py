@@ -1,0 +1,25 @@
+"""Named scenarios end at rest; a few seeds of each here, many by ``raftswarm lab run swarm --seeds 50``.
+
+RAFTSWARM_SEEDS and RAFTSWARM_FIRST_SEED run more, or others.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from raftswarm.lab.swarm.scenarios import SCENARIOS, run_scenario
+
+FIRST_SEED = int(os.environ.get("RAFTSWARM_FIRST_SEED", "1"))
+SEEDS = int(os.environ.get("RAFTSWARM_SEEDS", "2"))
+
+
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_it_ends_at_rest(name: str, seed: int) -> None:
+    outcome = run_scenario(SCENARIOS[name], seed)
+
+    if outcome.failure is not None:
+        outcome.failure.add_note(f"see it again: raftswarm lab run {name} --first-seed {seed} --seeds 1")
+        raise outcome.failure
