@@ -1,7 +1,8 @@
-"""What a swarm under faults still does: the same scenarios every time, one line for each. Every check has to hold.
+"""What a swarm under faults still does: the same scenarios every time, one line for each.
 
-Five daemons, three of them managers; clients read and write through every manager while faults strike by a schedule that
-depends on the seed alone. Lost and doubled must be 0; of the others, availability and commits higher, times lower is better.
+Five daemons, three of them managers; clients read and write through every manager while faults strike by a schedule
+that depends on the seed alone. Every check has to hold: lost and doubled must be 0. Of the others, availability and
+commits are better when higher, times when lower.
 
     python benchmarks/chaos.py [--quick] [--seed 1]
 """

@@ -46,9 +46,7 @@ def plan(seed: int | None, duration: float, faults: str, targets: str, as_json: 
     from raftswarm.lab.chaos import KINDS, TARGETS, plan_faults
 
     try:
-        planned = plan_faults(
-            _seed(seed), duration, kinds=_words(faults) or KINDS, targets=_words(targets) or TARGETS
-        )
+        planned = plan_faults(_seed(seed), duration, kinds=_words(faults) or KINDS, targets=_words(targets) or TARGETS)
     except InvalidSpec as error:
         raise click.UsageError(str(error)) from None
     if as_json:

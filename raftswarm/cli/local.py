@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from raftswarm.local import LocalNode, LocalSwarm
 
 
-
 @click.group("local")
 def command() -> None:
     """Run a whole swarm on this machine, each node a process with its own address."""

@@ -28,7 +28,7 @@ MOST_LOSS = 99.0
 @click.argument("groups", metavar="GROUP...", nargs=-1, required=True)
 @directory_option
 def partition(groups: tuple[str, ...], directory: Path) -> None:
-    """Divide the network: docker1,docker2 docker3,docker4,docker5
+    """Divide the network, such as into docker1,docker2 docker3,docker4,docker5.
 
     Who is not named is together with the others who are not. Connections stay open and fall silent.
     """
@@ -166,15 +166,19 @@ def _change(directory: Path, change: Callable[[LocalSwarm], Conditions]) -> None
 
 def describe(swarm: LocalSwarm, conditions: Conditions) -> list[str]:
     """Say what befalls whom, a line for each."""
-    nodes = {node.address: node.name for node in swarm.nodes}
+    names = {node.address: node.name for node in swarm.nodes}
     lines = []
-    for link in sorted(conditions.links, key=lambda link: (nodes.get(link.sender, link.sender), nodes.get(link.receiver, link.receiver))):
+    ways = [
+        (names.get(link.sender, link.sender), names.get(link.receiver, link.receiver), link)
+        for link in conditions.links
+    ]
+    for sender, receiver, link in sorted(ways, key=lambda way: way[:2]):
         what = ["cut"] * link.cut
         what += [f"{write_duration(round(link.delay_seconds * SECOND))} later"] if link.delay_seconds else []
         what += [f"{link.loss * 100:g} % lost"] if link.loss else []
-        lines.append(f"{nodes.get(link.sender, link.sender)} -> {nodes.get(link.receiver, link.receiver)}: {', '.join(what)}")
-    for machine in sorted(conditions.machines, key=lambda machine: nodes.get(machine.host, machine.host)):
-        name = nodes.get(machine.host, machine.host)
+        lines.append(f"{sender} -> {receiver}: {', '.join(what)}")
+    for machine in sorted(conditions.machines, key=lambda machine: names.get(machine.host, machine.host)):
+        name = names.get(machine.host, machine.host)
         if machine.sync_seconds:
             lines.append(f"{name}: each sync takes {write_duration(round(machine.sync_seconds * SECOND))} longer")
         if machine.disk_full:

@@ -39,8 +39,8 @@ async def open_tls_network(
 ) -> AsyncIterator[TlsNetwork]:
     """Links that live as long as the context; dialled from `local_host` if it is not empty.
 
-    Without credentials, the network can only `bootstrap_connect` until `renew` gives it some. `sockets` stand between it
-    and the kernel.
+    Without credentials, the network can only `bootstrap_connect` until `renew` gives it some. `sockets` stand between
+    it and the kernel.
     """
     async with open_helpers() as nursery:
         network = TlsNetwork(nursery, clock, local_host, sockets)

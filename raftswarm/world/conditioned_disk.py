@@ -1,6 +1,7 @@
 """A disk to which things happen: slow syncs, and no room. What they are is asked anew at every call.
 
-A full disk takes no write at all, not even over what a file holds already: so do file systems that never write in place.
+A full disk takes no write at all, not even over what a file holds already, as with file systems that never write in
+place.
 """
 
 from __future__ import annotations

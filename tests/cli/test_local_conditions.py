@@ -36,7 +36,8 @@ def local(swarm: LocalSwarm, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.mark.parametrize(
-    "groups", [["docker1,docker2", "docker3,docker4,docker5"], ["docker1,docker2|docker3,docker4,docker5"], ["docker1,docker2"]]
+    "groups",
+    [["docker1,docker2", "docker3,docker4,docker5"], ["docker1,docker2|docker3,docker4,docker5"], ["docker1,docker2"]],
 )
 def test_a_partition_is_said_in_groups(local: Command, swarm: LocalSwarm, groups: list[str]) -> None:
     status, output = local("partition", *groups)

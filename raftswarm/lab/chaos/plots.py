@@ -34,9 +34,7 @@ def draw_calls(report: Report) -> str:
         yield from _bands(report.strikes, x_of, top, height)
         yield from _grid(most, y_of)
         for name, values in series:
-            points = [
-                (x_of(one.at + width / 2), y_of(value)) for one, value in zip(report.slices, values, strict=True)
-            ]
+            points = [(x_of(one.at + width / 2), y_of(value)) for one, value in zip(report.slices, values, strict=True)]
             yield _line(points, f"line {name}")
         for began, ended in report.outages:
             told = f"no write for {ended - began:.2f} s, from {began:.2f} s"
@@ -99,11 +97,13 @@ def draw_times(report: Report) -> str:
             ordered = sorted(seconds for seconds, _ in dots)
             for seconds, strike in dots:
                 told = f"{seconds:.2f} s: {strike.text} ({strike.nodes[0]}), at {strike.began:.1f} s"
-                yield f'<circle class="dot {name}" cx="{x_of(seconds):.1f}" cy="{y:.1f}" r="{DOT}">{_title(told)}</circle>'
+                place = f'cx="{x_of(seconds):.1f}" cy="{y:.1f}" r="{DOT}"'
+                yield f'<circle class="dot {name}" {place}>{_title(told)}</circle>'
             if ordered:
                 median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-                yield f'<path class="median" d="M{x_of(median):.1f} {y - 15:.1f}v30">{_title(f"median {median:.2f} s")}</path>'
-                yield _text(x_of(median) + 5, y - 9, f"median {median:.2f} s", "start")
+                told = f"median {median:.2f} s"
+                yield f'<path class="median" d="M{x_of(median):.1f} {y - 15:.1f}v30">{_title(told)}</path>'
+                yield _text(x_of(median) + 5, y - 9, told, "start")
             else:
                 yield _text(left + 6, y + 4, "none", "start")
 
@@ -222,5 +222,7 @@ def _title(told: str) -> str:
 
 def _svg(height: float, body: Iterator[str], label: str) -> str:
     return (
-        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">\n' + "\n".join(body) + "\n</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">\n'
+        + "\n".join(body)
+        + "\n</svg>"
     )

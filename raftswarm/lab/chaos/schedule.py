@@ -48,6 +48,21 @@ AMOUNTS: Final = {
 """Seconds each way, share, seconds a sync, seconds ahead, times as fast."""
 
 
+WORDS: Final = {
+    "machine": "kill {whom} with its tasks",
+    "alone": "cut {whom} off",
+    "halves": "cut {whom} and some others off",
+    "deaf": "let nothing get to {whom}",
+    "dumb": "let nothing from {whom} through",
+    "late": "delay {whom}'s network by {amount}",
+    "lossy": "lose {amount} on {whom}'s network",
+    "syncs": "slow {whom}'s disk down by {amount} a sync",
+    "writes": "fill {whom}'s disk",
+    "date": "set {whom}'s date {amount}",
+    "rate": "let {whom}'s clock go {amount} times as fast",
+}
+
+
 class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the schedule."""
 
@@ -78,31 +93,14 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Say what it does, without when."""
         whom = {"leader": "the leader", "follower": "a follower", "worker": "a worker"}[self.target]
-        match self.form:
-            case "machine":
-                return f"kill {whom} with its tasks"
-            case "alone":
-                return f"cut {whom} off"
-            case "halves":
-                return f"cut {whom} and some others off"
-            case "deaf":
-                return f"let nothing get to {whom}"
-            case "dumb":
-                return f"let nothing from {whom} through"
-            case "late":
-                return f"delay {whom}'s network by {self.amount * 1000:g} ms"
-            case "lossy":
-                return f"lose {self.amount * 100:g} % on {whom}'s network"
-            case "syncs":
-                return f"slow {whom}'s disk down by {self.amount * 1000:g} ms a sync"
-            case "writes":
-                return f"fill {whom}'s disk"
-            case "date":
-                return f"set {whom}'s date {_time(abs(self.amount))} {'ahead' if self.amount > 0 else 'back'}"
-            case "rate":
-                return f"let {whom}'s clock go {self.amount:g} times as fast"
-            case _:
-                return f"{self.kind} {whom}"
+        amount = f"{self.amount:g}"
+        if self.form == "date":
+            amount = f"{_time(abs(self.amount))} {'ahead' if self.amount > 0 else 'back'}"
+        elif self.form in {"late", "syncs"}:
+            amount = f"{self.amount * 1000:g} ms"
+        elif self.form == "lossy":
+            amount = f"{self.amount * 100:g} %"
+        return WORDS.get(self.form, f"{self.kind} {{whom}}").format(whom=whom, amount=amount)
 
 
 def _time(seconds: float) -> str:

@@ -126,7 +126,7 @@ def _machine(fault: PlannedFault, host: str) -> MachineConditions:
 
 
 async def _state(node: LocalNode) -> str:
-    """What a node says of itself: ``active``, ``error``, …"""
+    """What a node says of itself, such as ``active`` or ``error``."""
     try:
         with trio.fail_after(ANSWER_SECONDS):
             async with EngineClient(node.docker_host) as client:

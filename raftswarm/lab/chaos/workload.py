@@ -29,7 +29,7 @@ LABEL: Final = "value"
 FIRST_VALUE: Final = "nobody"
 CLIENTS_PER_MANAGER: Final = 2
 THINKING_SECONDS: Final = 0.06
-"""Mean between two turns of a client: enough of them to see an outage, few enough to leave processors to the daemons."""
+"""Mean between two turns of a client: enough to see an outage, and processors left for the daemons."""
 PATIENCE_SECONDS: Final = 4.0
 """A client that has waited so long no longer cares; what it asked for may still happen."""
 REFUSED_SECONDS: Final = 0.05
@@ -66,7 +66,9 @@ class History:
 
     async def begin(self, client: EngineClient, register: str) -> None:
         """Make a register, and write its first value."""
-        await self._recording.call(client.create_service(_register(register)), "setup", "write", FIRST_VALUE, key=register)
+        await self._recording.call(
+            client.create_service(_register(register)), "setup", "write", FIRST_VALUE, key=register
+        )
 
     async def read(self, client: EngineClient, who: str, manager: str, register: str) -> ServiceJson:
         """Read a register; Rejected if that was refused."""

@@ -33,8 +33,8 @@ class Writing:
             Operation(
                 client=who,
                 kind=kind,
-                argument=argument,  # type: ignore[arg-type]
-                result=result if known else None,  # type: ignore[arg-type]
+                argument=argument,
+                result=result if known else None,
                 key=REGISTER,
                 invoked=invoked,
                 returned=next(self._moments) if known else None,

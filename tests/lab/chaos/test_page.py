@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
@@ -15,8 +15,8 @@ from raftswarm.lab.chaos.report import encode_report
 Make = Callable[..., Report]
 
 
-def drawings(page: str) -> list[ElementTree.Element]:
-    return [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
+def drawings(page: str) -> list[ET.Element]:
+    return [ET.fromstring(found) for found in re.findall(r"<svg.*?</svg>", page, re.DOTALL)]
 
 
 def test_a_page_needs_nothing_but_itself(make_report: Make) -> None:
@@ -60,7 +60,7 @@ def test_a_check_that_failed_and_what_was_kept_are_plain_to_see(make_report: Mak
     assert "1 of 1 checks failed" in page
     assert "&lt;b&gt;" in page
     assert "/tmp/chaos-seed-7-x" in page
-    assert '<b class=bad>1</b><span>of them lost' in page
+    assert "<b class=bad>1</b><span>of them lost" in page
 
 
 @pytest.mark.parametrize("missing", [{"strikes": []}, {"sights": []}, {"outages": []}, {"convergence_seconds": None}])

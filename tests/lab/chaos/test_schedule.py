@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from raftswarm.errors import InvalidSpec
@@ -24,7 +26,7 @@ def test_a_longer_run_begins_as_the_shorter_one() -> None:
 def test_faults_come_one_at_a_time_and_leave_peace_behind(seed: int) -> None:
     faults = plan_faults(seed, 120)
 
-    for fault, after in zip(faults, faults[1:], strict=False):
+    for fault, after in itertools.pairwise(faults):
         assert GAP_SECONDS[0] <= round(after.at - fault.ends, 1) <= GAP_SECONDS[1]
     assert faults[-1].ends <= 120 - LAST_SECONDS
     assert all(fault.form in FORMS[fault.kind] for fault in faults)

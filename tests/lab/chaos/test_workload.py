@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -22,6 +24,7 @@ class FakeEngine:
         self.spec = ServiceSpec(name="register", labels={LABEL: "first"})
 
     async def service(self, reference: str) -> ServiceJson:
+        assert reference
         await trio.lowlevel.checkpoint()
         return ServiceJson(id="1", version=VersionJson(index=3), created_at="", updated_at="", spec=self.spec)
 
@@ -36,10 +39,8 @@ class FakeEngine:
 async def swap(engine: FakeEngine) -> History:
     history = History(trio.current_time)
     seen = await history.read(engine, "c1", "docker1", "register")  # type: ignore[arg-type]
-    try:
+    with contextlib.suppress(ApiError, LinkClosed, Rejected):
         await history.swap(engine, "c1", "docker1", seen, "mine")  # type: ignore[arg-type]
-    except (ApiError, LinkClosed, Rejected):
-        pass
     return history
 
 
@@ -89,6 +90,7 @@ async def test_what_has_no_answer_may_have_happened(failure: Exception) -> None:
 async def test_a_read_without_an_answer_says_nothing(autojump_clock: MockClock) -> None:
     class Silent(FakeEngine):
         async def service(self, reference: str) -> ServiceJson:
+            assert reference
             await trio.sleep_forever()
             raise AssertionError
 
@@ -98,4 +100,5 @@ async def test_a_read_without_an_answer_says_nothing(autojump_clock: MockClock) 
 
     assert history.operations == []
     [sample] = history.samples
-    assert (sample.outcome, sample.ended - sample.began) == ("unknown", pytest.approx(4))
+    assert sample.outcome == "unknown"
+    assert sample.ended - sample.began == pytest.approx(4)
