@@ -39,8 +39,8 @@ def weather(tmp_path: Path) -> Weather:
 
 
 @pytest.fixture
-async def ends(weather: Weather, autojump_clock: MockClock) -> AsyncIterator[tuple[Stream, Stream]]:
-    """A's end and B's of one connection; time jumps when both wait."""
+async def ends(weather: Weather) -> AsyncIterator[tuple[Stream, Stream]]:
+    """A's end and B's of one connection."""
 
     def end(connection: socket.socket, here: str, there: str) -> Stream:
         connection.setblocking(False)
@@ -60,7 +60,9 @@ async def hears_nothing(stream: Stream, seconds: float = 5.0) -> bool:
     return True
 
 
-async def test_without_trouble_bytes_go_both_ways_and_the_end_is_seen(ends: tuple[Stream, Stream]) -> None:
+async def test_without_trouble_bytes_go_both_ways_and_the_end_is_seen(
+    ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
     near, far = ends
     await near.send_all(b"there")
     assert await far.receive_some() == b"there"
@@ -74,7 +76,7 @@ async def test_without_trouble_bytes_go_both_ways_and_the_end_is_seen(ends: tupl
 
 
 async def test_a_cut_way_is_silent_and_what_was_sent_arrives_when_it_is_mended(
-    weather: Weather, ends: tuple[Stream, Stream]
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
 ) -> None:
     near, far = ends
     weather.set(A_TO_B)
@@ -90,7 +92,7 @@ async def test_a_cut_way_is_silent_and_what_was_sent_arrives_when_it_is_mended(
 
 
 async def test_a_cut_holds_what_comes_to_a_reader_that_waits_already(
-    weather: Weather, ends: tuple[Stream, Stream], nursery: trio.Nursery
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     near, far = ends
     heard: list[bytes] = []
@@ -111,7 +113,9 @@ async def test_a_cut_holds_what_comes_to_a_reader_that_waits_already(
     assert heard == [b"held"]
 
 
-async def test_nobody_sees_an_end_or_a_reset_through_a_cut(weather: Weather, ends: tuple[Stream, Stream]) -> None:
+async def test_nobody_sees_an_end_or_a_reset_through_a_cut(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
     near, far = ends
     weather.set(A_TO_B)
     near.close()
@@ -127,7 +131,7 @@ async def test_nobody_sees_an_end_or_a_reset_through_a_cut(weather: Weather, end
 
 @pytest.mark.parametrize("way", [A_TO_B, B_TO_A])
 async def test_each_end_gives_up_for_itself_after_ten_seconds(
-    weather: Weather, ends: tuple[Stream, Stream], way: LinkConditions
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock, way: LinkConditions
 ) -> None:
     for stream in ends:
         weather.set(way)
@@ -140,7 +144,9 @@ async def test_each_end_gives_up_for_itself_after_ten_seconds(
         weather.set()
 
 
-async def test_a_cut_that_is_mended_in_time_is_forgotten(weather: Weather, ends: tuple[Stream, Stream]) -> None:
+async def test_a_cut_that_is_mended_in_time_is_forgotten(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
     near, far = ends
     for _ in range(3):
         weather.set(A_TO_B)
@@ -153,7 +159,7 @@ async def test_a_cut_that_is_mended_in_time_is_forgotten(weather: Weather, ends:
 
 
 async def test_a_slow_way_delays_each_piece_and_not_one_behind_another(
-    weather: Weather, ends: tuple[Stream, Stream], nursery: trio.Nursery
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     near, far = ends
     weather.set(LinkConditions(sender=A, receiver=B, delay_seconds=2.0))
@@ -174,7 +180,9 @@ async def test_a_slow_way_delays_each_piece_and_not_one_behind_another(
     assert [at for _, at in arrived] == pytest.approx([2.0, 2.5, 3.0], abs=0.2)
 
 
-async def test_what_was_sent_before_the_end_arrives_before_it(weather: Weather, ends: tuple[Stream, Stream]) -> None:
+async def test_what_was_sent_before_the_end_arrives_before_it(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
     near, far = ends
     weather.set(LinkConditions(sender=A, receiver=B, delay_seconds=2.0))
     await near.send_all(b"farewell")
@@ -185,7 +193,9 @@ async def test_what_was_sent_before_the_end_arrives_before_it(weather: Weather, 
         await far.receive_some()
 
 
-async def test_a_loss_stalls_the_way_and_keeps_the_order(weather: Weather, ends: tuple[Stream, Stream]) -> None:
+async def test_a_loss_stalls_the_way_and_keeps_the_order(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
     near, far = ends
     weather.set(LinkConditions(sender=A, receiver=B, loss=0.9))
     began = trio.current_time()
@@ -242,7 +252,7 @@ async def test_a_dialled_connection_is_known_by_both_hosts(weather: Weather) -> 
 
 
 async def test_closing_here_ends_a_wait_here_also_behind_a_cut(
-    weather: Weather, ends: tuple[Stream, Stream], nursery: trio.Nursery
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     near, _ = ends
     weather.set(B_TO_A)

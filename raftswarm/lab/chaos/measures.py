@@ -49,8 +49,8 @@ def slice_samples(samples: Sequence[Sample], seconds: float) -> list[Slice]:
     for one in samples:
         place = int(one.ended / SLICE_SECONDS)
         if place < len(counts):
-            column = 2 if one.outcome != "done" else int(one.kind == "write")
-            counts[place][column] += 1
+            column = int(one.kind == "write") if one.outcome == "done" else 2
+            counts[place][column] += one.outcome != "outrun"
     return [
         Slice(at=place * SLICE_SECONDS, reads=reads, writes=writes, failures=failures)
         for place, (reads, writes, failures) in enumerate(counts)

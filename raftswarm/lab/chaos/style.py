@@ -22,10 +22,11 @@ section { background: var(--card); border: 1px solid var(--rule); border-radius:
 .verdict { font-weight: 600; }
 .good { color: var(--green); }
 .bad { color: var(--red); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 20px; }
+.tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 12px; margin-top: 20px; }
 .tile { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 16px; }
 .tile b { display: block; font-size: 24px; line-height: 1.25; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
+@media (max-width: 640px) { .tiles { grid-template-columns: repeat(2, 1fr); } }
 svg { display: block; width: 100%; min-width: 720px; height: auto; font-size: 11px; }
 svg text { fill: var(--soft); }
 svg text.inside { fill: var(--card); }

@@ -32,7 +32,7 @@ class Look:
 
     at: float
     running: int
-    """Replicas on nodes that are not down, each slot once."""
+    """Replicas on nodes that are not known to be down, each slot once."""
     doubled: int
     """Running replicas of a slot beyond the first."""
     ready: int
@@ -125,7 +125,7 @@ class Watcher:
 
 def see(at: float, nodes: Sequence[NodeJson], tasks: Sequence[TaskJson]) -> Look:
     """Sum up what a manager answered."""
-    down = {node.id for node in nodes if node.status.state != "ready"}
+    down = {node.id for node in nodes if node.status.state == "down"}
     slots = Counter(
         task.slot
         for task in tasks
@@ -136,7 +136,7 @@ def see(at: float, nodes: Sequence[NodeJson], tasks: Sequence[TaskJson]) -> Look
         at=at,
         running=len(slots),
         doubled=sum(slots.values()) - len(slots),
-        ready=len(nodes) - len(down),
+        ready=sum(node.status.state == "ready" for node in nodes),
         reachable=sum(status.reachability == "reachable" for _, status in statuses),
         leader=next((name for name, status in statuses if status.leader), ""),
     )

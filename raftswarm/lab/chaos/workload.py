@@ -34,7 +34,8 @@ PATIENCE_SECONDS: Final = 4.0
 """A client that has waited so long no longer cares; what it asked for may still happen."""
 REFUSED_SECONDS: Final = 0.05
 
-NOTHING_HAPPENED: Final = ("update out of sequence", "The swarm does not have a leader", "is not a swarm manager")
+OUTRUN: Final = "update out of sequence"
+NOTHING_HAPPENED: Final = (OUTRUN, "The swarm does not have a leader", "is not a swarm manager")
 """Refusals that promise it."""
 
 
@@ -45,7 +46,7 @@ class Sample:
     kind: str
     """``read`` or ``write``."""
     outcome: str
-    """``done``, ``refused`` (nothing happened) or ``unknown``."""
+    """``done``, ``outrun`` (another client was faster), ``refused`` (nothing happened either) or ``unknown``."""
     manager: str
     began: float
     ended: float
@@ -101,8 +102,8 @@ class History:
         try:
             yield
             outcome = "done"
-        except Rejected:
-            outcome = "refused"
+        except Rejected as refusal:
+            outcome = "outrun" if OUTRUN in str(refusal) else "refused"
             raise
         finally:
             self.samples.append(Sample(kind, outcome, manager, began, self.now()))

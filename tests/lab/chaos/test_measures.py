@@ -65,7 +65,7 @@ def test_a_convergence_counts_only_before_the_next_fault() -> None:
 
 def test_calls_are_counted_where_they_ended() -> None:
     samples = [write(0.1, 0.4), write(0.1, 0.6), write(0.2, 0.7, "refused"), write(0.2, 0.8, kind="read")]
-    samples.append(write(0.9, 1.2))
+    samples += [write(0.9, 1.2), write(0.8, 0.9, "outrun")]
 
     first, second = slice_samples(samples, 1.0)
 

@@ -42,12 +42,14 @@ def test_replicas_on_a_node_that_is_down_do_not_count_and_a_slot_counts_once() -
         node("a", manager=ManagerStatusJson(leader=True, reachability="reachable")),
         node("b", manager=ManagerStatusJson(reachability="unreachable")),
         node("c", state="down"),
+        node("d", state="unknown"),
     ]
     tasks = [task(1, "a"), task(1, "b"), task(2, "c"), task(3, "a", "starting"), task(4, "a", desired="shutdown")]
+    tasks.append(task(5, "d"))
 
     look = see(5.0, nodes, tasks)
 
-    assert (look.running, look.doubled) == (1, 1)
+    assert (look.running, look.doubled) == (2, 1)
     assert (look.ready, look.reachable, look.leader) == (2, 1, "a")
 
 

@@ -59,7 +59,6 @@ async def test_a_swap_is_a_compare_and_swap_of_what_was_read() -> None:
 @pytest.mark.parametrize(
     "refusal",
     [
-        ApiError("rpc error: code = Unknown desc = update out of sequence", status=500),
         ApiError("rpc error: code = Unknown desc = The swarm does not have a leader. …", status=500),
         ConnectionRefused("nothing listens"),
     ],
@@ -69,6 +68,13 @@ async def test_what_was_refused_leaves_no_trace_in_the_history(refusal: Exceptio
 
     assert [one.kind for one in history.operations] == ["read"]
     assert [sample.outcome for sample in history.samples] == ["done", "refused"]
+
+
+async def test_who_was_outrun_is_told_so_and_nothing_happened() -> None:
+    history = await swap(FakeEngine(ApiError("rpc error: code = Unknown desc = update out of sequence", status=500)))
+
+    assert [one.kind for one in history.operations] == ["read"]
+    assert [sample.outcome for sample in history.samples] == ["done", "outrun"]
 
 
 @pytest.mark.parametrize(
