@@ -36,7 +36,7 @@ FORMS: Final = {
     "partition": ("alone", "alone", "halves", "deaf", "dumb", "late", "lossy"),
     "slow-disk": ("syncs",),
     "full-disk": ("writes",),
-    "clock": ("date", "date", "rate"),
+    "clock": ("date", "rate", "lagging"),
 }
 AMOUNTS: Final = {
     "late": (0.02, 0.06, 0.15),
@@ -44,6 +44,7 @@ AMOUNTS: Final = {
     "syncs": (0.02, 0.1, 0.4),
     "date": (-7200.0, -600.0, -5.0, 5.0, 600.0, 86400.0),
     "rate": (0.5, 0.8, 1.3, 2.0),
+    "lagging": (0.3, 0.5),
 }
 """Seconds each way, share, seconds a sync, seconds ahead, times as fast."""
 
@@ -60,6 +61,7 @@ WORDS: Final = {
     "writes": "fill {whom}'s disk",
     "date": "set {whom}'s date {amount}",
     "rate": "let {whom}'s clock go {amount} times as fast",
+    "lagging": "cut {whom} off, its clock {amount} times as fast",  # It goes on to lead when others lead too.
 }
 
 
@@ -87,7 +89,7 @@ class PlannedFault(msgspec.Struct, frozen=True, kw_only=True):
     def takes_leader(self) -> bool:
         """Tell whether the swarm needs another leader for it."""
         return self.target == "leader" and (
-            self.kind in {"kill", "pause", "full-disk"} or self.form in {"alone", "halves", "dumb", "deaf"}
+            self.kind in {"kill", "pause", "full-disk"} or self.form in {"alone", "halves", "dumb", "deaf", "lagging"}
         )
 
     def __str__(self) -> str:

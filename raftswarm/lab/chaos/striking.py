@@ -55,7 +55,8 @@ class Nemesis:
             case "partition":
                 self._swarm.conditions = self._network(fault, nodes)
             case _:
-                self._swarm.conditions = Conditions().with_machines(_machine(fault, target.address))
+                around = self._network(fault, nodes) if fault.form == "lagging" else Conditions()
+                self._swarm.conditions = around.with_machines(_machine(fault, target.address))
 
     async def mend(self, fault: PlannedFault, nodes: Sequence[LocalNode]) -> None:
         """Let it be as before; RaftSwarmError when a daemon does not come back."""
@@ -84,7 +85,7 @@ class Nemesis:
         inward = [(other, here) for here in struck for other in others]
         outward = [(here, other) for other, here in inward]
         match fault.form:
-            case "alone" | "halves":
+            case "alone" | "halves" | "lagging":
                 return calm.partitioned([struck, others])
             case "deaf":
                 return calm.with_links(*(replace(calm.link(*way), cut=True) for way in inward))
