@@ -72,9 +72,9 @@ def draw_stall(loss: float, chance: Random, first_seconds: float = RETRANSMISSIO
 class ConditionedStream(Stream):
     """A connected socket between two nodes, each known by its host."""
 
-    _here: str = ""
-    _conditions: ConditionsFollower = attrs.field(kw_only=True)
-    _chance: Random = attrs.field(kw_only=True)
+    _here: str = attrs.field(kw_only=True, alias="here")
+    _conditions: ConditionsFollower = attrs.field(kw_only=True, alias="conditions")
+    _chance: Random = attrs.field(kw_only=True, alias="chance")
     _arriving: deque[tuple[float, bytes | LinkClosed]] = attrs.field(factory=deque, init=False)
     """What has come, or the end, and when it is there."""
     _cut_since: float = attrs.field(default=math.inf, init=False)

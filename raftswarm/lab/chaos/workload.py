@@ -2,8 +2,8 @@
 
 A register is a label of a service that wants no tasks. The Engine API promises that reads are linearizable on every
 manager, and that an update is refused if the service has changed since the version it names: so an update of what was
-read is a compare-and-swap. Each client asks one manager, whatever befalls it. Every other one only reads, since who writes
-to a manager that is cut off is kept waiting there.
+read is a compare-and-swap. Each client asks one manager, whatever befalls it. Every other one only reads, since who
+writes to a manager that is cut off is kept waiting there.
 """
 
 from __future__ import annotations
