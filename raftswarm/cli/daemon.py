@@ -30,6 +30,12 @@ import click
 @click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
 )
+@click.option(
+    "--conditions",
+    default="",
+    metavar="FILE",
+    help="Suffer the made-up conditions in that file, which may come and go: `raftswarm local` writes it.",
+)
 def command(
     state_dir: str,
     hostname: str | None,
@@ -38,6 +44,7 @@ def command(
     api: tuple[str, ...],
     metrics: tuple[str, ...],
     log_level: str,
+    conditions: str,
 ) -> None:
     """Run one node: it serves the Docker Engine API and takes part in a swarm once told to init or join."""
     import trio
@@ -45,6 +52,7 @@ def command(
     from raftswarm.cli.session import default_host
     from raftswarm.errors import RaftSwarmError
     from raftswarm.node import DaemonOptions, run_daemon
+    from raftswarm.world.conditioned_clock import DriftingClock
 
     options = DaemonOptions(
         state_directory=state_dir,
@@ -54,9 +62,10 @@ def command(
         api=api or (default_host(),),
         metrics=metrics,
         log_level=log_level,
+        conditions=conditions,
     )
     try:
-        trio.run(run_daemon, options)
+        trio.run(run_daemon, options, clock=DriftingClock() if conditions else None)
     except RaftSwarmError as error:
         click.echo(f"raftswarm daemon: {error}", err=True)
         sys.exit(1)

@@ -71,7 +71,6 @@ def command(
     digests: bool,
     twice: bool,
     output: Path | None,
-    twice: bool,
     as_json: bool,
 ) -> None:
     """Run a scenario (a name, or a recording's file), or random worlds, and check all invariants meanwhile.

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
+from raftswarm.cli import local_conditions
+from raftswarm.cli.local_words import directory_option, run_local
+
 if TYPE_CHECKING:
     from raftswarm.local import LocalNode, LocalSwarm
-
-T = TypeVar("T")
-
-DEFAULT_DIRECTORY = ".raftswarm"
-
-directory_option = click.option(
-    "--dir",
-    "directory",
-    default=DEFAULT_DIRECTORY,
-    show_default=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Directory of the local swarm.",
-)
 
 
 @click.group("local")
@@ -57,7 +46,7 @@ def up(managers: int, workers: int, directory: Path, name_prefix: str, no_init: 
 
     import trio
 
-    _show(_run(bring_up), as_json=as_json)
+    _show(run_local(bring_up), as_json=as_json)
 
 
 @command.command("ps")
@@ -65,7 +54,7 @@ def up(managers: int, workers: int, directory: Path, name_prefix: str, no_init: 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ps(directory: Path, as_json: bool) -> None:
     """List the nodes and whether their daemons run."""
-    _show(_run(lambda: _open(directory)), as_json=as_json)
+    _show(run_local(lambda: _open(directory)), as_json=as_json)
 
 
 def _on_node(name: str, help_text: str, act: Callable[[LocalSwarm, LocalNode], Awaitable[None]]) -> None:
@@ -77,7 +66,7 @@ def _on_node(name: str, help_text: str, act: Callable[[LocalSwarm, LocalNode], A
             swarm = await _open(directory)
             await act(swarm, swarm.node(node))
 
-        _run(go)
+        run_local(go)
         click.echo(node)
 
 
@@ -114,7 +103,7 @@ def kill(node: str, machine: bool, directory: Path) -> None:
         swarm = await _open(directory)
         await swarm.kill(swarm.node(node), machine=machine)
 
-    _run(go)
+    run_local(go)
     click.echo(node)
 
 
@@ -126,26 +115,13 @@ def down(directory: Path) -> None:
     async def go() -> None:
         await (await _open(directory)).down()
 
-    _run(go)
+    run_local(go)
 
 
 async def _open(directory: Path) -> LocalSwarm:
     from raftswarm.local import LocalSwarm
 
     return LocalSwarm.open(directory)
-
-
-def _run(act: Callable[[], Awaitable[T]]) -> T:
-    from raftswarm.cli.interrupts import run_until_interrupted
-    from raftswarm.errors import RaftSwarmError
-
-    try:
-        return run_until_interrupted(act)
-    except RaftSwarmError as error:
-        click.echo(f"raftswarm local: {error}", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _show(swarm: LocalSwarm, *, as_json: bool) -> None:
@@ -171,3 +147,7 @@ def _show(swarm: LocalSwarm, *, as_json: bool) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     for row in rows:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]))
+
+
+for _subcommand in local_conditions.COMMANDS:
+    command.add_command(_subcommand)

@@ -13,6 +13,7 @@ from typing import Final, Never
 import click
 
 COMMANDS: Final = {
+    "chaos": "Strike a swarm with faults, and see what holds",
     "daemon": "Run a node of a swarm",
     "demo": "Watch a swarm survive, in under a minute",
     "info": "Display what an engine says about itself",

@@ -20,6 +20,7 @@ from raftswarm.client import EngineClient
 from raftswarm.errors import LinkError, RaftSwarmError
 from raftswarm.local.addresses import give_back_block, node_address, take_block
 from raftswarm.local.daemons import DaemonProcess, is_alive, is_stopped, launch, send_signal, wait_gone
+from raftswarm.world.conditions import Conditions, read_conditions, write_conditions
 from raftswarm.world.real_disk import RealDisk
 from raftswarm.world.real_processes import kill_recorded, running_recorded
 from raftswarm.world.runtime_directory import runtime_directory
@@ -205,6 +206,7 @@ class LocalSwarm:
             give_back_ranges(RealDisk(), str(runtime_directory() / "addresses"), f"{node.state_dir}/tasks")
             self._socket_path(node.name).unlink(missing_ok=True)
         shutil.rmtree(runtime_directory() / "sockets" / str(self._memory.block), ignore_errors=True)
+        write_conditions(self._conditions_file, Conditions())
         (self.directory / "swarm.json").unlink(missing_ok=True)
         give_back_block(self._memory.block, self.directory)
         if not any(self.directory.iterdir()):
@@ -213,6 +215,18 @@ class LocalSwarm:
     def task_processes(self, node: LocalNode) -> int:
         """How many tasks run as processes of that node, whoever knows of them."""
         return len(running_recorded(str(Path(node.state_dir) / "tasks")))
+
+    # Trouble.
+
+    @property
+    def conditions(self) -> Conditions:
+        """What befalls networks, disks and clocks now; hosts are those of `LocalNode.address`."""
+        return read_conditions(self._conditions_file)
+
+    @conditions.setter
+    def conditions(self, conditions: Conditions) -> None:
+        """Let the daemons suffer that, within `POLL_SECONDS`; those too that are started later."""
+        write_conditions(self._conditions_file, conditions)
 
     # Particulars.
 
@@ -225,7 +239,12 @@ class LocalSwarm:
             *("--listen-addr", address),
             *("--advertise-addr", address),
             *("--api", node.docker_host),
+            *("--conditions", str(self._conditions_file)),
         ]
+
+    @property
+    def _conditions_file(self) -> Path:
+        return self.directory / "conditions.json"
 
     def _socket_path(self, name: str) -> Path:
         """Beside the state if that is short enough for a unix socket's name, else in the runtime directory."""

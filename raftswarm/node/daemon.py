@@ -24,15 +24,15 @@ from raftswarm.http.listeners import open_listener
 from raftswarm.http.server import serve_http
 from raftswarm.node.machine import Machine
 from raftswarm.node.settings import WILDCARD_HOSTS, NodeSettings, split_address
+from raftswarm.node.surroundings import Surroundings, conditioned_surroundings, plain_surroundings
 from raftswarm.node.world import NodeWorld
 from raftswarm.storage.state_directory import lock_state
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.tls import open_tls_network
 from raftswarm.version import __version__
 from raftswarm.world.chance import SystemEntropy
-from raftswarm.world.clock import SystemWallClock
 from raftswarm.world.garbage import PLAN
-from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
+from raftswarm.world.real_disk import ThreadDiskRunner
 from raftswarm.world.real_ports import RealPorts
 from raftswarm.world.real_processes import RealProcesses
 from raftswarm.world.runtime_directory import runtime_directory
@@ -53,6 +53,8 @@ class DaemonOptions:
     metrics: tuple[str, ...] = ()
     """Where ``/metrics`` and health are served without the Engine API."""
     log_level: str = "info"
+    conditions: str = ""
+    """A file of made-up conditions (`world.conditions`); only daemons of a local swarm have one."""
 
 
 async def run_daemon(options: DaemonOptions) -> None:
@@ -61,9 +63,10 @@ async def run_daemon(options: DaemonOptions) -> None:
     settings = _settings(options)
     addresses = [parse_address(text) for text in options.api]
     metrics_addresses = [parse_address(text) for text in options.metrics]
-    disk = RealDisk()
+    chance = random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
+    around = _surroundings(options, settings, chance)
+    disk, clock = around.disk, around.wall_clock
     lock = lock_state(disk, settings.state_directory)
-    clock, chance = SystemWallClock(), random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
     try:
         async with AsyncExitStack() as stack:
             listeners = [
@@ -85,12 +88,13 @@ async def run_daemon(options: DaemonOptions) -> None:
                 ports=RealPorts(),
                 describe=lambda: describe_machine(__version__),
                 open_network=lambda credentials, host: open_tls_network(
-                    clock, local_host=host, credentials=credentials
+                    clock, local_host=host, credentials=credentials, sockets=around.sockets
                 ),
             )
             machine = Machine(settings, world)
             api = EngineApi(machine, host=read_host_facts(), clock=clock, chance=chance)
             nursery = await stack.enter_async_context(open_helpers())
+            nursery.start_soon(around.run)
             await nursery.start(_serve_until_signalled, nursery.cancel_scope)
             await nursery.start(machine.run)
             if observers:
@@ -111,6 +115,12 @@ async def _serve_until_signalled(
             logger.info("%s: stopping", signal.Signals(number).name)
             stop.cancel()
             return
+
+
+def _surroundings(options: DaemonOptions, settings: NodeSettings, chance: random.Random) -> Surroundings:
+    if not options.conditions:
+        return plain_surroundings()
+    return conditioned_surroundings(options.conditions, split_address(settings.advertise_address)[0], chance)
 
 
 def _first_address() -> str:

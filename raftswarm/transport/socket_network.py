@@ -12,7 +12,7 @@ import trio
 from raftswarm.ca.identity import Identity
 from raftswarm.errors import LinkClosed, LinkError, RaftSwarmError
 from raftswarm.transport.socket_link import Channel, SocketLink
-from raftswarm.transport.sockets import Address, Listener, Stream, dial, listen, parse_address
+from raftswarm.transport.sockets import Address, KernelSockets, Listener, Sockets, Stream, listen, parse_address
 from raftswarm.world.network import Link
 
 logger = logging.getLogger("raftswarm.transport")
@@ -39,9 +39,10 @@ class Greeting(Protocol):
 class SocketNetwork(ABC):
     """One node's access to the others over TCP. The nursery it is given runs the writers of links it dials."""
 
-    def __init__(self, nursery: trio.Nursery, local_host: str) -> None:
+    def __init__(self, nursery: trio.Nursery, local_host: str, sockets: Sockets | None = None) -> None:
         self._nursery = nursery
         self._local_host = local_host
+        self._sockets = sockets or KernelSockets()
         self._greetings: dict[Stream, trio.CancelScope] = {}
 
     @abstractmethod
@@ -59,7 +60,7 @@ class SocketNetwork(ABC):
     async def _connect(self, address: str, greeting: Greeting) -> SocketLink:
         target = self._checked(parse_address(address))
         with trio.move_on_after(GREETING_SECONDS):
-            stream = await dial(target, local_host=self._local_host)
+            stream = await self._sockets.dial(target, local_host=self._local_host)
             return await _greet(stream, greeting, self._nursery)
         raise LinkError(f"{target} did not answer within {GREETING_SECONDS:g} seconds")
 
@@ -76,7 +77,7 @@ class SocketNetwork(ABC):
             started(str(listener.address))
             async with trio.open_nursery() as callers:
                 while True:
-                    stream = await _accept(listener)
+                    stream = await _accept(self._sockets, listener)
                     callers.start_soon(self._receive_caller, stream, self._limit_greeting(stream), handler)
         finally:
             listener.close()
@@ -135,11 +136,11 @@ async def _greet(stream: Stream, greeting: Greeting, nursery: trio.Nursery) -> S
     return link
 
 
-async def _accept(listener: Listener) -> Stream:
+async def _accept(sockets: Sockets, listener: Listener) -> Stream:
     await trio.lowlevel.checkpoint()  # A crowd at the door does not stop those inside.
     while True:
         try:
-            return await listener.accept()
+            return await sockets.accept(listener)
         except OSError as error:
             # Out of descriptors or memory: connections wait in the backlog until links have closed.
             logger.warning("cannot accept connections on %s: %s", listener.address, error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -18,7 +18,7 @@ from raftswarm.errors import ConnectionRefused, InvalidSpec, LinkClosed, LinkErr
 RECEIVE_BYTES: Final = 64 * 1024
 PORT_IN_USE: Final = "the port is in use; stop what listens there, or choose another listen address"
 _BACKLOG: Final = 128
-_DEAD_PEER_MS: Final = 10_000
+DEAD_PEER_MS: Final = 10_000
 """Bytes unacknowledged for this long end a link, so that a partition's end is not waited for in TCP's own back-off."""
 _KEEPALIVE_SECONDS: Final = 5
 
@@ -206,6 +206,30 @@ class Listener:
             self._socket.close()
 
 
+class Sockets(Protocol):
+    """Where connections come from."""
+
+    async def dial(self, address: Address, *, local_host: str) -> Stream:
+        """Connect; as `dial`."""
+        ...
+
+    async def accept(self, listener: Listener) -> Stream:
+        """Return the next connection; as `Listener.accept`."""
+        ...
+
+
+class KernelSockets:
+    """From the kernel, as it gives them."""
+
+    async def dial(self, address: Address, *, local_host: str) -> Stream:
+        """Connect."""
+        return await dial(address, local_host=local_host)
+
+    async def accept(self, listener: Listener) -> Stream:
+        """Return the next connection; OSError when the machine is short of something."""
+        return await listener.accept()
+
+
 async def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
     try:
         version = ipaddress.ip_address(address.host).version
@@ -220,7 +244,7 @@ async def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, i
 
 def _set_up(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_SECONDS)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS)

@@ -22,7 +22,7 @@ from raftswarm.transport.admission import Admission, accept_pinned_manager, rece
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.socket_link import SocketLink
 from raftswarm.transport.socket_network import Greeting, SocketNetwork
-from raftswarm.transport.sockets import Stream
+from raftswarm.transport.sockets import Sockets, Stream
 from raftswarm.wire.greetings import Welcome, encode_welcome
 from raftswarm.world.clock import WallClock
 from raftswarm.world.network import Link
@@ -35,14 +35,15 @@ _RECORD_BYTES: Final = 16 * 1024
 
 @asynccontextmanager
 async def open_tls_network(
-    clock: WallClock, *, local_host: str = "", credentials: Credentials | None = None
+    clock: WallClock, *, local_host: str = "", credentials: Credentials | None = None, sockets: Sockets | None = None
 ) -> AsyncIterator[TlsNetwork]:
     """Links that live as long as the context; dialled from `local_host` if it is not empty.
 
-    Without credentials, the network can only `bootstrap_connect` until `renew` gives it some.
+    Without credentials, the network can only `bootstrap_connect` until `renew` gives it some. `sockets` stand between
+    it and the kernel.
     """
     async with open_helpers() as nursery:
-        network = TlsNetwork(nursery, clock, local_host)
+        network = TlsNetwork(nursery, clock, local_host, sockets)
         if credentials is not None:
             network.renew(credentials)
         yield network
@@ -51,8 +52,10 @@ async def open_tls_network(
 class TlsNetwork(SocketNetwork):
     """`world.network.Network` for real; made by `open_tls_network`."""
 
-    def __init__(self, nursery: trio.Nursery, clock: WallClock, local_host: str) -> None:
-        super().__init__(nursery, local_host)
+    def __init__(
+        self, nursery: trio.Nursery, clock: WallClock, local_host: str, sockets: Sockets | None = None
+    ) -> None:
+        super().__init__(nursery, local_host, sockets)
         self._clock = clock
         self._contexts: _Contexts | None = None
 

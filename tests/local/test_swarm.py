@@ -104,3 +104,17 @@ def test_an_unknown_node_is_refused_with_those_that_are_there(tmp_path: Path) ->
 
     with pytest.raises(RaftSwarmError, match="no node docker9 here; there are docker1, docker2"):
         swarm.node("docker9")
+
+
+async def test_conditions_are_kept_beside_the_swarm_and_go_with_it(tmp_path: Path) -> None:
+    swarm = lay_out(tmp_path / "swarm", managers=3, workers=0)
+    first, second, third = (node.address for node in swarm.nodes)
+
+    swarm.conditions = swarm.conditions.partitioned([[first], [second, third]])
+
+    again = LocalSwarm.open(tmp_path / "swarm")
+    assert again.conditions.link(first, second).cut
+    assert not again.conditions.link(second, third).cut
+    assert f"{tmp_path}/swarm/conditions.json" in again._arguments(again.nodes[0])
+    await again.down()
+    assert not (tmp_path / "swarm").exists()
