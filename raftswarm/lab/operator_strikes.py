@@ -38,7 +38,7 @@ class Backup:
     """By member: of which boot, with which members, and the copy."""
     invariants: Memory
     history: Remembered
-    effects: Mapping[bytes, int]
+    effects: Mapping[bytes, tuple[int, int]]
 
 
 def strike_operator(world: CoreWorld, fault: OperatorFault) -> bool:

@@ -96,7 +96,7 @@ def scene(hall: Hall) -> Scene:
     room.world = attrs.evolve(room.world, wall_clock=Date())
     directory = StateDirectory("state", room.disk)
     spec = SwarmSpec(ca_config=CAConfig(node_cert_expiry=int(2 * DAY * 1e9)))
-    keys = enter_by_init(room.world, directory, InitOptions(spec=spec), room.address, room.address, "alice").keys
+    keys = enter_by_init(room.world, directory, InitOptions(spec=spec), room.address, room.address, room.settings).keys
     signers, renewed, addresses = Signers(room), list[Credentials](), ["m1", "m2"]
     renewal = Renewal(room.world, directory, keys, signers, lambda: addresses, renewed.append)
     return Scene(room, signers, renewed, renewal, addresses)

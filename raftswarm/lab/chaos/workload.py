@@ -21,7 +21,7 @@ from raftswarm.api.errors import ApiError
 from raftswarm.api.services import ServiceJson
 from raftswarm.client import EngineClient
 from raftswarm.errors import ConnectionRefused, LinkError, Rejected
-from raftswarm.lab.linearizability import Operation, Recording
+from raftswarm.lab.linearizability import HistoryRecorder, Operation
 from raftswarm.local import LocalNode
 from raftswarm.objects.specs import ContainerSpec, Replicated, ServiceMode, ServiceSpec, TaskSpec
 
@@ -58,7 +58,7 @@ class History:
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
         self.samples: list[Sample] = []
-        self._recording = Recording()
+        self._recording = HistoryRecorder()
 
     @property
     def operations(self) -> list[Operation]:
