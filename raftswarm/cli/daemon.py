@@ -21,10 +21,25 @@ import click
     "[default: where `raftswarm` looks for it].",
 )
 @click.option(
+    "--unlock",
+    "unlock",
+    multiple=True,
+    metavar="SOURCE",
+    help="When this node starts locked, take the unlock key from prompt, stdin, fd:N, file:PATH, credential:NAME "
+    "(systemd), command:WORDS, or a plug-in; repeatable, tried in order  [default: wait for `swarm unlock`].",
+)
+@click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
 )
 def command(
-    state_dir: str, hostname: str | None, listen_addr: str, advertise_addr: str, api: tuple[str, ...], log_level: str
+    *,
+    state_dir: str,
+    hostname: str | None,
+    listen_addr: str,
+    advertise_addr: str,
+    api: tuple[str, ...],
+    unlock: tuple[str, ...],
+    log_level: str,
 ) -> None:
     """Run one node: it serves the Docker Engine API and takes part in a swarm once told to init or join."""
     import trio
@@ -40,6 +55,7 @@ def command(
         advertise_address=advertise_addr,
         api=api or (default_host(),),
         log_level=log_level,
+        unlock=unlock,
     )
     try:
         trio.run(run_daemon, options)

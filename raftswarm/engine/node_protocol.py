@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import msgspec
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.objects.records import Cluster, NodeDescription
 from raftswarm.objects.specs import SwarmSpec
+from raftswarm.storage.backup import BackupKey
 
 
 class LocalState(StrEnum):
@@ -87,6 +89,10 @@ class SwarmNode(Protocol):
 
     async def unlock(self, key: str) -> None:
         """Unlock a locked manager."""
+        ...
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Return the pieces of a backup of the swarm as it is now, sealed; without a key, under the unlock key."""
         ...
 
     async def control(self, request: AnyControlRequest) -> AnyControlAnswer:

@@ -32,6 +32,7 @@ from raftswarm.world.garbage import PLAN
 from raftswarm.world.real_disk import RealDisk, ThreadDiskRunner
 from raftswarm.world.real_processes import RealProcesses
 from raftswarm.world.runtime_directory import runtime_directory
+from raftswarm.world.secret_sources import find_source
 from raftswarm.world.watchdog import watch_loop
 
 logger = logging.getLogger("raftswarm.daemon")
@@ -47,6 +48,8 @@ class DaemonOptions:
     advertise_address: str
     api: tuple[str, ...]
     log_level: str = "info"
+    unlock: tuple[str, ...] = ()
+    """Names of the sources of the unlock key, tried in this order (`world.secret_sources`)."""
 
 
 async def run_daemon(options: DaemonOptions) -> None:
@@ -54,6 +57,7 @@ async def run_daemon(options: DaemonOptions) -> None:
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     settings = _settings(options)
     addresses = [parse_address(text) for text in options.api]
+    unlock_sources = [(name.partition(":")[0], find_source(name)) for name in options.unlock]
     disk = RealDisk()
     lock = lock_state(disk, settings.state_directory)
     clock, chance = SystemWallClock(), random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
@@ -76,7 +80,7 @@ async def run_daemon(options: DaemonOptions) -> None:
                     clock, local_host=host, credentials=credentials
                 ),
             )
-            machine = Machine(settings, world)
+            machine = Machine(settings, world, unlock_sources)
             api = EngineApi(machine, host=read_host_facts(), clock=clock, chance=chance)
             nursery = await stack.enter_async_context(open_helpers())
             await nursery.start(_serve_until_signalled, nursery.cancel_scope)

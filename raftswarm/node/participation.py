@@ -6,7 +6,7 @@ Everything runs in one nursery; what ends it (leaving, a failed disk, the daemon
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -22,6 +22,7 @@ from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
 from raftswarm.ca import read_certificates
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
+from raftswarm.errors import LinkClosed
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -33,6 +34,8 @@ from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeNetwork, NodeWorld
 from raftswarm.objects.records import Node, NodeDescription
 from raftswarm.objects.states import TaskState
+from raftswarm.storage.backup import BackupKey
+from raftswarm.storage.epoch import show_epoch
 from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
@@ -62,6 +65,11 @@ class Participation:
         self._worker: Worker | None = None
         self._credentials = read_credentials(directory, keys)
         self._running = trio.Event()
+
+    @property
+    def keys(self) -> KeyRing:
+        """This node's private keys, opened."""
+        return self._keys
 
     @property
     def is_manager(self) -> bool:
@@ -122,10 +130,15 @@ class Participation:
         )
 
     def _heard(self, message: SessionMessage) -> None:
-        """Remember the managers, so that the next life of this node finds one."""
+        """Remember the managers, so that the next life of this node finds one; refuse those that were left behind."""
+        if message.epoch < self.facts.epoch:
+            raise LinkClosed(
+                f"the manager is of epoch {show_epoch(message.epoch)}, and the swarm goes on in "
+                f"{show_epoch(self.facts.epoch)}"
+            )
         managers = tuple(ManagerAddress(peer.node_id, peer.address) for peer in message.managers)
-        if managers and managers != self.facts.managers:
-            self.facts = replace(self.facts, managers=managers)
+        if (managers and managers != self.facts.managers) or message.epoch != self.facts.epoch:
+            self.facts = replace(self.facts, managers=managers or self.facts.managers, epoch=message.epoch)
             write_facts(self._world.disk, self._directory.root, self.facts)
 
     def _describe(self) -> NodeDescription:
@@ -211,6 +224,10 @@ class Participation:
     async def control(self, request: AnyControlRequest) -> AnyControlAnswer:
         """Ask the swarm, as a manager."""
         return await self.manager.control(request)
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Picture the swarm, as a manager."""
+        return await self.manager.backup(key)
 
     async def hand_over(self) -> None:
         """Before a clean stop: let another manager lead."""

@@ -18,6 +18,7 @@ from raftswarm.errors import SnapshotDamaged
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
 from raftswarm.storage.replay import Position
+from raftswarm.storage.sealing import key_id
 from raftswarm.storage.segment import Follows, SegmentHeader
 from raftswarm.storage.snapshot_file import (
     CHUNK_BYTES,
@@ -68,6 +69,11 @@ class Snapshots:
         self._offer: SnapshotOffer | None = None
         """What the newest is offered as."""
         self.newest: SnapshotFile | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where they are, and how they are sealed."""
+        return self._place
 
     @property
     def index(self) -> int:
@@ -222,6 +228,35 @@ class Snapshots:
         for name in self._place.disk.list(self._place.directory):
             if name not in kept and name.endswith((*Origin, TEMPORARY_SUFFIX)):
                 self._place.disk.remove(self._place.path(name))
+
+    def seal_with(self, place: Place) -> None:
+        """Write under the key of `place` from now on. What is arriving is given up: its sender begins again."""
+        self.stop_receiving()
+        self._place = place
+
+    @property
+    def earlier_until(self) -> int:
+        """The last index of what an earlier key sealed, or is sealing; 0 if there is nothing."""
+        present = key_id(self._place.data_key)
+        files = [received for _, received in self._received] + ([self.newest] if self.newest is not None else [])
+        indexes = [file.meta.index for file in files if file.sealed_under != present]
+        saving = self._saving
+        if saving is not None and saving.writer is not None and saving.writer.sealed_under != present:
+            indexes.append(saving.meta.index)
+        return max(indexes, default=0)
+
+    @property
+    def saved_index(self) -> int:
+        """Of the newest if it is our own, and the present key sealed it; else 0."""
+        newest = self.newest
+        if newest is None or newest.sealed_under != key_id(self._place.data_key):
+            return 0
+        return newest.meta.index if newest.name.endswith(Origin.SAVED) else 0
+
+    def forget_earlier(self) -> None:
+        """Nothing is left that an earlier key sealed, and what was removed does not come back."""
+        self._place.disk.sync_directory(self._place.directory)
+        self._place = attrs.evolve(self._place, earlier_keys=())
 
     def open(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
         """Return the newest and its chunks; it may be replaced and removed while it is read."""

@@ -53,6 +53,8 @@ class IssuedCertificate(Answer, frozen=True, kw_only=True):
     root_certificate: str
     unlock_key: str = ""
     """For managers, while autolock is on."""
+    cluster_version: int = 0
+    """Of the cluster object that has it."""
 
 
 # Raft membership (SWARM 12.3). Leader only; others answer `NotLeader`.
@@ -108,6 +110,8 @@ class SessionMessage(Answer, frozen=True, kw_only=True):
     node: Node
     managers: tuple[ManagerPeer, ...]
     heartbeat_seconds: float
+    epoch: int = 0
+    """Of the manager: an agent that has heard of a later one does not follow this."""
 
 
 class BeatHeart(Request, frozen=True, kw_only=True):

@@ -41,7 +41,7 @@ def written(
 ) -> dict[str, bytes]:
     """The files of a member after a short life."""
     keys.put("tls-key", b"private")
-    keys.lock_with(UNLOCK_KEY)
+    keys.follow(UNLOCK_KEY, 9)
     MemberStorage.create(
         disk, "state/raft", keys, entropy, member_id=7, cluster="cluster-1", incarnation=1, segment_bytes=2048
     ).close()
@@ -153,5 +153,6 @@ def test_keys_can_be_read_with_the_document_alone(written: dict[str, bytes], key
     key = derive(unlock_key, ring[24:56], b"raftswarm keys 1")
     assert msgspec.msgpack.decode(unseal(key, 0, ring[56:-4], ring[:56])) == {
         "data-key": keys.data_key,
+        "lock-version": (9).to_bytes(8, "big"),
         "tls-key": b"private",
     }

@@ -109,6 +109,7 @@ class CertificateIssuer:
             certificate=certificate,
             root_certificate=cluster.root_certificate,
             unlock_key=cluster.unlock_key if role == "manager" else "",
+            cluster_version=cluster.version,
         )
         return issued, now + validity // timedelta(microseconds=1) * 1000
 
