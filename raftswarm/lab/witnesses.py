@@ -92,6 +92,11 @@ class WitnessedStorage(MemberStorage):
             self._invariants.disk_step_undone(self._member)
         return was_last
 
+    @property
+    def snapshot_wanted_at(self) -> int | None:
+        """From which index on an own snapshot is wanted."""
+        return self._storage.snapshot_wanted_at
+
     def begin_receiving(self, offer: SnapshotOffer) -> int:
         """Begin to keep a received snapshot aside."""
         return self._storage.begin_receiving(offer)

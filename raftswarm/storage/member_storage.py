@@ -49,8 +49,7 @@ class Recovered:
 class MemberStorage:
     """The ``raft/`` directory of one member."""
 
-    snapshot_wanted_at: int | None = None
-    """From which index on a snapshot would let go of what earlier data keys sealed; None if nothing did."""
+    _snapshot_wanted_at: int | None = None
 
     def __init__(self, log: Log, snapshots: Snapshots, keys: KeyRing) -> None:
         """Use `create` or `open`."""
@@ -183,6 +182,16 @@ class MemberStorage:
                 self._let_go()
         return is_complete
 
+    @property
+    def snapshot_wanted_at(self) -> int | None:
+        """From which index on a snapshot would let go of what earlier data keys sealed; None if there is none of that."""
+        return self._snapshot_wanted_at
+
+    @property
+    def keys(self) -> KeyRing:
+        """What it is sealed with."""
+        return self._keys
+
     def adopt_key(self) -> None:
         """Write under the key ring's newest data key from now on.
 
@@ -206,9 +215,9 @@ class MemberStorage:
             self._log.forget_earlier()
             self._snapshots.forget_earlier()
             self._keys.forget_earlier()
-            self.snapshot_wanted_at = None
+            self._snapshot_wanted_at = None
         else:
-            self.snapshot_wanted_at = max(needed_until, self._snapshots.index, 1)
+            self._snapshot_wanted_at = max(needed_until, self._snapshots.index, 1)
 
     def begin_receiving(self, offer: SnapshotOffer) -> int:
         """Return how many chunks of a leader's snapshot are here already; one of an unequal offer is given up."""
