@@ -35,9 +35,10 @@ def command(
     """Recover a swarm that has lost most of its managers for good.
 
     Name the state directories of all managers that are left, with their daemons stopped. The most advanced one becomes
-    the only manager of a new epoch of the swarm: its services, workers and tasks stay, and managers of the old epoch are
-    refused. They leave by force and join again.
+    the only manager of a new epoch of the swarm: its services, workers and tasks stay. Managers that are given up and come
+    back are workers then; they leave and join again.
     """
+    from raftswarm.node.facts import read_facts
     from raftswarm.node.recovery import choose, recover, survey
     from raftswarm.node.settings import split_address
     from raftswarm.storage.epoch import show_epoch
@@ -63,8 +64,8 @@ def command(
 
     with ExitStack() as held:
         for path in directories:
-            if not disk.exists(path):
-                raise CommandFailed(f"there is no directory {path}")
+            if read_facts(disk, path) is None:  # Nothing is put into a directory that is not ours.
+                raise CommandFailed(f"{path} is not the state directory of a node in a swarm")
             held.callback(lock_state(disk, path).close)
         survivors = [survey(disk, entropy, path, unlock) for path in directories]
         choice = choose(survivors)
@@ -85,8 +86,8 @@ def command(
     if epoch is None:
         click.echo("Nothing was changed; --yes instead of --dry-run begins a new epoch there.")
         return
-    click.echo(f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon; then let each of the others")
-    click.echo("leave (`raftswarm swarm leave --force`) and join again.")
+    click.echo(f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon. The others, when they are")
+    click.echo("back, are workers: let those that are to be managers leave (`raftswarm swarm leave`) and join again.")
 
 
 def explain_choice(choice: Choice) -> list[str]:

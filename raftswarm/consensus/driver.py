@@ -360,7 +360,7 @@ class Driver:
         self.failed(
             Superseded(
                 f"the cluster goes on in epoch {show_epoch(epoch)} without this member, whose epoch is "
-                f"{show_epoch(self.epoch)}: let this node leave by force and join again"
+                f"{show_epoch(self.epoch)}: let it leave and join again"
             )
         )
 

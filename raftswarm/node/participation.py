@@ -22,7 +22,7 @@ from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
 from raftswarm.ca import read_certificates
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
-from raftswarm.errors import LinkClosed
+from raftswarm.errors import LinkClosed, Superseded
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -65,6 +65,8 @@ class Participation:
         self._worker: Worker | None = None
         self._credentials = read_credentials(directory, keys)
         self._running = trio.Event()
+        self._left_behind = ""
+        """Why this node is no manager any more, although it was one: the swarm goes on without its member."""
 
     @property
     def keys(self) -> KeyRing:
@@ -74,7 +76,7 @@ class Participation:
     @property
     def is_manager(self) -> bool:
         """Tell whether this node runs a member."""
-        return self.facts.is_manager
+        return self.facts.is_manager and not self._left_behind
 
     @property
     def manager(self) -> ManagerRole:
@@ -92,13 +94,30 @@ class Participation:
                 self._manager = ManagerRole(
                     self._settings, self._world, self._directory, self.facts, self._keys, network, calls
                 )
-                await nursery.start(self._listen, network, self._manager)
-                nursery.start_soon(self._manager.run)
+                await nursery.start(self._run_manager, network, self._manager)
             proxy = Proxy(host)
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)
             nursery.start_soon(self._agent.run)
             self._running.set()
+
+    async def _run_manager(
+        self,
+        network: NodeNetwork,
+        manager: ManagerRole,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and run the member. If the swarm goes on without it, this node is a worker; its log stays as it is."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._listen, network, manager)
+                nursery.start_soon(manager.run)
+                task_status.started()
+        except* Superseded as errors:
+            self._left_behind = str(_first_of(errors))
+            self._manager = None
+            logger.error("this node is no manager any more: %s", self._left_behind)  # noqa: TRY400 - a sentence
 
     def _make_agent(self, network: NodeNetwork, proxy: Proxy) -> Agent:
         world, directory = self._world, self._directory.tasks
@@ -197,7 +216,7 @@ class Participation:
             node_id=self.facts.node_id,
             node_address=split_address(self.facts.advertise_address)[0],
             is_manager=self.is_manager,
-            error=manager.requests.why_no_leader() if manager is not None else "",
+            error=manager.requests.why_no_leader() if manager is not None else self._left_behind,
             remote_managers=tuple((peer.node_id, peer.address) for peer in self._managers()),
             node_count=sum(1 for _ in store.find(Node)) if store is not None else 0,
             manager_count=self.manager_count if store is not None else 0,
@@ -238,6 +257,12 @@ class Participation:
         """Stop and remove every task of this node: it leaves."""
         if self._agent is not None:
             await self._agent.stop_tasks()
+
+
+def _first_of(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 class _KnownManagers:

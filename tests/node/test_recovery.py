@@ -17,7 +17,7 @@ from raftswarm.errors import ForeignState, InvalidSpec
 from raftswarm.manager.control.requests import CreateService, ListNodes, ListTasks, NodesAnswer, TasksAnswer
 from raftswarm.node.facts import ManagerAddress
 from raftswarm.node.recovery import Survivor, choose, recover, restore, survey
-from raftswarm.objects.states import TaskState
+from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.storage.backup import BackupFile, BackupKey, SealedBy
 
 from raftswarm.world.chance import SeededEntropy
@@ -59,9 +59,10 @@ def epoch_of(room: Room) -> int:
     return participation.manager.driver.epoch
 
 
-async def until_stopped(room: Room) -> str:
+async def until_left_behind(room: Room) -> str:
+    """Wait until a manager is told that it is none any more; return what it says then."""
     with trio.fail_after(20):
-        while room.machine.info().state is not LocalState.ERROR:  # noqa: ASYNC110 - on a mocked clock
+        while room.machine.info().is_manager:  # noqa: ASYNC110 - on a mocked clock
             await trio.sleep(0.1)
     return room.machine.info().error
 
@@ -70,6 +71,12 @@ async def managers_seen_by(room: Room) -> list[str]:
     answer = await room.machine.control(ListNodes())
     assert isinstance(answer, NodesAnswer)
     return sorted(view.node.description.hostname for view in answer.nodes if view.manager_status is not None)
+
+
+async def ready_nodes(room: Room) -> list[str]:
+    answer = await room.machine.control(ListNodes())
+    assert isinstance(answer, NodesAnswer)
+    return sorted(view.node.description.hostname for view in answer.nodes if view.node.state is NodeState.READY)
 
 
 # One node, in Docker's words.
@@ -117,11 +124,14 @@ async def test_managers_of_the_old_epoch_stop_when_they_meet_the_new_one_and_can
     await hall.restart(carol)
 
     for room in (bob, carol):
-        assert "the cluster goes on in epoch 1-" in await until_stopped(room)
-        assert "leave by force and join again" in room.machine.info().error
+        assert "the cluster goes on in epoch 1-" in await until_left_behind(room)
+        assert "let it leave and join again" in room.machine.info().error
+        assert "Worker nodes can't be used" in await refusal_of(service_names(room))
     assert await service_names(alice) == ["after"]
     assert await managers_seen_by(alice) == ["alice"]
-    await bob.machine.leave(force=True)
+    await trio.sleep(20)
+    assert await ready_nodes(alice) == ["alice", "bob", "carol"], "they are workers now"
+    await bob.machine.leave(force=False)
     token, _ = await tokens_of(alice)
     await bob.machine.join(JoinOptions(remote_addresses=(alice.address,), join_token=token))
     assert await service_names(bob) == ["after"]
@@ -195,10 +205,7 @@ async def test_the_most_advanced_survivor_is_found_and_the_swarm_goes_on_from_it
     assert await service_names(alice) == ["late"]
     assert epoch_of(alice) == epoch
     await trio.sleep(20)
-    answer = await alice.machine.control(ListNodes())
-    assert isinstance(answer, NodesAnswer)
-    ready = sorted(view.node.description.hostname for view in answer.nodes if view.node.state.name == "READY")
-    assert ready == ["alice", "dave", "erin"]
+    assert await ready_nodes(alice) == ["alice", "dave", "erin"]
 
 
 async def test_a_locked_survivor_is_opened_with_its_key(autojump_clock: MockClock, hall: Hall) -> None:
