@@ -110,7 +110,9 @@ def test_keys_change_under_crashes_and_nobody_is_locked_out(seed: int) -> None:
     world.run_until(lambda: world.leader is not None, within_seconds=30, what="a leader")
     call = world.propose(b"the last")
     world.run_until(lambda: call.ended_at is not None, within_seconds=30, what="a write")
-    world.run_until(lambda: all(map(rotating.is_at_rest, world.hosts)), within_seconds=30, what="the end of all changes")
+    world.run_until(
+        lambda: all(map(rotating.is_at_rest, world.hosts)), within_seconds=30, what="the end of all changes"
+    )
 
     assert rotating.crashes >= 5, "a world in which nothing happened tests nothing"
     for member, host in world.hosts.items():

@@ -25,6 +25,7 @@ def command() -> None:
 command.add_command(recover)
 command.add_command(snapshot)
 
+
 @command.command()
 @click.option("--advertise-addr", default="", help="Advertised address (IP[:port])")
 @click.option("--listen-addr", default=_LISTEN, show_default=True, help="Listen address (IP[:port])")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.argument("directories", nargs=-1, required=True, metavar="STATE_DIR...")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done, and what may be lost")
 @click.option("--yes", is_flag=True, help="Do it")
-@click.option("--listen-addr", default="", metavar="HOST:PORT", help="Where the manager is reached now, if that changed")
+@click.option(
+    "--listen-addr", default="", metavar="HOST:PORT", help="Where the manager is reached now, if that changed"
+)
 @click.option("--unlock-key-from", metavar="SOURCE", help=f"Where the unlock key comes from: {SOURCES}")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON")
 def command(
@@ -86,7 +88,9 @@ def command(
     if epoch is None:
         click.echo("Nothing was changed; --yes instead of --dry-run begins a new epoch there.")
         return
-    click.echo(f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon. The others, when they are")
+    click.echo(
+        f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon. The others, when they are"
+    )
     click.echo("back, are workers: let those that are to be managers leave (`raftswarm swarm leave`) and join again.")
 
 

@@ -56,9 +56,7 @@ def save(*, file: Path, passphrase_from: str | None, with_unlock_key: bool) -> N
     if not with_unlock_key:
         passphrase = ask_new_passphrase(passphrase_from)
         key = key_from_passphrase(passphrase, SystemEntropy().token_bytes(SCRYPT_SALT_BYTES))
-        options = SnapshotJson(
-            key=base64.b64encode(key.key).decode(), salt=base64.b64encode(key.scrypt_salt).decode()
-        )
+        options = SnapshotJson(key=base64.b64encode(key.key).decode(), salt=base64.b64encode(key.scrypt_salt).decode())
 
     async def work(engine: EngineClient) -> str:
         with _written_aside(file) as write:
@@ -66,12 +64,12 @@ def save(*, file: Path, passphrase_from: str | None, with_unlock_key: bool) -> N
         return await engine.swarm_unlock_key() if with_unlock_key else ""
 
     unlock_key = with_engine(work)
-    with _open_backup(file) as backup:
-        try:
+    try:
+        with _open_backup(file) as backup:
             description, store = _read(backup, key or _unlock_key(unlock_key))
-        except Exception:
-            file.unlink()  # What cannot be read back is no backup.
-            raise
+    except Exception:
+        file.unlink()  # What cannot be read back is no backup.
+        raise
     click.echo(f"Saved {file}: {file.stat().st_size} bytes, {_contents(store)}, up to command", nl=False)
     click.echo(f" {description.snapshot.commands}.")
 
@@ -236,8 +234,6 @@ def _describe(file: Path, description: BackupDescription, store: Store) -> dict[
         "Last entry": description.snapshot.index,
         "Last command": description.snapshot.commands,
         "Written": show_time(description.snapshot.time_ns),
-        "Managers": ", ".join(
-            f"{info.name} ({info.address})" for info in description.snapshot.configuration.voters
-        ),
+        "Managers": ", ".join(f"{info.name} ({info.address})" for info in description.snapshot.configuration.voters),
         "Contents": _contents(store),
     }

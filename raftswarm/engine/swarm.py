@@ -146,7 +146,6 @@ class SwarmEndpoints:
         await self._backend.node.unlock(json.parse_unlock_key(given.unlock_key))
         return Response()
 
-
     async def snapshot(self, call: Call) -> Response:
         """Send a sealed backup of the swarm: our own call, of which Docker knows nothing."""
         given = go_json.convert(call.json(), json.SnapshotJson)

@@ -162,7 +162,7 @@ async def enter_by_join(
         managers=tuple(ManagerAddress("", address) for address in options.remote_addresses),
     )
     if facts.is_manager:
-        _create_log(world, directory, keys, facts).close()
+        _create_log(world, directory, keys, facts, issued.epoch).close()
     write_facts(world.disk, directory.root, facts)
     return Entered(facts=facts, keys=keys)
 
@@ -232,7 +232,9 @@ def store_identity(
     return keys
 
 
-def _create_log(world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts) -> MemberStorage:
+def _create_log(
+    world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, epoch: int = 0
+) -> MemberStorage:
     return MemberStorage.create(
         world.disk,
         directory.raft,
@@ -241,4 +243,5 @@ def _create_log(world: NodeWorld, directory: StateDirectory, keys: KeyRing, fact
         member_id=facts.member_id,
         cluster=facts.cluster_id,
         incarnation=1,
+        epoch=epoch,
     )

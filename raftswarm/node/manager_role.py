@@ -33,6 +33,7 @@ from raftswarm.objects.records import Cluster, Node
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.storage.backup import BackupDescription, BackupKey, key_from_unlock_key, seal_backup
+from raftswarm.storage.epoch import show_epoch
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.store.store import Store, Transaction, WatchOverflow
@@ -93,7 +94,7 @@ class ManagerRole:
         self.control_handler = ControlHandler(
             self.store, self.writes, membership=self, entropy=world.entropy, wall_clock=world.wall_clock
         )
-        self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock)
+        self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock, recovered.epoch)
         self.requests = LeaderRequests(
             self.driver, calls, self.control_handler, election_seconds=settings.raft.election_seconds
         )
@@ -155,6 +156,9 @@ class ManagerRole:
 
     async def join_member(self, caller: Identity, request: JoinMembers) -> JoinedMembers:
         """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""
+        if request.epoch != self.driver.epoch:
+            text = f"the swarm goes on in epoch {show_epoch(self.driver.epoch)}: leave it and join again"
+            raise RequestRefused(text, code="FailedPrecondition")
         for _ in range(JOIN_TRIES):
             self.requests.require_leading()
             configuration = self.driver.configuration.value
@@ -189,7 +193,11 @@ class ManagerRole:
             for manager in self._facts.managers:
                 if manager.address == self._facts.advertise_address:
                     continue
-                request = JoinMembers(member_id=self._facts.member_id, address=self._facts.advertise_address)
+                request = JoinMembers(
+                    member_id=self._facts.member_id,
+                    address=self._facts.advertise_address,
+                    epoch=self.driver.epoch,
+                )
                 try:
                     with trio.fail_after(JOIN_CALL_SECONDS):
                         await self._calls.call(manager.address, request)

@@ -119,9 +119,7 @@ def choose(survivors: Sequence[Survivor]) -> Choice:
     )
 
 
-def recover(
-    disk: Disk, entropy: Entropy, now_ns: int, path: str, unlock: Callable[[], str], address: str = ""
-) -> int:
+def recover(disk: Disk, entropy: Entropy, now_ns: int, path: str, unlock: Callable[[], str], address: str = "") -> int:
     """Begin a new epoch in a stopped manager's directory, with it alone; return the epoch. Errors as of `survey`.
 
     `address` is where it is to be reached from now on, if that has changed.
@@ -229,4 +227,3 @@ def restore(
     ).close()
     write_facts(disk, path, facts)
     return facts
-

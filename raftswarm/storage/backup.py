@@ -89,9 +89,7 @@ def seal_backup(
     salt = entropy.token_bytes(SALT_BYTES)
     seal = Seal(key.key, salt, PURPOSE)
     plain = msgspec.msgpack.encode(description)
-    fields = _HEADER.pack(
-        _MAGIC, FORMAT_VERSION, key.sealed_by, key.scrypt_salt, salt, key_id(key.key), len(plain)
-    )
+    fields = _HEADER.pack(_MAGIC, FORMAT_VERSION, key.sealed_by, key.scrypt_salt, salt, key_id(key.key), len(plain))
     header = fields + _CHECKSUM.pack(zlib.crc32(fields))
     yield header + seal.close(0, plain, header)
     number = 0

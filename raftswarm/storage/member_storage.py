@@ -309,9 +309,7 @@ def _places(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy, epoch: 
     return log, attrs.evolve(log, directory=f"{directory}/snapshots")
 
 
-def _read(
-    disk: Disk, directory: str, keys: KeyRing, entropy: Entropy, slice_bytes: int
-) -> tuple[Replayed, Snapshots]:
+def _read(disk: Disk, directory: str, keys: KeyRing, entropy: Entropy, slice_bytes: int) -> tuple[Replayed, Snapshots]:
     """Read log and newest snapshot, to the end of both."""
     log_place, snapshots_place = _places(disk, directory, keys, entropy, 0)
     replayed = replay(disk, log_place.directory, keys.data_key, keys.earlier_data_keys)

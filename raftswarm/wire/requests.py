@@ -55,6 +55,8 @@ class IssuedCertificate(Answer, frozen=True, kw_only=True):
     """For managers, while autolock is on."""
     cluster_version: int = 0
     """Of the cluster object that has it."""
+    epoch: int = 0
+    """In which a manager's log is to begin."""
 
 
 # Raft membership (SWARM 12.3). Leader only; others answer `NotLeader`.
@@ -67,6 +69,8 @@ class JoinMembers(Request, frozen=True, kw_only=True):
     """Drawn at random by the joiner, so that it can acknowledge the very change that adds it."""
     address: str
     """Where the other members reach it."""
+    epoch: int = 0
+    """Of the joiner's log: members of different epochs do not speak."""
 
 
 class JoinedMembers(Answer, frozen=True, kw_only=True):

@@ -31,9 +31,7 @@ PASSPHRASE = "a long enough secret"
 def say(*arguments: str, stdin: str, host: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command that asks for a secret."""
     words = [sys.executable, "-m", "raftswarm", *(["-H", host] if host else []), *arguments]
-    return subprocess.run(
-        words, input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-    )
+    return subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
 async def services_of(node: LocalNode) -> list[str]:

@@ -54,9 +54,7 @@ async def tokens_of(room: Room) -> tuple[str, str]:
     return tokens.manager, tokens.worker
 
 
-async def form(
-    hall: Hall, *, managers: int = 1, workers: int = 0, options: InitOptions | None = None
-) -> list[Room]:
+async def form(hall: Hall, *, managers: int = 1, workers: int = 0, options: InitOptions | None = None) -> list[Room]:
     first = await hall.start("alice")
     await first.machine.init(options or InitOptions())
     manager_token, worker_token = await tokens_of(first)

@@ -204,7 +204,7 @@ async def test_the_most_advanced_survivor_is_found_and_the_swarm_goes_on_from_it
     await hall.restart(alice)
     assert await service_names(alice) == ["late"]
     assert epoch_of(alice) == epoch
-    await trio.sleep(20)
+    await trio.sleep(60)
     assert await ready_nodes(alice) == ["alice", "dave", "erin"]
 
 
@@ -272,9 +272,7 @@ def restore_on(room: Room, image: bytes) -> None:
     )
 
 
-async def test_a_backup_is_restored_at_another_address_as_the_same_swarm(
-    autojump_clock: MockClock, hall: Hall
-) -> None:
+async def test_a_backup_is_restored_at_another_address_as_the_same_swarm(autojump_clock: MockClock, hall: Hall) -> None:
     alice, bob = await form(hall, managers=2)
     await alice.machine.control(CreateService(spec=service("web", replicas=2)))
     await until_started(2, alice, bob)
@@ -287,10 +285,11 @@ async def test_a_backup_is_restored_at_another_address_as_the_same_swarm(
     restore_on(carol, image)
 
     await hall.restart(carol)
+    await trio.sleep(60)  # The nodes that are not there any more are noticed.
     await until_started(2, carol)
 
     assert await service_names(carol) == ["web"]
-    assert await managers_seen_by(carol) == ["restored"]
+    assert await managers_seen_by(carol) == ["carol"]
     restored = (await cluster_of(carol)).cluster
     assert (restored.id, restored.join_tokens) == (swarm.id, swarm.join_tokens)
     assert epoch_of(carol) >> 32 == 1
@@ -312,7 +311,7 @@ async def test_a_restored_swarm_and_the_old_one_do_not_speak(autojump_clock: Moc
     await trio.sleep(10)
 
     assert await service_names(restored) == []
-    assert await managers_seen_by(restored) == ["restored"]
+    assert await managers_seen_by(restored) == ["carol"]
     assert await service_names(bob) == ["old"]
 
 
@@ -345,8 +344,6 @@ async def test_a_backup_is_not_restored_over_a_node(autojump_clock: MockClock, h
 
     with pytest.raises(ForeignState, match="belongs to a node in a swarm"):
         restore_on(alice, image)
-
-
 
 
 async def test_a_worker_that_has_heard_of_the_new_epoch_does_not_follow_managers_of_the_old_one(

@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 KEY = BackupKey(SealedBy.PASSPHRASE, b"k" * 32, b"s" * 16)
 DESCRIPTION = BackupDescription(
-    cluster_id="c", epoch=7, snapshot=SnapshotMeta(index=9, term=2, commands=8), saved_at_ns=1, saved_by="n", release="1"
+    cluster_id="c",
+    epoch=7,
+    snapshot=SnapshotMeta(index=9, term=2, commands=8),
+    saved_at_ns=1,
+    saved_by="n",
+    release="1",
 )
 CHUNKS = [b"one", b"two" * 100_000]
 

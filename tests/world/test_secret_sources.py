@@ -178,4 +178,3 @@ async def test_a_plug_in_that_cannot_be_loaded_is_named(monkeypatch: pytest.Monk
 
 def _only(points: list[EntryPoint], group: str, name: str | None) -> list[EntryPoint]:
     return [point for point in points if point.group == group and name in {None, point.name}]
-
