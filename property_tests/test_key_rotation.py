@@ -1,7 +1,7 @@
 """Unlock keys and data keys change on running clusters whose machines crash in the middle of it (SWARM 11).
 
-However often that happens: nobody is locked out, nothing acknowledged is lost, and in the end nothing on any disk is under
-a key of before. RAFTSWARM_SEEDS runs more worlds; each has a dozen crashes or two.
+However often that happens: nobody is locked out, nothing acknowledged is lost, and in the end nothing on any disk is
+under a key of before. RAFTSWARM_SEEDS runs more worlds; each has a dozen crashes or two.
 """
 
 from __future__ import annotations

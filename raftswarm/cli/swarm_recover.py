@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from raftswarm.cli.tables import print_table
 
 if TYPE_CHECKING:
     from raftswarm.node.recovery import Choice, Survivor
+    from raftswarm.world.disk import Disk
 
 
 @click.command("recover")
@@ -37,14 +39,10 @@ def command(
     """Recover a swarm that has lost most of its managers for good.
 
     Name the state directories of all managers that are left, with their daemons stopped. The most advanced one becomes
-    the only manager of a new epoch of the swarm: its services, workers and tasks stay. Managers that are given up and come
-    back are workers then; they leave and join again.
+    the only manager of a new epoch of the swarm: its services, workers and tasks stay. Managers that are given up and
+    come back are workers then; they leave and join again.
     """
-    from raftswarm.node.facts import read_facts
     from raftswarm.node.recovery import choose, recover, survey
-    from raftswarm.node.settings import split_address
-    from raftswarm.storage.epoch import show_epoch
-    from raftswarm.storage.state_directory import lock_state
     from raftswarm.world.chance import SystemEntropy
     from raftswarm.world.clock import SystemWallClock
     from raftswarm.world.real_disk import RealDisk
@@ -52,10 +50,7 @@ def command(
     if dry_run == yes:
         raise click.UsageError("say --dry-run to see what would be done, or --yes to do it")
     if listen_addr:
-        try:
-            split_address(listen_addr)
-        except ValueError:
-            raise click.UsageError("--listen-addr is HOST:PORT, with a port below 65536") from None
+        check_address("--listen-addr", listen_addr)
     disk, entropy = RealDisk(), SystemEntropy()
     known: list[str] = []
 
@@ -64,11 +59,7 @@ def command(
             known.append(ask(unlock_key_from, "Unlock key"))
         return known[0]
 
-    with ExitStack() as held:
-        for path in directories:
-            if read_facts(disk, path) is None:  # Nothing is put into a directory that is not ours.
-                raise CommandFailed(f"{path} is not the state directory of a node in a swarm")
-            held.callback(lock_state(disk, path).close)
+    with _held(disk, directories):
         survivors = [survey(disk, entropy, path, unlock) for path in directories]
         choice = choose(survivors)
         epoch = None
@@ -77,21 +68,49 @@ def command(
             epoch = recover(disk, entropy, now, choice.best.path, unlock, listen_addr)
     if as_json:
         _print_json(survivors, choice, epoch)
-        if yes and epoch is None:
-            raise CommandFailed("")
-        return
-    _print_survivors(survivors)
-    for sentence in explain_choice(choice):
-        click.echo(sentence)
+    else:
+        _print_survivors(survivors)
+        for sentence in [*explain_choice(choice), *_explain_outcome(choice, epoch, yes=yes)]:
+            click.echo(sentence)
     if yes and epoch is None:
-        raise CommandFailed("Nothing was changed.")
-    if epoch is None:
-        click.echo("Nothing was changed; --yes instead of --dry-run begins a new epoch there.")
-        return
-    click.echo(
-        f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon. The others, when they are"
-    )
-    click.echo("back, are workers: let those that are to be managers leave (`raftswarm swarm leave`) and join again.")
+        raise CommandFailed("")
+
+
+def check_address(option: str, address: str) -> None:
+    """UsageError unless it is one."""
+    from raftswarm.node.settings import split_address
+
+    try:
+        split_address(address)
+    except ValueError:
+        raise click.UsageError(f"{option} {address} is not HOST:PORT, with a port below 65536") from None
+
+
+@contextmanager
+def _held(disk: Disk, directories: Sequence[str]) -> Iterator[None]:
+    """Keep daemons out of the directories; nothing is put into one that is not a node's."""
+    from raftswarm.node.facts import read_facts
+    from raftswarm.storage.state_directory import lock_state
+
+    with ExitStack() as held:
+        for path in directories:
+            if read_facts(disk, path) is None:
+                raise CommandFailed(f"{path} is not the state directory of a node in a swarm")
+            held.callback(lock_state(disk, path).close)
+        yield
+
+
+def _explain_outcome(choice: Choice, epoch: int | None, *, yes: bool) -> list[str]:
+    from raftswarm.storage.epoch import show_epoch
+
+    if epoch is not None:
+        return [
+            f"Epoch {show_epoch(epoch)} has begun in {choice.best.path}. Start its daemon.",
+            "The others are workers when they come back: let those that are to be managers leave and join again.",
+        ]
+    if yes or choice.has_majority:
+        return ["Nothing was changed."]
+    return ["Nothing was changed; --yes instead of --dry-run begins a new epoch there."]
 
 
 def explain_choice(choice: Choice) -> list[str]:
@@ -101,8 +120,10 @@ def explain_choice(choice: Choice) -> list[str]:
     best, end = choice.best, choice.best.end
     voters = len(end.configuration.voters)
     said = [
-        f"The most advanced is node {best.facts.node_id} in {best.path}: epoch {show_epoch(best.epoch)}, "
-        f"last entry {end.index} of term {best.last_term}, last command {end.commands}."
+        (
+            f"The most advanced is node {best.facts.node_id} in {best.path}: epoch {show_epoch(best.epoch)}, "
+            f"last entry {end.index} of term {best.last_term}, last command {end.commands}."
+        )
     ]
     if choice.has_majority:
         said.append(
@@ -112,8 +133,8 @@ def explain_choice(choice: Choice) -> list[str]:
     elif choice.missing:
         names = ", ".join(f"{info.name} ({info.address})" for info in choice.missing)
         said.append(
-            f"{len(choice.missing)} of its {voters} managers are not here: {names}. What was acknowledged after command "
-            f"{end.commands}, which they may have and this one has not, is lost."
+            f"{len(choice.missing)} of its {voters} managers are not here: {names}. What was acknowledged after "
+            f"command {end.commands}, which they may have and this one has not, is lost."
         )
     return said
 

@@ -16,7 +16,7 @@ import click
 from raftswarm.api.swarm import SnapshotJson
 from raftswarm.cli.secrets import SOURCES, ask, ask_new_passphrase
 from raftswarm.cli.session import CommandFailed, with_engine
-from raftswarm.cli.swarm_recover import show_time
+from raftswarm.cli.swarm_recover import check_address, show_time
 from raftswarm.client import EngineClient
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def command() -> None:
 def save(*, file: Path, passphrase_from: str | None, with_unlock_key: bool) -> None:
     """Write the swarm's state, as it is now, to a new sealed file.
 
-    The swarm goes on meanwhile. The file holds all that a manager knows, the root's key and join tokens too: whoever can
-    open it can be the swarm.
+    The swarm goes on meanwhile. The file holds all that a manager knows, the root's key and join tokens too: whoever
+    can open it can be the swarm.
     """
     from raftswarm.storage.backup import SCRYPT_SALT_BYTES, key_from_passphrase
     from raftswarm.world.chance import SystemEntropy
@@ -123,11 +123,9 @@ def restore(
     from raftswarm.world.clock import SystemWallClock
     from raftswarm.world.real_disk import RealDisk
 
-    for text in filter(None, (listen_addr, advertise_addr)):
-        try:
-            split_address(text)
-        except ValueError:
-            raise click.UsageError(f"{text} is not HOST:PORT, with a port below 65536") from None
+    check_address("--listen-addr", listen_addr)
+    if advertise_addr:
+        check_address("--advertise-addr", advertise_addr)
     advertise = advertise_addr or listen_addr
     if split_address(advertise)[0] in WILDCARD_HOSTS:
         raise click.UsageError("others cannot reach a wildcard: say --advertise-addr HOST:PORT")

@@ -162,7 +162,7 @@ class Driver:
     async def capture(self) -> tuple[SnapshotMeta, Capture]:
         """Return a linearizable picture of the state machine, and where in the log it stands; NotLeader as above."""
         await self.read_barrier()
-        while (picture := self.replica.capture()) is None:
+        while (picture := self.replica.capture()) is None:  # noqa: ASYNC110 - nobody tells of the end of an entry
             await trio.sleep(BETWEEN_ENTRIES_SECONDS)
         return picture
 

@@ -250,7 +250,7 @@ class Machine:
             await self._forget()
 
     async def _unlock_by_itself(self) -> None:
-        """Ask the sources that the daemon was given; what fails is told, and the node waits for somebody to unlock it."""
+        """Ask the sources that the daemon was given; if none helps, the node waits for somebody to unlock it."""
         for name, source in self._unlock_sources:
             try:
                 await self.unlock((await source.fetch("Enter unlock key: ")).strip())

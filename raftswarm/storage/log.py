@@ -191,7 +191,7 @@ class Log:
     # Another data key.
 
     def seal_with(self, place: Place) -> None:
-        """Write under the key of `place` from now on, in a segment of its own; spares hold what others sealed: they go."""
+        """Write under the key of `place` from now on, in a new segment. Spares hold what others sealed: they go."""
         self._remove_spares()
         self._place = place
         self._begin_next(0)

@@ -184,7 +184,7 @@ class MemberStorage:
 
     @property
     def snapshot_wanted_at(self) -> int | None:
-        """From which index on a snapshot would let go of what earlier data keys sealed; None if there is none of that."""
+        """From which index on a snapshot would let go of what earlier data keys sealed; None if nothing did."""
         return self._snapshot_wanted_at
 
     @property
@@ -206,7 +206,7 @@ class MemberStorage:
                 self._let_go()
 
     def _let_go(self) -> None:
-        """Remove what earlier data keys sealed, as far as our own snapshot stands for it; then the ring forgets them."""
+        """Remove what earlier data keys sealed, where our own snapshot stands for it; then the ring forgets them."""
         if not self._log.place.earlier_keys:
             return
         is_log_free = self._log.let_go(self._snapshots.saved_index)

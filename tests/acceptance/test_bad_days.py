@@ -34,6 +34,12 @@ def say(*arguments: str, stdin: str, host: str = "") -> subprocess.CompletedProc
     return subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
 
 
+def look_into(path: str, text: bytes) -> tuple[int, bool]:
+    """Return who may read a file, and whether that text is in it."""
+    file = Path(path)
+    return file.stat().st_mode & 0o777, text in file.read_bytes()
+
+
 async def services_of(node: LocalNode) -> list[str]:
     async def look() -> list[str] | None:
         async with EngineClient(node.docker_host) as client:
@@ -65,8 +71,7 @@ async def test_a_swarm_is_saved_and_restored_elsewhere_in_a_new_epoch(lay_out: C
     assert saved.returncode == 0, saved.stderr
     assert saved.stdout.startswith(f"Saved {file}: ")
     assert "1 services, 3 nodes" in saved.stdout
-    assert Path(file).stat().st_mode & 0o777 == 0o600
-    assert b"kept" not in Path(file).read_bytes()
+    assert look_into(file, b"kept") == (0o600, False)
     again = say("swarm", "snapshot", "save", file, stdin=PASSPHRASE, host=old[1].docker_host)
     assert (again.returncode, again.stderr) == (1, f"{file} is there already: choose another name\n")
     checked = say("swarm", "snapshot", "verify", file, stdin=PASSPHRASE)
@@ -76,7 +81,7 @@ async def test_a_swarm_is_saved_and_restored_elsewhere_in_a_new_epoch(lay_out: C
     shown = json.loads(say("swarm", "snapshot", "inspect", "--json", file, stdin=PASSPHRASE).stdout)
     assert (shown["Epoch"], shown["Contents"]) == ("0", "1 services, 3 nodes, 1 tasks")
 
-    await create(old[0], "too late")
+    await create(old[0], "too-late")
     for node in swarm.nodes[:3]:
         await swarm.kill(node)
     place = ["--state-dir", spare.state_dir, "--listen-addr", f"{spare.address}:2377", "--hostname", spare.name]
@@ -163,7 +168,7 @@ async def test_a_locked_daemon_unlocks_itself_from_a_file_and_its_key_is_nowhere
         assert again.id == task.id
         pid = again.status.container_status.pid if again.status.container_status else 0
         assert pid
-        assert secret.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+        assert not look_into(f"/proc/{pid}/environ", secret.encode())[1]
         assert not [line for line in command_lines() if secret in line]
     finally:
         daemon.terminate()

@@ -1,4 +1,4 @@
-"""Docker's own way back after most managers are lost: the unmodified CLI, compared with what it printed on Docker Engine."""
+"""Docker's own way back after most managers are lost: the CLI, compared with what it printed on Docker Engine."""
 
 from __future__ import annotations
 

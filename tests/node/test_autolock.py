@@ -204,7 +204,7 @@ class Source:
     secret: str = ""
     asked: int = 0
 
-    async def fetch(self, question: str, /) -> str:
+    async def fetch(self, question: str, /) -> str:  # noqa: ARG002 - the protocol's
         await trio.lowlevel.checkpoint()
         self.asked += 1
         if not self.secret:

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
-from raftswarm.errors import LinkError, RaftSwarmError
+from raftswarm.errors import LinkError
 from raftswarm.manager.control.requests import (
     CreatedAnswer,
     CreateService,

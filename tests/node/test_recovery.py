@@ -1,4 +1,4 @@
-"""Going on after most managers are lost, and from a backup: a new epoch that the old managers cannot divide (SWARM 12.7)."""
+"""Going on after most managers are lost, and from a backup: a new epoch, fenced off from the old one (SWARM 12.7)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from raftswarm.node.facts import ManagerAddress
 from raftswarm.node.recovery import Survivor, choose, recover, restore, survey
 from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.storage.backup import BackupFile, BackupKey, SealedBy
-
 from raftswarm.world.chance import SeededEntropy
 from tests.node.swarms import (
     LOCKED,
@@ -183,7 +182,7 @@ async def test_a_worker_and_a_locked_manager_refuse(autojump_clock: MockClock, h
 async def test_the_most_advanced_survivor_is_found_and_the_swarm_goes_on_from_it(
     autojump_clock: MockClock, hall: Hall
 ) -> None:
-    alice, bob, carol, dave, erin = await form(hall, managers=3, workers=2)
+    alice, bob, carol, *_ = await form(hall, managers=3, workers=2)
     await hall.kill(bob)
     await alice.machine.control(CreateService(spec=service("late")))
     await trio.sleep(3)

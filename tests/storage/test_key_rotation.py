@@ -1,4 +1,4 @@
-"""A new data key (SWARM 11): what the old one sealed goes once a snapshot stands for it, and no crash loses anything."""
+"""A new data key (SWARM 11): what the old one sealed goes with a snapshot, and no crash loses anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members of different epochs do not speak (docs/operations.md): the earlier one is told, and everything else is lost."""
+"""Members of different epochs do not speak (docs/operations.md): the earlier one is told, and not heard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NotedEvents:
     def superseded(self, epoch: int) -> None:
         self.epochs.append(epoch)
 
-    async def receive_snapshot(self, peer: int, link: Link) -> None:
+    async def receive_snapshot(self, peer: int, link: Link) -> None:  # noqa: ARG002 - the protocol's
         self.snapshots += 1
         await trio.lowlevel.checkpoint()
 

@@ -23,11 +23,15 @@ async def fetch(name: str) -> str:
     return await find_source(name).fetch("Key: ")
 
 
+def put(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "key"
-    path.write_text(f"{SECRET}\r\nand more\n")
-    path.chmod(0o600)
+    put(path, f"{SECRET}\r\nand more\n".encode())
     return path
 
 
@@ -36,7 +40,7 @@ async def test_the_first_line_of_a_file(file: Path) -> None:
 
 
 async def test_a_file_that_others_may_read_is_refused(file: Path) -> None:
-    file.chmod(0o640)
+    put(file, b"secret\n", 0o640)
 
     with pytest.raises(SecretUnavailable, match="can be read by others: `chmod 600` it first"):
         await fetch(f"file:{file}")
@@ -45,10 +49,10 @@ async def test_a_file_that_others_may_read_is_refused(file: Path) -> None:
 async def test_a_file_that_is_missing_or_empty_says_so(file: Path, tmp_path: Path) -> None:
     with pytest.raises(SecretUnavailable, match="cannot be read: No such file"):
         await fetch(f"file:{tmp_path}/nothing")
-    file.write_text("")
+    put(file, b"")
     with pytest.raises(SecretUnavailable, match="gave nothing"):
         await fetch(f"file:{file}")
-    file.write_bytes(b"\xff\xfe\n")
+    put(file, b"\xff\xfe\n")
     with pytest.raises(SecretUnavailable, match="is not text"):
         await fetch(f"file:{file}")
 
@@ -76,7 +80,7 @@ async def test_a_descriptor_that_is_not_open_says_so() -> None:
 
 
 async def test_a_credential_of_systemd(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file.chmod(0o440)  # Of systemd's the modes stand for access lists.
+    put(file, SECRET.encode(), 0o440)  # Of systemd's the modes stand for access lists.
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(file.parent))
 
     assert await fetch("credential:key") == SECRET
@@ -153,7 +157,7 @@ class Vault:
 
     path: str
 
-    async def fetch(self, question: str, /) -> str:
+    async def fetch(self, question: str, /) -> str:  # noqa: ARG002 - the protocol's
         await trio.lowlevel.checkpoint()
         return f"from {self.path}"
 
