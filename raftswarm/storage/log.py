@@ -202,11 +202,11 @@ class Log:
         present = self._writer.sealed_under
         return max((old.last_index for old in self._finished if old.sealed_under != present), default=0)
 
-    def let_go(self, saved_index: int) -> bool:
-        """Remove segments of earlier keys whose entries a snapshot of our own covers; True if none is left."""
+    def let_go(self, covered_index: int) -> bool:
+        """Remove segments of earlier keys whose entries a snapshot covers; True if none is left."""
         removable: list[int] = []
         while self._finished and self._finished[0].sealed_under != self._writer.sealed_under:
-            if self._finished[0].last_index > saved_index:
+            if self._finished[0].last_index > covered_index:
                 break
             removable.append(self._finished.popleft().number)
         self._remove(removable)

@@ -206,10 +206,10 @@ class MemberStorage:
                 self._let_go()
 
     def _let_go(self) -> None:
-        """Remove what earlier data keys sealed, where our own snapshot stands for it; then the ring forgets them."""
+        """Remove what earlier data keys sealed, where a snapshot stands for it; then the ring forgets them."""
         if not self._log.place.earlier_keys:
             return
-        is_log_free = self._log.let_go(self._snapshots.saved_index)
+        is_log_free = self._log.let_go(self._snapshots.covered_index)
         needed_until = max(self._log.earlier_until, self._snapshots.earlier_until)
         if is_log_free and not needed_until:
             self._log.forget_earlier()

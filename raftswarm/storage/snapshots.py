@@ -246,12 +246,10 @@ class Snapshots:
         return max(indexes, default=0)
 
     @property
-    def saved_index(self) -> int:
-        """Of the newest if it is our own, and the present key sealed it; else 0."""
+    def covered_index(self) -> int:
+        """Of the newest if the present key sealed it; else 0."""
         newest = self.newest
-        if newest is None or newest.sealed_under != key_id(self._place.data_key):
-            return 0
-        return newest.meta.index if newest.name.endswith(Origin.SAVED) else 0
+        return newest.meta.index if newest is not None and newest.sealed_under == key_id(self._place.data_key) else 0
 
     def forget_earlier(self) -> None:
         """Nothing is left that an earlier key sealed, and what was removed does not come back."""

@@ -12,6 +12,7 @@ import trio
 from msgspec.structs import replace
 from trio.testing import MockClock
 
+from raftswarm.ca import MANAGER, Identity
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
 from raftswarm.errors import ForeignState, InvalidSpec
 from raftswarm.manager.control.requests import CreateService, ListNodes, ListTasks, NodesAnswer, TasksAnswer
@@ -19,6 +20,7 @@ from raftswarm.node.facts import ManagerAddress
 from raftswarm.node.recovery import Survivor, choose, recover, restore, survey
 from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.storage.backup import BackupFile, BackupKey, SealedBy
+from raftswarm.wire.requests import JoinMembers
 from raftswarm.world.chance import SeededEntropy
 from tests.node.swarms import (
     LOCKED,
@@ -135,6 +137,25 @@ async def test_managers_of_the_old_epoch_stop_when_they_meet_the_new_one_and_can
     await bob.machine.join(JoinOptions(remote_addresses=(alice.address,), join_token=token))
     assert await service_names(bob) == ["after"]
     assert epoch_of(bob) == epoch_of(alice) > 0
+
+
+async def test_a_member_of_the_old_epoch_is_not_added_again(autojump_clock: MockClock, hall: Hall) -> None:
+    """It asks before it has heard what happened: as a voter that nobody hears, it would take the majority away."""
+    alice, bob = await form(hall, managers=2)
+    await trio.sleep(2)
+    bobs = bob.machine._participation
+    assert bobs is not None
+    asking = JoinMembers(member_id=bobs.facts.member_id, address=bob.address)
+    caller = Identity(bobs.facts.node_id, MANAGER, bobs.facts.cluster_id)
+    await hall.kill(bob)
+    await alice.machine.init(FORCED)
+    participation = alice.machine._participation
+    assert participation is not None
+
+    refusal = await refusal_of(participation.manager.join_member(caller, asking))
+
+    assert refusal.startswith("the swarm goes on in epoch 1-")
+    assert await managers_seen_by(alice) == ["alice"]
 
 
 async def test_it_can_be_done_again_and_the_epoch_grows(autojump_clock: MockClock, hall: Hall) -> None:

@@ -157,10 +157,22 @@ def test_what_the_old_key_sealed_goes_with_the_first_snapshot_that_covers_it(lif
 
     life.save(39)
     assert life.keys.earlier_data_keys, "entry 40 is still under the old key alone"
+    assert life.storage.snapshot_wanted_at == 40
     life.save(41)
 
     assert_only(life, life.keys.data_key)
     assert [entry.index for entry in life.start().entries if entry.index > 41] == [42]
+
+
+def test_what_is_gone_does_not_come_back_when_the_power_fails(life: Life) -> None:
+    life.write(40)
+    life.save(10)
+    life.lock(KEYS[0])
+
+    life.save(40)
+
+    found = sealed_under(life.disk.after_crash(lambda _: False))
+    assert set(found.values()) == {key_id(life.keys.data_key)}
 
 
 def test_a_snapshot_of_the_same_index_is_written_again(life: Life) -> None:
