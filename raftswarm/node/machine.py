@@ -189,8 +189,8 @@ class Machine:
     def _own_manager(self) -> tuple[NodeFacts, KeyRing]:
         """Return what this node knows of itself, and its keys, if it is a manager that is not locked."""
         participation = self._participation
-        if participation is not None and participation.is_manager:
-            return participation.facts, participation.keys
+        if participation is not None and participation.facts.is_manager:
+            return participation.facts, participation.keys  # Also one that was left behind: its log may be the better.
         facts = read_facts(self._world.disk, self._settings.state_directory)
         if facts is None or not facts.is_manager:
             raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
@@ -292,10 +292,10 @@ class Machine:
         if participation is None:
             text = LOCKED if self._state is LocalState.LOCKED else NO_MANAGER_YET
             raise RequestRefused(text, code="Unavailable", from_engine=True)
-        if not participation.is_manager:
-            raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
         if not participation.is_running:
             await self._unless_it_ends(participation.wait_running)
+        if not participation.is_manager:
+            raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
         return participation
 
     # Particulars.

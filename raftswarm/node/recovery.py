@@ -127,9 +127,7 @@ def recover(disk: Disk, entropy: Entropy, now_ns: int, path: str, unlock: Callab
     facts, keys = _open_manager(disk, entropy, path, unlock)
     if address:
         facts = replace(facts, listen_address=address, advertise_address=address)
-    directory = StateDirectory(path, disk)
-    begin_anew(disk, entropy, now_ns, directory, facts, keys)
-    return MemberStorage.survey(disk, directory.raft, keys, entropy).epoch
+    return begin_anew(disk, entropy, now_ns, StateDirectory(path, disk), facts, keys).epoch
 
 
 def begin_anew(
@@ -141,18 +139,22 @@ def begin_anew(
     told that its outcome is unknown.
     """
     me = MemberInfo(id=facts.member_id, address=facts.advertise_address, name=facts.node_id)
+    epoch = 0
 
     def begin(found: Recovered) -> tuple[int, Write]:
+        nonlocal epoch
         end = end_of_log(found)
         if not end.index:
             raise ForeignState(f"{directory.raft} is empty: this manager was still waiting to become a member")
-        first = bootstrap_write(Configuration(voters=(me,)), time_ns=now_ns, behind=end)
-        return next_epoch(found.epoch, entropy), first
+        # Later than any that this node has heard of: an operator may have found that this log is the better one.
+        epoch = next_epoch(max(found.epoch, facts.epoch), entropy)
+        return epoch, bootstrap_write(Configuration(voters=(me,)), time_ns=now_ns, behind=end)
 
     MemberStorage.begin_epoch(disk, directory.raft, keys, entropy, begin=begin)
-    facts = replace(facts, managers=(ManagerAddress(facts.node_id, facts.advertise_address),))
-    write_facts(disk, directory.root, facts)
-    return facts
+    alone = (ManagerAddress(facts.node_id, facts.advertise_address),)
+    begun = replace(facts, managers=alone, epoch=epoch)
+    write_facts(disk, directory.root, begun)
+    return begun
 
 
 def restore(
@@ -191,6 +193,7 @@ def restore(
         validity=timedelta(microseconds=cluster.spec.ca_config.node_cert_expiry // 1000),
     )
     directory = StateDirectory(path, disk)
+    epoch = next_epoch(description.epoch, entropy)
     key, root, version = key_to_pem(node_key), cluster.root_certificate, cluster.version
     keys = store_identity(disk, entropy, directory, key, certificate, root, cluster.unlock_key, version)
     facts = NodeFacts(
@@ -201,6 +204,7 @@ def restore(
         advertise_address=advertise,
         member_id=make_member_id(entropy.token_bytes(8)),
         managers=(ManagerAddress(node_id, advertise),),
+        epoch=epoch,
     )
     members = Configuration(voters=(MemberInfo(id=facts.member_id, address=advertise, name=node_id),))
     joining = store.begin()
@@ -221,7 +225,7 @@ def restore(
         member_id=facts.member_id,
         cluster=cluster.id,
         incarnation=1,
-        epoch=next_epoch(description.epoch, entropy),
+        epoch=epoch,
         state=(state, chunks),
         first=bootstrap_write(members, encode(joining.change_set()), time_ns=now_ns, behind=state),
     ).close()

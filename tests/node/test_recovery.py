@@ -158,6 +158,31 @@ async def test_a_member_of_the_old_epoch_is_not_added_again(autojump_clock: Mock
     assert await managers_seen_by(alice) == ["alice"]
 
 
+async def test_a_manager_that_was_left_behind_can_be_chosen_after_all(autojump_clock: MockClock, hall: Hall) -> None:
+    """The operator finds that it knew more. Its epoch is later than the one that it was told of."""
+    alice, bob, carol = await form(hall, managers=3, options=LOCKED)
+    key = await unlock_key_of(alice)
+    await hall.kill(alice)
+    await bob.machine.control(CreateService(spec=service("only-bob-knows")))
+    await trio.sleep(1)
+    await hall.kill(carol)
+    await hall.kill(bob)
+    await hall.restart(alice)
+    await alice.machine.unlock(key)
+    await alice.machine.init(FORCED)
+    assert await service_names(alice) == []
+    await hall.restart(bob)
+    await bob.machine.unlock(key)
+    await until_left_behind(bob)
+    await trio.sleep(20)
+
+    await bob.machine.init(FORCED)
+
+    assert await service_names(bob) == ["only-bob-knows"]
+    assert epoch_of(bob) >> 32 == 2
+    assert await managers_seen_by(bob) == ["bob"]
+
+
 async def test_it_can_be_done_again_and_the_epoch_grows(autojump_clock: MockClock, hall: Hall) -> None:
     [alice] = await form(hall)
     seen = [epoch_of(alice)]
