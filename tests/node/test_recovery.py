@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, NoReturn
@@ -16,12 +17,13 @@ from raftswarm.ca import MANAGER, Identity
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
 from raftswarm.errors import ForeignState, InvalidSpec
 from raftswarm.manager.control.requests import CreateService, ListNodes, ListTasks, NodesAnswer, TasksAnswer
-from raftswarm.node.facts import ManagerAddress
+from raftswarm.node.facts import ManagerAddress, read_facts
 from raftswarm.node.recovery import Survivor, choose, recover, restore, survey
 from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.storage.backup import BackupFile, BackupKey, SealedBy
 from raftswarm.wire.requests import JoinMembers
 from raftswarm.world.chance import SeededEntropy
+from raftswarm.world.simulated_disk import PowerLost
 from tests.node.swarms import (
     LOCKED,
     cluster_of,
@@ -418,3 +420,24 @@ async def test_a_worker_that_has_heard_of_the_new_epoch_does_not_follow_managers
 
     assert "the manager is of epoch 0, and the swarm goes on in 1-" in caplog.text
     assert participation.facts.epoch == epoch > 0
+
+
+async def test_a_restore_that_is_interrupted_leaves_no_node_behind(autojump_clock: MockClock, hall: Hall) -> None:
+    [alice] = await form(hall)
+    await alice.machine.control(CreateService(spec=service("web")))
+    image = await backup_of(alice)
+    restored = 0
+    for calls in range(0, 400, 10):
+        carol = hall.furnish("carol")
+        file = carol.disk.open("backup", create=True)
+        file.write(0, [image])
+        carol.disk.cut_after(calls)
+        with contextlib.suppress(PowerLost):
+            restore_on(carol, image)
+        carol.disk.lose_power(Random(calls))
+
+        if read_facts(carol.disk, "state") is not None:
+            restored += 1
+            assert look_at(carol).end.commands > 1
+
+    assert 0 < restored < 40, "some of them got to the end, and some did not"
