@@ -24,6 +24,7 @@
         * Regressed         this member's disk was set back or wiped; remove it and add it again, with an empty one
         * StateLocked       sealed by autolock; needs the unlock key
         * InvalidKey        the unlock key does not fit
+    * Superseded            the cluster was recovered or restored without this member; empty its directory, join again
     * LinkError             a connection between nodes
         * LinkClosed        the other side went away
         * ConnectionRefused nothing listens there: a hint that the process stopped
@@ -182,6 +183,11 @@ class StateLocked(StorageError):
 @attrs.frozen(slots=False)
 class InvalidKey(StorageError):
     """The unlock key does not open this state."""
+
+
+@attrs.frozen(slots=False)
+class Superseded(RaftSwarmError):
+    """The cluster goes on in a later epoch, without this member, which has stopped."""
 
 
 @attrs.frozen(slots=False)

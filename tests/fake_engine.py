@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ from raftswarm.objects.explanations import ServiceExplanation
 from raftswarm.objects.specs import EndpointSpec, NodeSpec, PortConfig, ServiceSpec, SwarmSpec, TaskSpec
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
 from raftswarm.objects.swarm_status import SwarmStatus
+from raftswarm.storage.backup import BackupKey
 
 NOW = 1_795_248_000_000_000_000
 
@@ -84,6 +86,10 @@ class FakeNode:
     async def unlock(self, key: str) -> None:
         self.unlocked_with.append(key)
         self._refuse()
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        self._refuse()
+        return iter([b"sealed under ", b"the unlock key" if key is None else key.key])
 
     def _refuse(self) -> None:
         if self.refusal is not None:

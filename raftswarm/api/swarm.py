@@ -101,6 +101,13 @@ class UnlockKeyJson(DockerStruct, frozen=True, kw_only=True):
     unlock_key: str = shown("")
 
 
+class SnapshotJson(DockerStruct, frozen=True, kw_only=True):
+    """``POST /swarm/snapshot``: under which key, derived from a passphrase with that salt; empty: the unlock key."""
+
+    key: str = ""
+    salt: str = ""
+
+
 def show_cluster(cluster: records.Cluster | None) -> ClusterJson:
     """Render the swarm for ``GET /info``; None when it is not known."""
     if cluster is None:

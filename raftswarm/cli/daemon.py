@@ -28,6 +28,14 @@ import click
     "API has them anyway.",
 )
 @click.option(
+    "--unlock",
+    "unlock",
+    multiple=True,
+    metavar="SOURCE",
+    help="When this node starts locked, take the unlock key from prompt, stdin, fd:N, file:PATH, credential:NAME "
+    "(systemd), command:WORDS, or a plug-in; repeatable, tried in order  [default: wait for `swarm unlock`].",
+)
+@click.option(
     "--log-level", default="info", show_default=True, type=click.Choice(["debug", "info", "warning", "error"])
 )
 @click.option(
@@ -37,12 +45,14 @@ import click
     help="Suffer the made-up conditions in that file, which may come and go: `raftswarm local` writes it.",
 )
 def command(
+    *,
     state_dir: str,
     hostname: str | None,
     listen_addr: str,
     advertise_addr: str,
     api: tuple[str, ...],
     metrics: tuple[str, ...],
+    unlock: tuple[str, ...],
     log_level: str,
     conditions: str,
 ) -> None:
@@ -63,6 +73,7 @@ def command(
         metrics=metrics,
         log_level=log_level,
         conditions=conditions,
+        unlock=unlock,
     )
     try:
         trio.run(run_daemon, options, clock=DriftingClock() if conditions else None)

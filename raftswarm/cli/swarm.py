@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
-
 import click
 from msgspec.structs import replace
 
 from raftswarm.api.swarm import InitJson, JoinJson
 from raftswarm.cli import swarm_status
 from raftswarm.cli.parsing import DURATION
+from raftswarm.cli.secrets import SOURCES, ask
 from raftswarm.cli.session import CommandFailed, with_engine
+from raftswarm.cli.swarm_recover import command as recover
+from raftswarm.cli.swarm_snapshot import command as snapshot
 from raftswarm.client import EngineClient
 from raftswarm.objects.specs import CAConfig, DispatcherConfig, EncryptionConfig, SwarmSpec
 
@@ -24,6 +24,8 @@ def command() -> None:
 
 
 command.add_command(swarm_status.command)
+command.add_command(recover)
+command.add_command(snapshot)
 
 
 @command.command()
@@ -235,7 +237,8 @@ def _print_unlock_key(key: str) -> None:
 
 
 @command.command()
-def unlock() -> None:
+@click.option("--key-from", metavar="SOURCE", help=f"Where the key comes from: {SOURCES}")
+def unlock(*, key_from: str | None) -> None:
     """Unlock a manager that was restarted; the key is read from the terminal or from standard input."""
 
     async def find_state(engine: EngineClient) -> str:
@@ -245,15 +248,9 @@ def unlock() -> None:
     if state != "locked":
         reason = "This node is not part of a swarm" if state == "inactive" else "swarm is not locked"
         raise CommandFailed(f"Error: {reason}")
-    key = _read_key()
+    key = ask(key_from, "Enter unlock key")
 
     async def work(engine: EngineClient) -> None:
-        await engine.swarm_unlock(key.strip())
+        await engine.swarm_unlock(key)
 
     with_engine(work)
-
-
-def _read_key() -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass("Enter unlock key: ")
-    return sys.stdin.readline()

@@ -7,6 +7,7 @@ words "update out of sequence": read again and retry.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -18,7 +19,7 @@ from raftswarm.api.errors import ApiError
 from raftswarm.api.filters import Filters, write_filters
 from raftswarm.api.nodes import NodeJson
 from raftswarm.api.services import ServiceJson
-from raftswarm.api.swarm import InitJson, JoinJson, SwarmJson, UnlockKeyJson
+from raftswarm.api.swarm import InitJson, JoinJson, SnapshotJson, SwarmJson, UnlockKeyJson
 from raftswarm.api.system import InfoJson, VersionInfoJson
 from raftswarm.api.tasks import TaskJson
 from raftswarm.http.addresses import Address, parse_address
@@ -145,6 +146,15 @@ class EngineClient:
     async def swarm_unlock(self, key: str) -> None:
         """Unlock this manager."""
         await self.request("POST", "/swarm/unlock", UnlockKeyJson(unlock_key=key))
+
+    async def swarm_snapshot(self, options: SnapshotJson, take: Callable[[bytes], object]) -> None:
+        """Have a sealed backup of the swarm made, and give it to `take` piece by piece."""
+        body = msgspec.json.encode(options)
+        async with self._http.call("POST", f"/v{API_VERSION}/swarm/snapshot", headers=_JSON, body=body) as reply:
+            if reply.status >= 400:
+                raise ApiError(_read_refusal(await reply.read(), reply.status), status=reply.status)
+            async for piece in reply.pieces():
+                take(piece)
 
     async def nodes(self, filters: Filters | None = None) -> list[NodeJson]:
         """List nodes."""

@@ -112,6 +112,9 @@ class SnapshotSaver:
             return inf
         if self._patience:
             return self._began_at + self._patience
+        wanted_at = self._storage.snapshot_wanted_at
+        if wanted_at is not None and applied.index >= wanted_at:
+            return -inf  # Data that an earlier key sealed is to go (docs/operations.md).
         if applied.index <= self._last.index:
             return inf
         commands = applied.commands - self._last.commands

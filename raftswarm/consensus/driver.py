@@ -18,7 +18,7 @@ import trio
 from raftswarm.consensus.replica import CompactionPolicy, Replica
 from raftswarm.consensus.waiting import Bell, ManyWaiter, TaskWaiter
 from raftswarm.consensus.watched import Watched
-from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError
+from raftswarm.errors import DiskFailed, RaftSwarmError, StorageError, Superseded
 from raftswarm.raft.events import (
     PeerConnected,
     PeerStopped,
@@ -26,14 +26,15 @@ from raftswarm.raft.events import (
     Receive,
     Transition,
 )
-from raftswarm.raft.log_entry import Configuration
+from raftswarm.raft.log_entry import Configuration, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.messages import AnyMessage
 from raftswarm.raft.ready import Leadership
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.raft.state_machine import StateMachine
+from raftswarm.raft.state_machine import Capture, StateMachine
 from raftswarm.raft.tracing import TraceSink
+from raftswarm.storage.epoch import show_epoch
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.host_links import HostLinks
@@ -47,6 +48,9 @@ from raftswarm.world.network import Link
 T = TypeVar("T")
 
 logger = logging.getLogger("raftswarm.raft")
+
+BETWEEN_ENTRIES_SECONDS = 0.002
+"""A large entry takes some turns, and whoever wants a picture of the state looks again after this long."""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +88,7 @@ class Driver:
             snapshot=recovered.snapshot,
             entries=recovered.entries,
         )
-        self.links = MemberLinks(world.links, recovered.cluster, recovered.member_id, self)
+        self.links = MemberLinks(world.links, recovered.cluster, recovered.member_id, self, epoch=recovered.epoch)
         self.leadership: Watched[Leadership] = Watched(Leadership(term=0, leader=0, is_leader=False))
         self.configuration: Watched[Configuration] = Watched(Configuration())
         self.applied: Watched[int] = Watched(recovered.snapshot.commands)
@@ -95,6 +99,7 @@ class Driver:
         """Since when no leader is known, on trio's clock; None while one is."""
         self.member_id = recovered.member_id
         self.cluster = recovered.cluster
+        self.epoch = recovered.epoch
         self.settings = settings or RaftSettings()
         self._compaction = compaction or CompactionPolicy()
         self._runner = world.runner
@@ -153,6 +158,13 @@ class Driver:
         waiter = TaskWaiter()
         self.replica.read_barrier(waiter)
         await waiter.wait()
+
+    async def capture(self) -> tuple[SnapshotMeta, Capture]:
+        """Return a linearizable picture of the state machine, and where in the log it stands; NotLeader as above."""
+        await self.read_barrier()
+        while (picture := self.replica.capture()) is None:  # noqa: ASYNC110 - nobody tells of the end of an entry
+            await trio.sleep(BETWEEN_ENTRIES_SECONDS)
+        return picture
 
     async def change_configuration(
         self, configuration: Configuration, transition: Transition = Transition.AUTO
@@ -342,6 +354,15 @@ class Driver:
     def unreachable(self, peer: int) -> None:
         """Messages to the peer were lost."""
         self.replica.offer(PeerUnreachable(peer))
+
+    def superseded(self, epoch: int) -> None:
+        """The cluster was recovered or restored without this member, which stops before it does harm."""
+        self.failed(
+            Superseded(
+                f"the cluster goes on in epoch {show_epoch(epoch)} without this member, whose epoch is "
+                f"{show_epoch(self.epoch)}: let it leave and join again"
+            )
+        )
 
     async def receive_snapshot(self, peer: int, link: Link) -> None:
         """A snapshot comes; the `InstallSnapshot` that refers to it follows when all of it is here."""

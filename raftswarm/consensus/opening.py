@@ -17,7 +17,7 @@ from raftswarm.consensus.member import RaftMember
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.consensus.sessions import SessionMachine
 from raftswarm.errors import ForeignState, InvalidSpec, RaftSwarmError, Regressed
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.ready import Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import StateMachine, machine_errors, prepare_restore
@@ -231,17 +231,23 @@ def _check_name(driver: Driver, founding: Founding) -> None:
         raise ForeignState(f"the directory belongs to member {info.name}, not to {founding.name}: use another one")
 
 
-def bootstrap_write(configuration: Configuration, *commands: bytes, time_ns: int = 0) -> Write:
-    """The first write of a new log: its members, and maybe first commands, as if a leader of term 1 had left them.
+def bootstrap_write(
+    configuration: Configuration, *commands: bytes, time_ns: int = 0, behind: SnapshotMeta | None = None
+) -> Write:
+    """The first write of a new log, or of a new epoch behind an old one: its members, and maybe first commands.
 
-    Every founding member writes the same, so their logs agree before the first election.
+    It is as if a leader of the next term had left them. Every founding member writes the same, so their logs agree
+    before the first election.
     """
+    behind = behind or SnapshotMeta()
+    index, term = behind.index + 1, behind.term + 1
+    time_ns = max(time_ns, behind.time_ns + 1) if behind.index else time_ns
     entries = [
         Entry(
-            index=1,
-            term=1,
+            index=index,
+            term=term,
             kind=EntryKind.CONFIGURATION,
-            first_command=1,
+            first_command=behind.commands + 1,
             time_ns=time_ns,
             data=msgspec.msgpack.encode(configuration),
         )
@@ -250,13 +256,39 @@ def bootstrap_write(configuration: Configuration, *commands: bytes, time_ns: int
         batch = encode_batch(commands)
         entries.append(
             Entry(
-                index=2,
-                term=1,
+                index=index + 1,
+                term=term,
                 kind=EntryKind.COMMANDS,
-                first_command=1,
+                first_command=behind.commands + 1,
                 command_count=batch.command_count,
                 time_ns=time_ns,
                 data=batch.data,
             )
         )
-    return Write(number=0, hard_state=HardState(term=1), entries=tuple(entries), last_index=len(entries), last_term=1)
+    last_index = entries[-1].index
+    return Write(
+        number=0, hard_state=HardState(term=term), entries=tuple(entries), last_index=last_index, last_term=term
+    )
+
+
+def end_of_log(recovered: Recovered) -> SnapshotMeta:
+    """Describe where a log ends, as a snapshot of all of it would; the term is the one in force.
+
+    Whether its last entries are committed, nobody can know who has only this log.
+    """
+    end = recovered.snapshot
+    for entry in recovered.entries:
+        if entry.index > recovered.snapshot.index:
+            is_configuration = entry.kind is EntryKind.CONFIGURATION
+            end = SnapshotMeta(
+                index=entry.index,
+                term=entry.term,
+                commands=entry.first_command + entry.command_count - 1,
+                time_ns=entry.time_ns,
+                configuration=_read_configuration(entry.data) if is_configuration else end.configuration,
+            )
+    return msgspec.structs.replace(end, term=max(end.term, recovered.hard_state.term))
+
+
+def _read_configuration(data: bytes) -> Configuration:
+    return msgspec.msgpack.decode(data, type=Configuration)

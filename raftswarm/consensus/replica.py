@@ -50,7 +50,7 @@ from raftswarm.raft.ready import (
     SnapshotTransfer,
     Write,
 )
-from raftswarm.raft.state_machine import StateMachine, machine_errors, prepare_restore
+from raftswarm.raft.state_machine import Capture, Context, StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
 from raftswarm.wire.batch import encode_batch
@@ -259,6 +259,10 @@ class Replica:
     def receive_snapshot(self) -> IncomingSnapshot:
         """Take in one that comes over the bulk lane; its frames are disk jobs. Ends with `snapshot_received`."""
         return IncomingSnapshot(self._storage)
+
+    def capture(self) -> tuple[SnapshotMeta, Capture] | None:
+        """Picture the state as it is, and say how far it is; None in the middle of an entry."""
+        return (self._applied, self._machine.capture()) if self._may_save else None
 
     def snapshot_received(self, snapshot: SnapshotMeta) -> None:
         """A snapshot's data is here, durably: the `InstallSnapshot` that follows refers to it."""

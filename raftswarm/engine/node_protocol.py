@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ from raftswarm.engine.events import EventLog
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.objects.records import Cluster, NodeDescription
 from raftswarm.objects.specs import SwarmSpec
+from raftswarm.storage.backup import BackupKey
 
 if TYPE_CHECKING:
     from raftswarm.engine.observability import Check, Metric
@@ -105,6 +106,10 @@ class SwarmNode(Protocol):
 
     async def unlock(self, key: str) -> None:
         """Unlock a locked manager."""
+        ...
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Return the pieces of a backup of the swarm as it is now, sealed; without a key, under the unlock key."""
         ...
 
     async def control(self, request: AnyControlRequest) -> AnyControlAnswer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Final
 
 import attrs
@@ -13,12 +15,12 @@ from raftswarm.api import swarm as json
 from raftswarm.api.errors import ApiError
 from raftswarm.api.nodes import parse_availability
 from raftswarm.engine.backend import Backend
-from raftswarm.engine.local_state import refuse_leaving, require_locked, require_outside
+from raftswarm.engine.local_state import refuse_leaving, require_locked, require_manager, require_outside
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
 from raftswarm.engine.refusals import NOT_IN_SWARM, with_code
 from raftswarm.engine.router import Call, Route, route
 from raftswarm.errors import RaftSwarmError
-from raftswarm.http.messages import Response, json_response
+from raftswarm.http.messages import Response, Send, Streamed, json_response
 from raftswarm.manager.control.requests import (
     Accepted,
     ClusterAnswer,
@@ -32,6 +34,8 @@ from raftswarm.manager.control.requests import (
     UpdateCluster,
 )
 from raftswarm.objects.specs import SwarmSpec
+from raftswarm.storage.backup import SCRYPT_SALT_BYTES, BackupKey, SealedBy
+from raftswarm.storage.sealing import KEY_BYTES
 
 MIN_CERTIFICATE_EXPIRY: Final = 3600 * 1_000_000_000
 _COUNT_SECONDS: Final = 2.0
@@ -54,6 +58,7 @@ class SwarmEndpoints:
             route("POST", "/swarm/update", self.update),
             route("GET", "/swarm/unlockkey", self.unlock_key),
             route("POST", "/swarm/unlock", self.unlock),
+            route("POST", "/swarm/snapshot", self.snapshot),
         ]
 
     async def inspect(self, _call: Call) -> Response:
@@ -147,6 +152,30 @@ class SwarmEndpoints:
         require_locked(self._backend.node.info())
         await self._backend.node.unlock(json.parse_unlock_key(given.unlock_key))
         return Response()
+
+    async def snapshot(self, call: Call) -> Response:
+        """Send a sealed backup of the swarm: our own call, of which Docker knows nothing."""
+        given = go_json.convert(call.json(), json.SnapshotJson)
+        require_manager(self._backend.node.info())
+        pieces = await self._backend.node.backup(_parse_backup_key(given))
+
+        async def write(send: Send) -> None:
+            for piece in pieces:
+                await send(piece)
+
+        return Response(headers=(("Content-Type", "application/octet-stream"),), body=Streamed(write))
+
+
+def _parse_backup_key(given: json.SnapshotJson) -> BackupKey | None:
+    if not given.key:
+        return None
+    try:
+        key, salt = (base64.b64decode(text, validate=True) for text in (given.key, given.salt))
+    except (binascii.Error, ValueError):
+        key, salt = b"", b""
+    if len(key) != KEY_BYTES or len(salt) != SCRYPT_SALT_BYTES:
+        raise ApiError("a backup's key has 32 bytes and its salt 16, both in base64")
+    return BackupKey(SealedBy.PASSPHRASE, key, salt)
 
 
 def _parse_first_spec(given: json.InitJson) -> SwarmSpec:

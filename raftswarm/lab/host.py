@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from random import Random
 from typing import Protocol
@@ -10,7 +11,7 @@ import attrs
 
 from raftswarm.consensus.opening import bootstrap_write, prepare_newest
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.errors import StorageError
+from raftswarm.errors import InvalidKey, StateLocked, StorageError
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM
 from raftswarm.lab.history import History
@@ -102,6 +103,8 @@ class Host:
         self.turn_seconds = 0.0
         """How long the loop takes to get to what waits."""
         self.disk = SimulatedDisk()
+        self.unlock_keys: tuple[str | None, ...] = (None,)
+        """One of them opens its keys: while the lock changes there are two that may."""
         self.clock = HostClock(parts.heap)
         self.entropy = SeededEntropy(chance)
         self.process: MemberProcess | None = None
@@ -170,8 +173,10 @@ class Host:
     def start(self) -> MemberProcess:
         """Recover and run. `PowerLost` if the disk was told to end it in the middle."""
         assert self.process is None, "one process per machine"
-        keys = KeyRing.open(self.disk, KEYS_DIRECTORY, self.entropy)
+        keys = self._open_keys(self.disk, self.entropy)
+        self.unlock_keys = (keys.locked_by,)
         storage, recovered = self._open(self.disk, keys, self.entropy, self.parts.onlooker.named)
+        newest = storage.read_snapshot()
         machine = self._make_machine()
         prepare_newest(storage, machine)()
         if self.is_set_back:
@@ -216,8 +221,16 @@ class Host:
     def recover(self, disk: SimulatedDisk, named: RuleSink = ignore_rule) -> Recovered:
         """Recover a disk as this machine's would be; what is wrong with it is raised."""
         entropy = SeededEntropy(Random(0))  # noqa: S311 - a copy that is looked at once
-        keys = KeyRing.open(disk, KEYS_DIRECTORY, entropy)
+        keys = self._open_keys(disk, entropy)
         return self._open(disk, keys, entropy, named)[1]
+
+    def _open_keys(self, disk: SimulatedDisk, entropy: SeededEntropy) -> KeyRing:
+        """Try the keys that somebody may remember, the newest first."""
+        *others, oldest = reversed(self.unlock_keys)
+        for unlock_key in others:
+            with contextlib.suppress(InvalidKey, StateLocked):
+                return KeyRing.open(disk, KEYS_DIRECTORY, entropy, unlock_key=unlock_key)
+        return KeyRing.open(disk, KEYS_DIRECTORY, entropy, unlock_key=oldest)
 
     def _open(
         self, disk: SimulatedDisk, keys: KeyRing, entropy: SeededEntropy, named: RuleSink

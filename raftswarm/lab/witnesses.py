@@ -191,6 +191,11 @@ class WitnessedStorage(MemberStorage):
             self._invariants.disk_step_undone(self._member)
         return was_last
 
+    @property
+    def snapshot_wanted_at(self) -> int | None:
+        """From which index on an own snapshot is wanted."""
+        return self._storage.snapshot_wanted_at
+
     def begin_receiving(self, offer: SnapshotOffer) -> int:
         """Begin to keep a received snapshot aside."""
         return self._storage.begin_receiving(offer)
@@ -219,10 +224,6 @@ class WitnessedStorage(MemberStorage):
     def compact(self, first_index: int) -> None:
         """Drop what lies before."""
         self._storage.compact(first_index)
-
-    def drop_spares(self) -> None:
-        """Keep no files to be used again."""
-        self._storage.drop_spares()
 
     def close(self) -> None:
         """Mark and close."""

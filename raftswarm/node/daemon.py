@@ -36,6 +36,7 @@ from raftswarm.world.real_disk import ThreadDiskRunner
 from raftswarm.world.real_ports import RealPorts
 from raftswarm.world.real_processes import RealProcesses
 from raftswarm.world.runtime_directory import runtime_directory
+from raftswarm.world.secret_sources import find_source
 from raftswarm.world.watchdog import watch_loop
 
 logger = logging.getLogger("raftswarm.daemon")
@@ -55,6 +56,8 @@ class DaemonOptions:
     log_level: str = "info"
     conditions: str = ""
     """A file of made-up conditions (`world.conditions`); only daemons of a local swarm have one."""
+    unlock: tuple[str, ...] = ()
+    """Names of the sources of the unlock key, tried in this order (`world.secret_sources`)."""
 
 
 async def run_daemon(options: DaemonOptions) -> None:
@@ -63,6 +66,7 @@ async def run_daemon(options: DaemonOptions) -> None:
     settings = _settings(options)
     addresses = [parse_address(text) for text in options.api]
     metrics_addresses = [parse_address(text) for text in options.metrics]
+    unlock_sources = [(name.partition(":")[0], find_source(name)) for name in options.unlock]
     chance = random.Random(SystemEntropy().token_bytes(16))  # noqa: S311 - timing and choice, not secrets
     around = _surroundings(options, settings, chance)
     disk, clock = around.disk, around.wall_clock
@@ -91,7 +95,7 @@ async def run_daemon(options: DaemonOptions) -> None:
                     clock, local_host=host, credentials=credentials, sockets=around.sockets
                 ),
             )
-            machine = Machine(settings, world)
+            machine = Machine(settings, world, unlock_sources)
             api = EngineApi(machine, host=read_host_facts(), clock=clock, chance=chance)
             nursery = await stack.enter_async_context(open_helpers())
             nursery.start_soon(around.run)

@@ -40,6 +40,8 @@ from raftswarm.store.change_set import encode
 from raftswarm.store.store import Store
 from raftswarm.transport.calls import use_caller
 from raftswarm.wire.requests import IssueCertificate, IssuedCertificate
+from raftswarm.world.chance import Entropy
+from raftswarm.world.disk import Disk
 from raftswarm.world.network import SwarmNetwork
 
 DOWNLOAD_TRIES: Final = 5
@@ -79,7 +81,7 @@ def enter_by_init(
         validity=timedelta(microseconds=options.spec.ca_config.node_cert_expiry // 1000),
     )
     unlock_key = new_unlock_key(entropy) if options.spec.encryption_config.auto_lock_managers else ""
-    keys = _store_identity(world, directory, key_to_pem(node_key), certificate, root, unlock_key)
+    keys = store_identity(world.disk, entropy, directory, key_to_pem(node_key), certificate, root, unlock_key)
     facts = NodeFacts(
         cluster_id=cluster_id,
         node_id=node_id,
@@ -140,8 +142,15 @@ async def enter_by_join(
         hostname=settings.hostname,
     )
     issued = await _ask_for_certificate(world, options, advertise, digest, request)
-    keys = _store_identity(
-        world, directory, key_to_pem(node_key), issued.certificate, issued.root_certificate, issued.unlock_key
+    keys = store_identity(
+        world.disk,
+        world.entropy,
+        directory,
+        key_to_pem(node_key),
+        issued.certificate,
+        issued.root_certificate,
+        issued.unlock_key,
+        issued.cluster_version,
     )
     facts = NodeFacts(
         cluster_id=issued.cluster_id,
@@ -153,7 +162,7 @@ async def enter_by_join(
         managers=tuple(ManagerAddress("", address) for address in options.remote_addresses),
     )
     if facts.is_manager:
-        _create_log(world, directory, keys, facts, settings).close()
+        _create_log(world, directory, keys, facts, settings, issued.epoch).close()
     write_facts(world.disk, directory.root, facts)
     return Entered(facts=facts, keys=keys)
 
@@ -189,16 +198,24 @@ async def _ask_manager(
     return replace(issued, root_certificate=root)
 
 
-def _store_identity(
-    world: NodeWorld, directory: StateDirectory, key: str, certificate: str, root: str, unlock_key: str
+def store_identity(
+    disk: Disk,
+    entropy: Entropy,
+    directory: StateDirectory,
+    key: str,
+    certificate: str,
+    root: str,
+    unlock_key: str,
+    cluster_version: int = 0,
 ) -> KeyRing:
+    """Put a node's key and certificate into an emptied directory; what is private, sealed from the beginning."""
     directory.clear()
-    world.disk.make_directory(directory.certificates)
-    keys = KeyRing.create(world.disk, directory.certificates, world.entropy)
+    disk.make_directory(directory.certificates)
+    keys = KeyRing.create(
+        disk, directory.certificates, entropy, unlock_key=unlock_key or None, lock_version=cluster_version
+    )
     keys.put(NODE_KEY, key.encode())
-    keys.put(TASKS_KEY, world.entropy.token_bytes(32))
-    if unlock_key:
-        keys.lock_with(unlock_key)
+    keys.put(TASKS_KEY, entropy.token_bytes(32))
     directory.write_public(ROOT_FILE, root)
     directory.write_public(CERTIFICATE_FILE, certificate)
     return keys
@@ -219,7 +236,7 @@ def change_role(
     directory.clear_log()
     if role == MANAGER:
         facts = replace(facts, role=role, member_id=make_member_id(world.entropy.token_bytes(8)))
-        _create_log(world, directory, keys, facts, settings).close()
+        _create_log(world, directory, keys, facts, settings, facts.epoch).close()
     else:
         facts = replace(facts, role=role, member_id=0)
     write_facts(world.disk, directory.root, facts)
@@ -227,7 +244,12 @@ def change_role(
 
 
 def _create_log(
-    world: NodeWorld, directory: StateDirectory, keys: KeyRing, facts: NodeFacts, settings: NodeSettings
+    world: NodeWorld,
+    directory: StateDirectory,
+    keys: KeyRing,
+    facts: NodeFacts,
+    settings: NodeSettings,
+    epoch: int = 0,
 ) -> MemberStorage:
     return MemberStorage.create(
         world.disk,
@@ -238,4 +260,5 @@ def _create_log(
         cluster=facts.cluster_id,
         incarnation=1,
         segment_bytes=settings.segment_bytes,
+        epoch=epoch,
     )

@@ -37,6 +37,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     advertise_address: str
     member_id: int = 0
     managers: tuple[ManagerAddress, ...] = ()
+    epoch: int = 0
+    """The latest that a manager named: those of an earlier one are not followed."""
 
     @property
     def is_manager(self) -> bool:

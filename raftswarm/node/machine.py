@@ -6,7 +6,8 @@ Being in a swarm is a `Participation`, which runs in a scope of its own: leaving
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -22,12 +23,28 @@ from raftswarm.node.facts import NodeFacts, read_facts
 from raftswarm.node.manager_role import ManagerRole
 from raftswarm.node.observation import check_readiness, find_metrics
 from raftswarm.node.participation import Participation
+from raftswarm.node.recovery import begin_anew
+from raftswarm.node.refusals import (
+    ALREADY_IN,
+    JOIN_TIMEOUT,
+    LEAVE_LAST,
+    LEAVE_MANAGER,
+    LEAVE_QUORUM,
+    LOCKED,
+    LOCKED_LEAVE,
+    NO_MANAGER_YET,
+    NOT_A_MANAGER,
+    NOT_IN,
+)
 from raftswarm.node.settings import NodeSettings, own_address
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
 from raftswarm.objects.records import NodeDescription
+from raftswarm.storage.backup import BackupKey
 from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.helpers import open_helpers
+from raftswarm.world.jobs import run_job
+from raftswarm.world.secret_sources import SecretSource
 
 logger = logging.getLogger("raftswarm.node")
 
@@ -35,40 +52,15 @@ JOIN_SECONDS: Final = 20.0
 HAND_OVER_SECONDS: Final = 2.0
 """A stop waits no longer for another manager to lead: a transfer gives up after an election timeout (3.10)."""
 
-ALREADY_IN: Final = (
-    'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.'
-)
-NOT_IN: Final = "This node is not part of a swarm"
-NO_MANAGER_YET: Final = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
-    "and try again."
-)
-NOT_A_MANAGER: Final = (
-    "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this "
-    "command on a manager node or promote the current node to a manager."
-)
-LOCKED: Final = (
-    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
-)
-LOCKED_LEAVE: Final = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
-JOIN_TIMEOUT: Final = (
-    "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "
-    '"docker info" command to see the current swarm status of your node.'
-)
-LEAVE_MANAGER: Final = "You are attempting to leave the swarm on a node that is participating as a manager. "
-LEAVE_LAST: Final = (
-    "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. "
-)
-LEAVE_QUORUM: Final = (
-    "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. "
-    "Use `--force` to suppress this message."
-)
-
 
 class Machine:
     """Implements `engine.SwarmNode`. `run` must be running; every operation waits for its turn."""
 
-    def __init__(self, settings: NodeSettings, world: NodeWorld) -> None:
+    def __init__(
+        self, settings: NodeSettings, world: NodeWorld, unlock_sources: Sequence[tuple[str, SecretSource]] = ()
+    ) -> None:
+        """`unlock_sources`, by name, are asked in turn for the unlock key when this node starts locked."""
+        self._unlock_sources = unlock_sources
         self._settings = settings
         self._world = world
         self._directory = StateDirectory(settings.state_directory, world.disk)
@@ -107,6 +99,8 @@ class Machine:
             logger.warning("this manager is locked; `docker swarm unlock` unlocks it")
             self._state = LocalState.LOCKED
             self._error = LOCKED
+            assert self._nursery is not None, "the machine runs"
+            self._nursery.start_soon(self._unlock_by_itself)
             return
         self._participate(facts, keys)
 
@@ -185,12 +179,48 @@ class Machine:
         return replace(self._world.describe(), hostname=self._settings.hostname)
 
     async def init(self, options: InitOptions) -> str:
-        """Begin a swarm; return this node's id once it leads and the swarm's objects are written."""
+        """Begin a swarm; return this node's id once it leads and the swarm's objects are written.
+
+        With `force_new_cluster`, a manager makes itself the only one of the swarm it is in, and goes on.
+        """
         async with self._turn:
+            if options.force_new_cluster and self._state is not LocalState.INACTIVE:
+                return await self._begin_anew(options)
             self._require_outside()
             listen, advertise = self._addresses(options.listen_address, options.advertise_address)
             entered = enter_by_init(self._world, self._directory, options, listen, advertise, self._settings)
             return (await self._enter(entered)).node_id
+
+    async def _begin_anew(self, options: InitOptions) -> str:
+        facts, keys = self._own_manager()
+        listen, advertise = self._addresses(options.listen_address, options.advertise_address)
+        facts = replace(facts, listen_address=listen, advertise_address=advertise)
+        self._end_participation()
+        if self._participation is not None:
+            await self._ended.wait()
+        world = self._world
+        job = partial(begin_anew, world.disk, world.entropy, world.wall_clock.now_ns(), self._directory, facts, keys)
+        try:
+            facts = await run_job(world.runner, job)
+        except RaftSwarmError as error:
+            self._state, self._error = LocalState.ERROR, str(error)
+            raise
+        logger.warning("this manager has made itself the only one of its swarm; others have to leave and join again")
+        await self._unless_it_ends(self._participate(facts, keys).wait_ready)
+        return facts.node_id
+
+    def _own_manager(self) -> tuple[NodeFacts, KeyRing]:
+        """Return what this node knows of itself, and its keys, if it is a manager that is not locked."""
+        participation = self._participation
+        if participation is not None and participation.facts.is_manager:
+            return participation.facts, participation.keys  # Also one that was left behind: its log may be the better.
+        facts = read_facts(self._world.disk, self._settings.state_directory)
+        if facts is None or not facts.is_manager:
+            raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
+        try:
+            return facts, KeyRing.open(self._world.disk, self._directory.certificates, self._world.entropy)
+        except StateLocked:
+            raise RequestRefused(LOCKED, code="Unavailable", from_engine=True) from None
 
     async def join(self, options: JoinOptions) -> None:
         """Join a swarm by token; at most 20 s, then it goes on in the background."""
@@ -242,6 +272,19 @@ class Machine:
                 await participation.stop_tasks()
             await self._forget()
 
+    async def _unlock_by_itself(self) -> None:
+        """Ask the sources that the daemon was given; if none helps, the node waits for somebody to unlock it."""
+        for name, source in self._unlock_sources:
+            try:
+                await self.unlock((await source.fetch("Enter unlock key: ")).strip())
+            except RaftSwarmError as error:
+                if self._state is not LocalState.LOCKED:
+                    return  # Somebody else unlocked it, or it cannot take part, which `info` tells.
+                logger.warning("the unlock key from %s does not help: %s", name, error)
+            else:
+                logger.info("unlocked with the key from %s", name)
+                return
+
     async def unlock(self, key: str) -> None:
         """Open the key ring with the unlock key and take part again."""
         async with self._turn:
@@ -254,6 +297,7 @@ class Machine:
             except InvalidKey as error:
                 if str(error) == "invalid key string":
                     raise RequestRefused(str(error), code="InvalidArgument", from_engine=True) from error
+                logger.warning("a key did not fit; if it was rotated while this manager was down, it needs the one of that time")
                 raise RequestRefused(
                     "swarm could not be unlocked: invalid key provided", code="Unauthenticated", from_engine=True
                 ) from error
@@ -261,15 +305,22 @@ class Machine:
 
     async def control(self, request: AnyControlRequest) -> AnyControlAnswer:
         """Ask the swarm."""
+        return await (await self._running_manager()).control(request)
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Picture the swarm."""
+        return await (await self._running_manager()).backup(key)
+
+    async def _running_manager(self) -> Participation:
         participation = self._participation
         if participation is None:
             text = LOCKED if self._state is LocalState.LOCKED else NO_MANAGER_YET
             raise RequestRefused(text, code="Unavailable", from_engine=True)
-        if not participation.is_manager:
-            raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
         if not participation.is_running:
             await self._unless_it_ends(participation.wait_running)
-        return await participation.control(request)
+        if not participation.is_manager:
+            raise RequestRefused(NOT_A_MANAGER, code="Unavailable", from_engine=True)
+        return participation
 
     # Particulars.
 

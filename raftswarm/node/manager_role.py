@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, Self
 
@@ -37,12 +37,15 @@ from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.raft.events import Transition
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.roles import Leader
+from raftswarm.storage.backup import BackupDescription, BackupKey, key_from_unlock_key, seal_backup
+from raftswarm.storage.epoch import show_epoch
 from raftswarm.storage.keys import KeyRing
 from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.store.store import Store, Transaction, WatchOverflow
 from raftswarm.store.writes import StoreWrites
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.host_links import HostLinks
+from raftswarm.version import __version__
 from raftswarm.wire.requests import JoinedMembers, JoinMembers, ManagerPeer
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import SwarmNetwork
@@ -128,6 +131,7 @@ class ManagerRole:
             entropy=world.entropy,
             chance=world.chance,
             wall_clock=world.wall_clock,
+            epoch=recovered.epoch,
         )
         self.control_handler = ControlHandler(
             self.store,
@@ -137,7 +141,7 @@ class ManagerRole:
             entropy=world.entropy,
             wall_clock=world.wall_clock,
         )
-        self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock)
+        self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock, recovered.epoch)
         self.requests = LeaderRequests(
             self.driver, calls, self.control_handler, election_seconds=settings.raft.election_seconds
         )
@@ -157,6 +161,26 @@ class ManagerRole:
     async def control(self, request: AnyControlRequest) -> AnyControlAnswer:
         """Answer an Engine API call that came to this manager."""
         return await self.requests.control(request)
+
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Picture the swarm as it is now; return the pieces of a sealed backup, without a key under the unlock key."""
+        snapshot, capture = await self.driver.capture()
+        cluster = self.store.cluster
+        if cluster is None:
+            raise RequestRefused("the swarm is not initialized yet; try again", code="Unavailable")
+        if key is None and not cluster.unlock_key:
+            text = "there is no unlock key to seal the backup with: autolock is off; give a passphrase"
+            raise RequestRefused(text, code="FailedPrecondition", from_engine=True)
+        description = BackupDescription(
+            cluster_id=cluster.id,
+            epoch=self.driver.epoch,
+            snapshot=snapshot,
+            saved_at_ns=self._world.wall_clock.now_ns(),
+            saved_by=self._facts.node_id,
+            release=__version__,
+        )
+        chosen = key or key_from_unlock_key(cluster.unlock_key)
+        return seal_backup(description, capture.chunks(), chosen, self._world.entropy)
 
     async def hand_over(self) -> None:
         """Before a clean stop of a leader: return when another manager leads; at once if there is none."""
@@ -219,6 +243,9 @@ class ManagerRole:
 
     async def join_member(self, caller: Identity, request: JoinMembers) -> JoinedMembers:
         """As the leader: add the caller's member, one at a time (4.1); asking again is harmless."""
+        if request.epoch != self.driver.epoch:
+            text = f"the swarm goes on in epoch {show_epoch(self.driver.epoch)}: leave it and join again"
+            raise RequestRefused(text, code="FailedPrecondition")
         for _ in range(JOIN_TRIES):
             self.requests.require_leading()
             known = self.store.get(Node, caller.node_id)
@@ -269,7 +296,9 @@ class ManagerRole:
             await self._join()
 
     async def _join(self) -> None:
-        request = JoinMembers(member_id=self._facts.member_id, address=self._facts.advertise_address)
+        request = JoinMembers(
+            member_id=self._facts.member_id, address=self._facts.advertise_address, epoch=self.driver.epoch
+        )
         while True:
             for address in self._addresses:
                 if address in {"", self._facts.advertise_address}:
@@ -306,8 +335,14 @@ class ManagerRole:
                 cluster = self.store.cluster
                 if cluster is not None:
                     wanted = cluster.unlock_key or None
-                    if self._keys.locked_by != wanted:
-                        self._keys.lock_with(wanted)
-                        logger.info("autolock is %s on this manager", "on" if wanted else "off")
+                    if await run_job(self._world.runner, partial(self._seal, wanted, cluster.version)):
+                        logger.info("autolock is %s on this manager", "on, with a new key," if wanted else "off")
                 with contextlib.suppress(WatchOverflow):
                     await watch.next()
+
+    def _seal(self, unlock_key: str | None, version: int) -> bool:
+        """Change the key ring and then the log: a start in between finds the new data key in the ring, and goes on."""
+        if not self._keys.follow(unlock_key, version):
+            return False
+        self._storage.adopt_key()
+        return True

@@ -6,7 +6,7 @@ Everything runs in one nursery; what ends it (leaving, a failed disk, the daemon
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -23,6 +23,7 @@ from raftswarm.ca import Credentials, read_certificates
 from raftswarm.ca.identity import CERTIFIED_ROLES
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
+from raftswarm.errors import LinkClosed, Superseded
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -37,6 +38,8 @@ from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
 from raftswarm.objects.records import Node, NodeDescription
 from raftswarm.objects.states import TaskState
+from raftswarm.storage.backup import BackupKey
+from raftswarm.storage.epoch import show_epoch
 from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
@@ -74,11 +77,18 @@ class Participation:
         self._credentials = read_credentials(directory, keys)
         self._renewal: Renewal | None = None
         self._running = trio.Event()
+        self._left_behind = ""
+        """Why this node is no manager any more, although it was one: the swarm goes on without its member."""
+
+    @property
+    def keys(self) -> KeyRing:
+        """This node's private keys, opened."""
+        return self._keys
 
     @property
     def is_manager(self) -> bool:
         """Tell whether this node runs a member."""
-        return self.facts.is_manager
+        return self.facts.is_manager and not self._left_behind
 
     @property
     def running_manager(self) -> ManagerRole | None:
@@ -121,9 +131,7 @@ class Participation:
                 self._manager = await ManagerRole.open(
                     self._settings, self._world, self._directory, self.facts, self._keys, network, calls
                 )
-                await nursery.start(self._listen, network, self._manager)
-                nursery.start_soon(self._manager.run)
-                nursery.start_soon(tell_events, self._manager.store, self._world.wall_clock, self._events)
+                await nursery.start(self._run_manager, network, self._manager)
             proxy = Proxy(host, self._world.ports)
             nursery.start_soon(proxy.run)
             self._agent = self._make_agent(network, proxy)
@@ -145,6 +153,25 @@ class Participation:
 
     def _manager_addresses(self) -> Sequence[str]:
         return [manager.address for manager in self._managers()]
+
+    async def _run_manager(
+        self,
+        network: SwarmNetwork,
+        manager: ManagerRole,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Listen and run the member. If the swarm goes on without it, this node is a worker; its log stays as it is."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._listen, network, manager)
+                nursery.start_soon(manager.run)
+                nursery.start_soon(tell_events, manager.store, self._world.wall_clock, self._events)
+                task_status.started()
+        except* Superseded as errors:
+            self._left_behind = str(_first_of(errors))
+            self._manager = None
+            logger.error("this node is no manager any more: %s", self._left_behind)  # noqa: TRY400 - a sentence
 
     def _make_agent(self, network: SwarmNetwork, proxy: Proxy) -> Agent:
         world, directory = self._world, self._directory.tasks
@@ -176,14 +203,19 @@ class Participation:
         )
 
     def _heard(self, message: SessionMessage) -> None:
-        """Remember the managers, so that the next life of this node finds one."""
+        """Remember the managers, so that the next life of this node finds one; refuse those that were left behind."""
+        if message.epoch < self.facts.epoch:
+            raise LinkClosed(
+                f"the manager is of epoch {show_epoch(message.epoch)}, and the swarm goes on in "
+                f"{show_epoch(self.facts.epoch)}"
+            )
         if self._renewal is not None and CERTIFIED_ROLES[message.node.role] != self.facts.role:
             self._renewal.ask()
         elif self._manager is not None and not any(peer.node_id == self.facts.node_id for peer in message.managers):
             self._manager.ask_membership([peer.address for peer in message.managers])
         managers = tuple(ManagerAddress(peer.node_id, peer.address) for peer in message.managers)
-        if managers and managers != self.facts.managers:
-            self.facts = replace(self.facts, managers=managers)
+        if (managers and managers != self.facts.managers) or message.epoch != self.facts.epoch:
+            self.facts = replace(self.facts, managers=managers or self.facts.managers, epoch=message.epoch)
             write_facts(self._world.disk, self._directory.root, self.facts)
 
     def _describe(self) -> NodeDescription:
@@ -242,7 +274,7 @@ class Participation:
             node_id=self.facts.node_id,
             node_address=split_address(self.facts.advertise_address)[0],
             is_manager=self.is_manager,
-            error=manager.requests.why_no_leader() if manager is not None else "",
+            error=manager.requests.why_no_leader() if manager is not None else self._left_behind,
             remote_managers=tuple((peer.node_id, peer.address) for peer in self._managers()),
             node_count=sum(1 for _ in store.find(Node)) if store is not None else 0,
             manager_count=self.manager_count if store is not None else 0,
@@ -270,6 +302,10 @@ class Participation:
         """Ask the swarm, as a manager."""
         return await self.manager.control(request)
 
+    async def backup(self, key: BackupKey | None) -> Iterator[bytes]:
+        """Picture the swarm, as a manager."""
+        return await self.manager.backup(key)
+
     async def hand_over(self) -> None:
         """Before a clean stop: let another manager lead."""
         if self._manager is not None:
@@ -279,6 +315,12 @@ class Participation:
         """Stop and remove every task of this node: it leaves."""
         if self._agent is not None:
             await self._agent.stop_tasks()
+
+
+def _first_of(errors: BaseException) -> BaseException:
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
 
 
 class _KnownManagers:

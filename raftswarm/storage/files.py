@@ -24,9 +24,19 @@ class Place:
     disk: Disk
     directory: str
     data_key: bytes
+    """Of all that is written."""
     entropy: Entropy
+    earlier_keys: tuple[bytes, ...] = ()
+    """Of what was written before, and is still there: while there are any, their files are removed, not used again."""
+    epoch: int = 0
+    """Written into every header."""
     named: RuleSink = ignore_rule
     """Hears by which rule things happen there."""
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """All that may be needed to read what is there."""
+        return (self.data_key, *self.earlier_keys)
 
     def path(self, name: str) -> str:
         """Return where the file of that name is."""

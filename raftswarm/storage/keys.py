@@ -5,6 +5,9 @@ one key: the log's data key, the TLS key, the agent's key. Without autolock the 
 
 The file says which kind of key seals it, and its renaming is the only step that changes that. A sealing key is written
 before the first ring sealed under it and removed after the last: so at every moment there is a key that opens the ring.
+
+Whoever had the ring's old sealing key may have had the data key. So a new unlock key comes with a new data key, in the
+same renaming; the one before it is kept until the log says that nothing on the disk needs it any more.
 """
 
 from __future__ import annotations
@@ -30,9 +33,13 @@ FORMAT_VERSION: Final = 1
 _RING: Final = "keys"
 _SEALING_KEY: Final = "kek"
 _DATA_KEY: Final = "data-key"
+_EARLIER_DATA_KEYS: Final = "earlier-data-keys"
+_LOCK_VERSION: Final = "lock-version"
+_OURS: Final = frozenset({_DATA_KEY, _EARLIER_DATA_KEYS, _LOCK_VERSION})
 _MAGIC: Final = b"RSWMKEY\n"
 _HEADER: Final = struct.Struct(">8sHB5x8s32s")
 _CHECKSUM: Final = struct.Struct(">I")
+_NUMBER: Final = struct.Struct(">Q")
 
 
 class KeyRing:
@@ -53,15 +60,20 @@ class KeyRing:
         return disk.exists(f"{directory}/{_RING}")
 
     @classmethod
-    def create(cls, disk: Disk, directory: str, entropy: Entropy) -> KeyRing:
-        """Make a ring with fresh keys, not locked; ForeignState if there already is one."""
+    def create(
+        cls, disk: Disk, directory: str, entropy: Entropy, *, unlock_key: str | None = None, lock_version: int = 0
+    ) -> KeyRing:
+        """Make a ring with fresh keys, locked if there is an unlock key; ForeignState if there already is a ring."""
         if cls.exists(disk, directory):
             raise ForeignState(f"{directory} already holds a node's keys; leave that swarm first, or use another")
-        ring = cls(disk, directory, entropy, entropy.token_bytes(KEY_BYTES), is_locked=False)
+        is_locked = unlock_key is not None
+        sealing_key = entropy.token_bytes(KEY_BYTES) if unlock_key is None else parse_unlock_key(unlock_key)
+        ring = cls(disk, directory, entropy, sealing_key, is_locked=is_locked)
         with disk_errors(f"could not create keys in {directory}"):
             make_directory(disk, directory)
-            replace_file(disk, directory, _SEALING_KEY, ring._sealing_key)
-            ring._write({_DATA_KEY: entropy.token_bytes(KEY_BYTES)})
+            if not is_locked:
+                replace_file(disk, directory, _SEALING_KEY, sealing_key)
+            ring._write({_DATA_KEY: entropy.token_bytes(KEY_BYTES), **_encode_version(lock_version)})
         return ring
 
     @classmethod
@@ -93,13 +105,25 @@ class KeyRing:
         """32 bytes that seal log and snapshots (through a key per segment)."""
         return self._values[_DATA_KEY]
 
+    @property
+    def earlier_data_keys(self) -> tuple[bytes, ...]:
+        """Those before it, newest first, that files on the disk may still need."""
+        joined = self._values.get(_EARLIER_DATA_KEYS, b"")
+        return tuple(joined[start : start + KEY_BYTES] for start in range(0, len(joined), KEY_BYTES))
+
+    def forget_earlier(self) -> None:
+        """Nothing on the disk needs the earlier data keys any more; durable on return."""
+        if self.earlier_data_keys:
+            with disk_errors(f"could not forget a key in {self._directory}"):
+                self._write({name: value for name, value in self._values.items() if name != _EARLIER_DATA_KEYS})
+
     def get(self, name: str) -> bytes | None:
         """A named private value, such as the TLS key."""
         return self._values.get(name)
 
     def put(self, name: str, value: bytes) -> None:
         """Store a named private value, durable on return."""
-        assert name != _DATA_KEY, "what the log is sealed under does not change beneath it"
+        assert name not in _OURS, "what the log is sealed under does not change beneath it"
         with disk_errors(f"could not store a key in {self._directory}"):
             self._write({**self._values, name: value})
 
@@ -108,10 +132,29 @@ class KeyRing:
         """The unlock key in force (``SWMKEY-1-…``); None without autolock."""
         return _format_unlock_key(self._sealing_key) if self._is_locked else None
 
-    def lock_with(self, unlock_key: str | None) -> None:
-        """Seal the ring under that unlock key from now on; None takes the lock off. Atomic and durable on return."""
+    def follow(self, unlock_key: str | None, version: int) -> bool:
+        """Seal the ring as the cluster said in that version of it; True if that changed anything.
+
+        A member that starts sees older versions of the cluster again as it reads its log: those count for nothing, or
+        a key that nobody remembers would come back.
+        """
+        (known,) = _NUMBER.unpack(self._values.get(_LOCK_VERSION, bytes(_NUMBER.size)))
+        if version <= known or unlock_key == self.locked_by:
+            return False
+        self.lock_with(unlock_key, version)
+        return True
+
+    def lock_with(self, unlock_key: str | None, version: int = 0) -> None:
+        """Seal the ring under that unlock key from now on; None takes the lock off. Atomic and durable on return.
+
+        A new unlock key brings a new data key.
+        """
         if unlock_key == self.locked_by:
             return
+        values = {**self._values, **_encode_version(version)}
+        if unlock_key is not None:
+            values[_EARLIER_DATA_KEYS] = b"".join((self.data_key, *self.earlier_data_keys))
+            values[_DATA_KEY] = self._entropy.token_bytes(KEY_BYTES)
         before = self._sealing_key, self._is_locked
         with disk_errors(f"could not change the lock of {self._directory}"):
             try:
@@ -120,7 +163,7 @@ class KeyRing:
                     replace_file(self._disk, self._directory, _SEALING_KEY, self._sealing_key)
                 else:
                     self._sealing_key, self._is_locked = parse_unlock_key(unlock_key), True
-                self._write(self._values)
+                self._write(values)
             except BaseException:
                 self._sealing_key, self._is_locked = before
                 raise
@@ -143,6 +186,10 @@ class KeyRing:
         if self._is_locked and self._disk.exists(f"{self._directory}/{_SEALING_KEY}"):
             self._disk.remove(f"{self._directory}/{_SEALING_KEY}")
             self._disk.sync_directory(self._directory)
+
+
+def _encode_version(lock_version: int) -> dict[str, bytes]:
+    return {_LOCK_VERSION: _NUMBER.pack(lock_version)} if lock_version else {}
 
 
 def new_unlock_key(entropy: Entropy) -> str:
@@ -204,7 +251,7 @@ def _open_values(image: bytes, sealing_key: bytes, directory: str) -> dict[str, 
         values = msgspec.msgpack.decode(Seal(sealing_key, salt, KEYS).open(0, sealed, header), type=dict[str, bytes])
     except (Damaged, msgspec.MsgspecError) as error:
         _corrupt(directory, str(error))
-    if len(values.get(_DATA_KEY, b"")) != KEY_BYTES:
+    if len(values.get(_DATA_KEY, b"")) != KEY_BYTES or len(values.get(_EARLIER_DATA_KEYS, b"")) % KEY_BYTES:
         _corrupt(directory, "it holds no data key")
     return values
 

@@ -44,43 +44,63 @@ class _Finished:
     last_index: int
     """Where the log ended with it: what it holds above that, a later segment truncates."""
     follows_snapshot: int | None
+    sealed_under: bytes
+    """Id of the data key."""
 
 
 class Log:
     """Appends to the newest segment, begins the next, removes the oldest."""
 
-    def __init__(self, place: Place, segment_bytes: int, header: SegmentHeader) -> None:
-        """Begin a segment; `begin` and `resume` say which."""
+    def __init__(self, place: Place, segment_bytes: int, header: SegmentHeader, first: Write | None = None) -> None:
+        """Begin a segment; `begin` and `resume` say which. With a first write, both are durable together."""
         self._place = place
         self._segment_bytes = segment_bytes
         self._finished: deque[_Finished] = deque()
         self._spares = _find_spares(place)
+        if place.earlier_keys:
+            self._remove_spares()
         self._hard_state = header.hard_state
         self._last_index = header.first_index - 1
-        self._writer = self._begin(header, 0)
+        payload = b"" if first is None else encode_content(Content.of(first))
+        self._writer = self._begin(header, len(payload), payload)
+        if first is not None:
+            self._written(first)
 
     @classmethod
-    def begin(cls, place: Place, segment_bytes: int, *, member_id: int, cluster: str, incarnation: int) -> Log:
-        """Begin a member's first segment. Its boot number is 0: it has not been started yet."""
+    def begin(
+        cls,
+        place: Place,
+        segment_bytes: int,
+        *,
+        member_id: int,
+        cluster: str,
+        incarnation: int,
+        behind: tuple[SnapshotMeta, bytes] | None = None,
+        first: Write | None = None,
+    ) -> Log:
+        """Begin a member's first segment, behind a received snapshot and its tag if there is one.
+
+        Its boot number is 0: it has not been started yet.
+        """
         make_directory(place.disk, place.directory)
-        return cls(
-            place,
-            segment_bytes,
-            SegmentHeader(
-                number=1,
-                cluster=cluster,
-                member_id=member_id,
-                incarnation=incarnation,
-                boot=0,
-                hard_state=HardState(),
-                first_index=1,
-                follows=Follows.NOTHING,
-            ),
+        header = SegmentHeader(
+            number=1,
+            cluster=cluster,
+            member_id=member_id,
+            incarnation=incarnation,
+            boot=0,
+            hard_state=HardState(),
+            first_index=1,
+            follows=Follows.NOTHING,
+            epoch=place.epoch,
         )
+        if behind is not None:
+            header = _behind_snapshot(header, *behind)
+        return cls(place, segment_bytes, header, first)
 
     @classmethod
-    def resume(cls, place: Place, segment_bytes: int, replayed: Replayed) -> Log:
-        """Cut what is torn, and begin the segment of a new run with the next boot number."""
+    def resume(cls, place: Place, segment_bytes: int, replayed: Replayed, first: Write | None = None) -> Log:
+        """Cut what is torn, and begin the segment of a new run with the next boot number, in the epoch of `place`."""
         if replayed.torn_bytes:
             place.because(StorageRule.TORN_TAIL_CUT, size=replayed.torn_bytes)
         oldest = replayed.segments[0].header
@@ -102,16 +122,25 @@ class Log:
                 follows_position=end.record,
                 follows_term=0,
                 follows_tag=end.tag,
+                epoch=place.epoch,
             ),
+            first,
         )
         log._finished.extend(
-            _Finished(segment.header.number, segment.last_index, _followed_snapshot(segment.header))
+            _Finished(
+                segment.header.number, segment.last_index, _followed_snapshot(segment.header), segment.sealed_under
+            )
             for segment in replayed.segments
         )
         if replayed.obsolete:
             place.because(StorageRule.VOID_REMOVED, count=len(replayed.obsolete))
         log._remove(replayed.obsolete)
         return log
+
+    @property
+    def place(self) -> Place:
+        """Where it is, and how it is sealed."""
+        return self._place
 
     @property
     def end(self) -> Position:
@@ -135,6 +164,9 @@ class Log:
             self._tell_why(write)
             self._begin_next(len(payload))
         self._writer.append(payload)
+        self._written(write)
+
+    def _written(self, write: Write) -> None:
         self._hard_state = write.hard_state or self._hard_state
         if write.truncate_after is not None:
             self._last_index = min(self._last_index, write.truncate_after)
@@ -157,18 +189,9 @@ class Log:
         """Begin an empty log behind a received snapshot; the header that names it is what installs it."""
         number = self._writer.header.number + 1
         self._place.because(StorageRule.SEGMENT_FOLLOWS_SNAPSHOT, number=number, index=snapshot.index)
-        header = attrs.evolve(
-            self._writer.header,
-            number=number,
-            hard_state=self._hard_state,
-            first_index=snapshot.index + 1,
-            follows=Follows.SNAPSHOT,
-            follows_position=snapshot.index,
-            follows_term=snapshot.term,
-            follows_tag=tag,
-        )
+        header = attrs.evolve(self._writer.header, number=number, hard_state=self._hard_state)
         obsolete = [finished.number for finished in self._finished] + [self._writer.header.number]
-        self._begin_behind(header, 0)
+        self._begin_behind(_behind_snapshot(header, snapshot, tag), 0)
         self._last_index = snapshot.index
         self._finished.clear()
         self._remove(obsolete)
@@ -193,20 +216,51 @@ class Log:
             self._finished.popleft()
         self._remove(removable)
 
-    def drop_spares(self) -> None:
-        """Remove them, when the key that what is in them was sealed under is to be of no use any more."""
-        for name in self._spares:
-            self._place.disk.remove(self._place.path(name))
-        self._spares.clear()
-        self._place.disk.sync_directory(self._place.directory)
-
     def close(self) -> None:
         """Close the file; idempotent."""
         self._writer.close()
 
+    # Another data key.
+
+    def seal_with(self, place: Place) -> None:
+        """Write under the key of `place` from now on, in a new segment. Spares hold what others sealed: they go."""
+        self._remove_spares()
+        self._place = place
+        self._begin_next(0)
+
+    @property
+    def earlier_until(self) -> int:
+        """The last index of the segments that an earlier key sealed; 0 if there are none."""
+        present = self._writer.sealed_under
+        return max((old.last_index for old in self._finished if old.sealed_under != present), default=0)
+
+    def let_go(self, covered_index: int) -> bool:
+        """Remove segments of earlier keys whose entries a snapshot covers; True if none is left."""
+        removable: list[int] = []
+        while self._finished and self._finished[0].sealed_under != self._writer.sealed_under:
+            if self._finished[0].last_index > covered_index:
+                break
+            removable.append(self._finished.popleft().number)
+        self._remove(removable)
+        return not self._finished or self._finished[0].sealed_under == self._writer.sealed_under
+
+    def forget_earlier(self) -> None:
+        """Nothing is left that an earlier key sealed: files of removed segments may be used again."""
+        self._place = attrs.evolve(self._place, earlier_keys=())
+
+    def _remove_spares(self) -> None:
+        for spare in self._spares:
+            self._place.disk.remove(self._place.path(spare))
+        if self._spares:
+            self._place.disk.sync_directory(self._place.directory)
+        self._spares = []
+
+    # Segments.
+
     def _begin_next(self, payload_bytes: int) -> None:
         header = self._writer.header
         end = self.end
+        sealed_under_before = self._writer.sealed_under
         following = attrs.evolve(
             header,
             number=header.number + 1,
@@ -218,31 +272,47 @@ class Log:
             follows_tag=end.tag,
         )
         self._begin_behind(following, payload_bytes)
-        self._finished.append(_Finished(header.number, self._last_index, _followed_snapshot(header)))
+        followed = _followed_snapshot(header)
+        self._finished.append(_Finished(header.number, self._last_index, followed, sealed_under_before))
 
     def _begin_behind(self, header: SegmentHeader, payload_bytes: int) -> None:
         """Begin the next one, then end the one before: on a full disk that stays as it is, to be tried again."""
         before, self._writer = self._writer, self._begin(header, payload_bytes)
         before.finish()
 
-    def _begin(self, header: SegmentHeader, payload_bytes: int) -> SegmentWriter:
+    def _begin(self, header: SegmentHeader, payload_bytes: int, first: bytes = b"") -> SegmentWriter:
         size = max(self._segment_bytes, segment_size(payload_bytes))
         if self._spares:
             self._place.because(StorageRule.SPARE_USED, number=header.number)
-        return SegmentWriter(self._place, header, size, self._spares.pop() if self._spares else None)
+        return SegmentWriter(self._place, header, size, self._spares.pop() if self._spares else None, first)
 
     def _remove(self, numbers: Sequence[int]) -> None:
-        """Keep their files as spares, as many as there may be. No spare is used before the directory says it is one."""
+        """Keep their files as spares, as many as there may be. No spare is used before the directory says it is one.
+
+        None is kept while there may be some in which an earlier data key sealed something.
+        """
         disk, place = self._place.disk, self._place
         for number in numbers:
             name = segment_name(number)
-            if (len(self._spares) + 1) * self._segment_bytes <= MAX_SPARE_BYTES:
+            if not place.earlier_keys and (len(self._spares) + 1) * self._segment_bytes <= MAX_SPARE_BYTES:
                 disk.rename(place.path(name), place.path(name + SPARE_SUFFIX))
                 self._spares.append(name + SPARE_SUFFIX)
             else:
                 disk.remove(place.path(name))
         if numbers:
             disk.sync_directory(place.directory)
+
+
+def _behind_snapshot(header: SegmentHeader, snapshot: SnapshotMeta, tag: bytes) -> SegmentHeader:
+    """Let a segment follow a received snapshot; its naming it is what installs it."""
+    return attrs.evolve(
+        header,
+        first_index=snapshot.index + 1,
+        follows=Follows.SNAPSHOT,
+        follows_position=snapshot.index,
+        follows_term=snapshot.term,
+        follows_tag=tag,
+    )
 
 
 def _followed_snapshot(header: SegmentHeader) -> int | None:

@@ -51,6 +51,8 @@ class ReadSegment:
     """Offset behind the last record that counts."""
     last_index: int
     """Where the log ended with it."""
+    sealed_under: bytes
+    """Id of the data key."""
 
     @property
     def last_record(self) -> int:
@@ -106,12 +108,18 @@ def corrupt(path: str, offset: int, reason: str) -> NoReturn:
     raise CorruptLog(f"{path} is damaged at byte {offset}: {reason}; {WAY_BACK}", path, offset, reason)
 
 
-def replay(disk: Disk, directory: str, data_key: bytes, named: RuleSink = ignore_rule) -> Replayed:
+def replay(
+    disk: Disk,
+    directory: str,
+    data_key: bytes,
+    earlier_keys: tuple[bytes, ...] = (),
+    named: RuleSink = ignore_rule,
+) -> Replayed:
     """Read the whole chain; CorruptLog at the first link that is broken, ForeignState if there is none."""
     numbers = sorted(number for name in disk.list(directory) if (number := segment_number(name)) is not None)
     if not numbers:
         raise ForeignState(f"{directory} holds no log: this member was never created there, or its log was removed")
-    chain = _open_chain(disk, directory, data_key, numbers)
+    chain = _open_chain(disk, directory, (data_key, *earlier_keys), numbers)
     replaying = _Replaying(chain[0].header)
     segments: list[ReadSegment] = []
     torn_bytes = 0
@@ -133,7 +141,7 @@ def replay(disk: Disk, directory: str, data_key: bytes, named: RuleSink = ignore
     )
 
 
-def _open_chain(disk: Disk, directory: str, data_key: bytes, numbers: list[int]) -> list[OpenSegment]:
+def _open_chain(disk: Disk, directory: str, keys: tuple[bytes, ...], numbers: list[int]) -> list[OpenSegment]:
     """Open headers from the newest back to the one that began the chain, or to the oldest before which one is missing.
 
     Compaction removes segments from the front, and a crash may undo some of its removals and not others. So what lies
@@ -144,7 +152,7 @@ def _open_chain(disk: Disk, directory: str, data_key: bytes, numbers: list[int])
         path = f"{directory}/{segment_name(number)}"
         if chain and number != chain[0].header.number - 1:
             break
-        segment = _open_segment(disk, path, data_key)
+        segment = _open_segment(disk, path, keys)
         if segment.header.number != number:
             corrupt(path, 0, f"it is segment {segment.header.number} under another's name")
         if chain:
@@ -155,10 +163,10 @@ def _open_chain(disk: Disk, directory: str, data_key: bytes, numbers: list[int])
     return chain
 
 
-def _open_segment(disk: Disk, path: str, data_key: bytes) -> OpenSegment:
+def _open_segment(disk: Disk, path: str, keys: tuple[bytes, ...]) -> OpenSegment:
     file = disk.open(path)
     try:
-        return OpenSegment.parse(file.read(0, SECTOR), data_key, path)
+        return OpenSegment.parse(file.read(0, SECTOR), keys[0], path, keys[1:])
     except Damaged as damage:
         corrupt(path, 0, str(damage))
     finally:
@@ -167,7 +175,8 @@ def _open_segment(disk: Disk, path: str, data_key: bytes) -> OpenSegment:
 
 def _check_same_member(header: SegmentHeader, following: SegmentHeader, path: str) -> None:
     ours = (following.cluster, following.member_id, following.incarnation)
-    if (header.cluster, header.member_id, header.incarnation) != ours or header.boot > following.boot:
+    is_later = header.boot > following.boot or header.epoch > following.epoch
+    if (header.cluster, header.member_id, header.incarnation) != ours or is_later:
         corrupt(path, 0, "it belongs to another member's log")
 
 
@@ -225,7 +234,7 @@ class _Replaying:
             except Damaged as damage:
                 corrupt(path, record.offset, str(damage))
         tags = segment.tag + b"".join([record.tag for record in records])
-        return ReadSegment(header, tags, _end_of(records), self.last_index)
+        return ReadSegment(header, tags, _end_of(records), self.last_index, segment.sealed_under)
 
     def _apply(self, content: Content) -> None:
         if content.term is not None:

@@ -6,6 +6,7 @@ key from them; within a file the counter only grows; and nobody appends to a fil
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -49,6 +50,11 @@ class Seal:
 def key_id(key: bytes) -> bytes:
     """Name a key without giving it away."""
     return _derive(key, b"", _KEY_ID, KEY_ID_BYTES)
+
+
+def find_key(named: bytes, keys: Iterable[bytes]) -> bytes | None:
+    """Return the key of that name; None if it is not among them."""
+    return next((key for key in keys if key_id(key) == named), None)
 
 
 def _derive(key: bytes, salt: bytes, purpose: bytes, length: int) -> bytes:

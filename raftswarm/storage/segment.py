@@ -30,16 +30,17 @@ from raftswarm.storage.records import (
     seal_record,
     whole_sectors,
 )
-from raftswarm.storage.sealing import KEY_ID_BYTES, SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, key_id
+from raftswarm.storage.sealing import KEY_ID_BYTES, SALT_BYTES, SEGMENT, TAG_BYTES, Damaged, Seal, find_key, key_id
 from raftswarm.world.disk import File
 
 FORMAT_VERSION: Final = 1
 SUFFIX: Final = ".segment"
 SPARE_SUFFIX: Final = ".spare"
 MAX_CLUSTER_BYTES: Final = 128
+EPOCH_BYTES: Final = 6
 
 _MAGIC: Final = b"RSWMLOG\n"
-_HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s218x")
+_HEADER: Final = struct.Struct(">8sHB5xQQQQQQQQQ16s32s8sH128s6s212x")
 _CHECKSUM: Final = struct.Struct(">I")
 _CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
 KEY_ID_AT: Final = 136
@@ -78,6 +79,8 @@ class SegmentHeader:
     follows_position: int = 0
     follows_term: int = 0
     follows_tag: bytes = bytes(TAG_BYTES)
+    epoch: int = 0
+    """Of the cluster: higher after it was recovered or restored; members of different epochs do not speak."""
 
     def encode(self, data_key: bytes, salt: bytes) -> bytes:
         """Return the sector, sealed."""
@@ -100,6 +103,7 @@ class SegmentHeader:
             key_id(data_key),
             len(cluster),
             cluster,
+            self.epoch.to_bytes(EPOCH_BYTES, "big"),
         )
         clear = fields + _CHECKSUM.pack(zlib.crc32(fields))
         return clear + Seal(data_key, salt, SEGMENT).close(0, b"", clear)
@@ -113,9 +117,11 @@ class OpenSegment:
     seal: Seal
     tag: bytes
     """The header's: what the first record names as the one before it."""
+    sealed_under: bytes
+    """Id of the data key."""
 
     @classmethod
-    def parse(cls, sector: bytes, data_key: bytes, path: str) -> OpenSegment:
+    def parse(cls, sector: bytes, data_key: bytes, path: str, earlier_keys: tuple[bytes, ...] = ()) -> OpenSegment:
         """Read a header; Damaged, or ForeignState and InvalidKey when it is whole but not for us."""
         if len(sector) < SECTOR or not sector.startswith(_MAGIC):
             raise Damaged("the header of the segment is not there")
@@ -124,15 +130,16 @@ class OpenSegment:
             raise Damaged("the checksum of the segment's header does not fit")
         (
             _, version, follows, number, member_id, incarnation, boot, term, voted_for,
-            first_index, position, follows_term, follows_tag, salt, written_under, cluster_length, cluster,
+            first_index, position, follows_term, follows_tag, salt, written_under, cluster_length, cluster, epoch,
         ) = _HEADER.unpack(fields)  # fmt: skip
         if version != FORMAT_VERSION:
             raise ForeignState(
                 f"{path} has log format {version}; this version of raftswarm reads {FORMAT_VERSION}: run a newer one"
             )
-        if written_under != key_id(data_key):
+        key = find_key(written_under, (data_key, *earlier_keys))
+        if key is None:
             raise InvalidKey(f"{path} was sealed under another node's key; put its own keys beside it, or join again")
-        seal = Seal(data_key, salt, SEGMENT)
+        seal = Seal(key, salt, SEGMENT)
         seal.open(0, sector[_CLEAR_BYTES:], sector[:_CLEAR_BYTES])
         header = SegmentHeader(
             number=number,
@@ -146,8 +153,9 @@ class OpenSegment:
             follows_position=position,
             follows_term=follows_term,
             follows_tag=follows_tag,
+            epoch=int.from_bytes(epoch, "big"),
         )
-        return cls(header, seal, sector[_CLEAR_BYTES:])
+        return cls(header, seal, sector[_CLEAR_BYTES:], written_under)
 
 
 def sealed_under(file: File) -> bytes:
@@ -214,15 +222,19 @@ def _is_proven_durable(segment: OpenSegment, image: bytes, offset: int, missing:
 class SegmentWriter:
     """The newest segment, being written. Every append is durable on return."""
 
-    def __init__(self, place: Place, header: SegmentHeader, size: int, spare: str | None = None) -> None:
+    def __init__(
+        self, place: Place, header: SegmentHeader, size: int, spare: str | None = None, first: bytes = b""
+    ) -> None:
         """Begin it, in a spare file if there is one: its header is synced under another name before it gets its own.
 
-        After DiskFull nothing of it is there, and another one may be begun.
+        So is a first record, if there is one: whoever finds the segment finds both. After DiskFull nothing of it is
+        there, and another one may be begun.
         """
         salt = place.entropy.token_bytes(SALT_BYTES)
         sector = header.encode(place.data_key, salt)
         path = place.path(segment_name(header.number))
         self.header = header
+        self.sealed_under = key_id(place.data_key)
         self.tag = sector[-TAG_BYTES:]
         self.records = 0
         self._path = path
@@ -240,6 +252,8 @@ class SegmentWriter:
             _make_whole(self._file, self._size)
             self._file.write(0, [sector])
             self._file.sync()
+            if first:
+                self.append(first)
             place.disk.rename(path + TEMPORARY_SUFFIX, path)
             with once_only(f"could not begin {path}"):
                 place.disk.sync_directory(place.directory)

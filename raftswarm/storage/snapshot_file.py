@@ -21,7 +21,8 @@ from raftswarm.errors import CorruptLog, ForeignState, InvalidKey, StorageError
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import TEMPORARY_SUFFIX, Place, disk_errors
 from raftswarm.storage.replay import WAY_BACK, Position
-from raftswarm.storage.sealing import SALT_BYTES, SNAPSHOT, TAG_BYTES, Damaged, Seal, key_id
+from raftswarm.storage.sealing import SALT_BYTES, SNAPSHOT, TAG_BYTES, Damaged, Seal, find_key, key_id
+from raftswarm.storage.segment import EPOCH_BYTES
 from raftswarm.wire.member_codec import SnapshotOffer
 from raftswarm.world.disk import File
 
@@ -31,7 +32,7 @@ KEY_ID_AT: Final = 96
 """Where the header says which data key sealed it."""
 
 _MAGIC: Final = b"RSWMSNP\n"
-_HEADER: Final = struct.Struct(">8sH6xQQQQ16s32s8sI")
+_HEADER: Final = struct.Struct(">8sH6sQQQQ16s32s8sI")
 _CHECKSUM: Final = struct.Struct(">I")
 _CLEAR_BYTES: Final = _HEADER.size + _CHECKSUM.size
 _MAX_META_BYTES: Final = 16 * 1024 * 1024
@@ -80,6 +81,9 @@ class SnapshotFile:
     """The newest record when our own was saved; nothing for a received one."""
     tag: bytes
     """Of the seal over the header: what a segment that follows it names."""
+    sealed_under: bytes
+    """Id of the data key."""
+    epoch: int
 
 
 class SnapshotWriter:
@@ -92,9 +96,17 @@ class SnapshotWriter:
         salt = place.entropy.token_bytes(SALT_BYTES)
         self._seal = Seal(place.data_key, salt, SNAPSHOT)
         plain_meta = msgspec.msgpack.encode(meta)
-        header = _encode_header(meta, position, salt, key_id(place.data_key), len(plain_meta))
+        self.sealed_under = key_id(place.data_key)
+        header = _encode_header(meta, position, salt, place.epoch, self.sealed_under, len(plain_meta))
         sealed_meta = self._seal.close(0, plain_meta, header)
-        self._written = SnapshotFile(snapshot_name(meta.index, origin), meta, position, sealed_meta[-TAG_BYTES:])
+        self._written = SnapshotFile(
+            snapshot_name(meta.index, origin),
+            meta,
+            position,
+            sealed_meta[-TAG_BYTES:],
+            self.sealed_under,
+            place.epoch,
+        )
         self._offset = len(header) + len(sealed_meta)
         self._file = place.disk.open(self._path + TEMPORARY_SUFFIX, create=True)
         try:
@@ -152,7 +164,7 @@ class SnapshotReader(Iterator[bytes]):
         self._path = place.path(name)
         self._file = place.disk.open(self._path)
         try:
-            self.found, self._seal, self._begin = _read_header(self._file, name, self._path, place.data_key)
+            self.found, self._seal, self._begin = _read_header(self._file, name, self._path, place.keys)
         except Damaged as damage:
             self.close()
             raise _corrupt(self._path, 0, damage) from None
@@ -224,10 +236,13 @@ def snapshot_name(index: int, origin: Origin) -> str:
     return f"{index:020d}{origin}"
 
 
-def _encode_header(meta: SnapshotMeta, position: Position, salt: bytes, sealed_under: bytes, meta_bytes: int) -> bytes:
+def _encode_header(
+    meta: SnapshotMeta, position: Position, salt: bytes, epoch: int, sealed_under: bytes, meta_bytes: int
+) -> bytes:
     fields = _HEADER.pack(
         _MAGIC,
         FORMAT_VERSION,
+        epoch.to_bytes(EPOCH_BYTES, "big"),
         meta.index,
         meta.term,
         position.segment,
@@ -240,7 +255,7 @@ def _encode_header(meta: SnapshotMeta, position: Position, salt: bytes, sealed_u
     return fields + _CHECKSUM.pack(zlib.crc32(fields))
 
 
-def _read_header(file: File, name: str, path: str, data_key: bytes) -> tuple[SnapshotFile, Seal, int]:
+def _read_header(file: File, name: str, path: str, keys: tuple[bytes, ...]) -> tuple[SnapshotFile, Seal, int]:
     """Return whose file it is, its seal, and where its chunks begin."""
     clear = file.read(0, _CLEAR_BYTES)
     fields = clear[: _HEADER.size]
@@ -248,16 +263,17 @@ def _read_header(file: File, name: str, path: str, data_key: bytes) -> tuple[Sna
         raise Damaged("the header of the snapshot is not there")
     if clear[_HEADER.size :] != _CHECKSUM.pack(zlib.crc32(fields)):
         raise Damaged("the checksum of the snapshot's header does not fit")
-    _, version, index, term, segment, record, tag, salt, written_under, meta_bytes = _HEADER.unpack(fields)
+    _, version, epoch, index, term, segment, record, tag, salt, written_under, meta_bytes = _HEADER.unpack(fields)
     if version != FORMAT_VERSION:
         raise ForeignState(
             f"{path} has snapshot format {version}; this version of raftswarm reads {FORMAT_VERSION}: run a newer one"
         )
-    if written_under != key_id(data_key):
+    key = find_key(written_under, keys)
+    if key is None:
         raise InvalidKey(f"{path} was sealed under another node's key; put its own keys beside it, or join again")
     if meta_bytes > _MAX_META_BYTES:
         raise Damaged("its header claims an impossible size")
-    seal = Seal(data_key, salt, SNAPSHOT)
+    seal = Seal(key, salt, SNAPSHOT)
     sealed = file.read(_CLEAR_BYTES, meta_bytes + TAG_BYTES)
     try:
         meta = msgspec.msgpack.decode(seal.open(0, sealed, clear), type=SnapshotMeta)
@@ -265,7 +281,8 @@ def _read_header(file: File, name: str, path: str, data_key: bytes) -> tuple[Sna
         raise Damaged(f"it opens, but describes no snapshot: {error}") from error
     if (meta.index, meta.term) != (index, term) or not name.startswith(f"{index:020d}."):
         raise Damaged("it is another snapshot than its name says")
-    found = SnapshotFile(name, meta, Position(segment, record, tag), sealed[-TAG_BYTES:])
+    position = Position(segment, record, tag)
+    found = SnapshotFile(name, meta, position, sealed[-TAG_BYTES:], written_under, int.from_bytes(epoch, "big"))
     return found, seal, _CLEAR_BYTES + len(sealed)
 
 

@@ -19,6 +19,7 @@ from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.storage.files import TEMPORARY_SUFFIX, Place
 from raftswarm.storage.replay import Position
 from raftswarm.storage.rules import StorageRule
+from raftswarm.storage.sealing import key_id
 from raftswarm.storage.segment import Follows, SegmentHeader
 from raftswarm.storage.snapshot_file import (
     CHUNK_BYTES,
@@ -70,6 +71,11 @@ class Snapshots:
         self._offer: SnapshotOffer | None = None
         """What the newest is offered as."""
         self.newest: SnapshotFile | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where they are, and how they are sealed."""
+        return self._place
 
     @property
     def index(self) -> int:
@@ -251,6 +257,33 @@ class Snapshots:
             self._place.because(StorageRule.UNFINISHED_REMOVED, name=name)
         elif name.endswith(Origin.RECEIVED) and name > snapshot_name(self.index, Origin.SAVED):
             self._place.because(StorageRule.UNINSTALLED_REMOVED, name=name)
+
+    def seal_with(self, place: Place) -> None:
+        """Write under the key of `place` from now on. What is arriving is given up: its sender begins again."""
+        self.stop_receiving()
+        self._place = place
+
+    @property
+    def earlier_until(self) -> int:
+        """The last index of what an earlier key sealed, or is sealing; 0 if there is nothing."""
+        present = key_id(self._place.data_key)
+        files = [received for _, received in self._received] + ([self.newest] if self.newest is not None else [])
+        indexes = [file.meta.index for file in files if file.sealed_under != present]
+        saving = self._saving
+        if saving is not None and saving.writer is not None and saving.writer.sealed_under != present:
+            indexes.append(saving.meta.index)
+        return max(indexes, default=0)
+
+    @property
+    def covered_index(self) -> int:
+        """Of the newest if the present key sealed it; else 0."""
+        newest = self.newest
+        return newest.meta.index if newest is not None and newest.sealed_under == key_id(self._place.data_key) else 0
+
+    def forget_earlier(self) -> None:
+        """Nothing is left that an earlier key sealed, and what was removed does not come back."""
+        self._place.disk.sync_directory(self._place.directory)
+        self._place = attrs.evolve(self._place, earlier_keys=())
 
     def open(self) -> tuple[SnapshotOffer, SnapshotReader] | None:
         """Return the newest and its chunks; it may be replaced and removed while it is read."""

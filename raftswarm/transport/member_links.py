@@ -20,10 +20,16 @@ from raftswarm.ca.identity import MANAGER
 from raftswarm.errors import LinkClosed, LinkError, NotAuthentic
 from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.raft.messages import AnyMessage, AppendEntries, AppendReply, InstallSnapshot, SnapshotReply
-from raftswarm.transport.host_links import FIRST_FRAME_SECONDS, MESSAGE_LANES, Channel, HostLinks
+from raftswarm.transport.host_links import FIRST_FRAME_SECONDS, MESSAGE_LANES, Channel, Correspondent, HostLinks
 from raftswarm.wire.errors import WireError
 from raftswarm.wire.greetings import Lane, decode_purpose
-from raftswarm.wire.member_codec import Introduction, decode_message
+from raftswarm.wire.member_codec import (
+    Introduction,
+    decode_introduction,
+    decode_message,
+    encode_introduction,
+    prefix_frame,
+)
 from raftswarm.world.network import Link
 
 __all__ = ["Lane", "MemberEvents", "MemberLinks", "route_link"]
@@ -48,6 +54,10 @@ class MemberEvents(Protocol):
 
     def unreachable(self, peer: int) -> None:
         """Messages to the peer were lost."""
+        ...
+
+    def superseded(self, epoch: int) -> None:
+        """The cluster goes on in that later epoch: this member is not part of it."""
         ...
 
     async def receive_snapshot(self, peer: int, link: Link) -> None:
@@ -87,12 +97,13 @@ async def route_link(
 class MemberLinks:
     """One member's links to all others of its group (`host_links.Group`)."""
 
-    def __init__(self, host: HostLinks, group: str, member_id: int, events: MemberEvents) -> None:
+    def __init__(self, host: HostLinks, group: str, member_id: int, events: MemberEvents, *, epoch: int = 0) -> None:
         """`group` is what the members call what they have in common: its name is the same on all hosts."""
         self._host = host
         self._group = group
         self._member_id = member_id
         self._events = events
+        self._epoch = epoch
         self._peers: dict[int, _Peer] = {}
         self._running = False
         self._held: list[Link] = []
@@ -172,8 +183,10 @@ class MemberLinks:
 
     # What comes in.
 
-    def meet(self, introduction: Introduction, link: Link) -> _Peer:
+    def meet(self, introduction: Introduction, link: Link) -> Correspondent:
         """Return the peer that speaks on a link; WireError or NotAuthentic if it is mistaken or not who it says."""
+        if introduction.epoch < self._epoch:
+            return _LeftBehind(self._introduce_to(introduction.sender))
         self._check(introduction, link)
         return self._peer(introduction.sender)
 
@@ -187,6 +200,10 @@ class MemberLinks:
 
     def _check(self, introduction: Introduction, link: Link) -> None:
         sender = introduction.sender
+        if introduction.epoch != self._epoch:
+            if introduction.epoch > self._epoch:
+                self._events.superseded(introduction.epoch)
+            raise WireError(f"member {sender} is of epoch {introduction.epoch}, and this one of {self._epoch}")
         if introduction.to != self._member_id or sender == self._member_id:
             raise WireError(f"member {sender} looks for member {introduction.to}, and this is {self._member_id}")
         known = self._peers.get(sender)
@@ -194,9 +211,12 @@ class MemberLinks:
             known.vouch(link)
 
     def _peer(self, member_id: int) -> _Peer:
-        introduction = Introduction(group=self._group, sender=self._member_id, to=member_id)
+        introduction = self._introduce_to(member_id)
         unknown = _Peer(introduction, MemberInfo(id=member_id), self._host, self._events, self._forget_if_idle)
         return self._peers.setdefault(member_id, unknown)
+
+    def _introduce_to(self, member_id: int) -> Introduction:
+        return Introduction(group=self._group, sender=self._member_id, to=member_id, epoch=self._epoch)
 
     def _forget_if_idle(self, peer: _Peer) -> None:
         if not (peer.known or peer.dialled or peer.called) and self._peers.get(peer.info.id) is peer:
@@ -283,10 +303,21 @@ class _Peer:
     def received(self, channel: Channel, body: memoryview) -> None:
         """Pass on what the peer said; WireError if it is nonsense, NotAuthentic if it may not speak."""
         self.vouch(channel.link)
-        message = decode_message(body)
+        try:
+            message = decode_message(body)
+        except WireError:
+            self._take_answer(body)
+            return
         if (message.sender, message.to) != (self.introduction.to, self.introduction.sender):
             raise WireError(f"member {self.introduction.to} passed on a message from {message.sender} to {message.to}")
         self._events.received(message)
+
+    def _take_answer(self, body: memoryview) -> None:
+        """Take in what is no message: the introduction of a member that has gone on without us; else WireError."""
+        answer = decode_introduction(body)
+        if answer.group != self.introduction.group or answer.epoch <= self.introduction.epoch:
+            raise WireError(f"member {answer.sender} introduces itself on a link that it did not dial")
+        self._events.superseded(answer.epoch)
 
     def refused(self) -> None:
         """Tell that the peer's process has stopped."""
@@ -299,6 +330,27 @@ class _Peer:
         if not self.loss_told:
             self.loss_told = True
             self._events.unreachable(self.info.id)
+
+
+@attrs.frozen
+class _LeftBehind:
+    """A member of an earlier epoch that still calls (`host_links.Correspondent`): it is told so, and not heard."""
+
+    introduction: Introduction
+    """Ours."""
+
+    def opened(self, channel: Channel) -> None:
+        """Tell it."""
+        channel.link.post(prefix_frame(channel.number, encode_introduction(self.introduction)))
+
+    def closed(self, channel: Channel) -> None:
+        """It matters to nobody."""
+
+    def received(self, channel: Channel, body: memoryview) -> None:
+        """What it says counts for nothing."""
+
+    def refused(self) -> None:
+        """It is not dialled."""
 
 
 def _is_same_node(info: MemberInfo, other: MemberInfo | None) -> bool:

@@ -19,12 +19,17 @@ CHANNEL_BYTES: Final = 4
 SNAPSHOT_CHUNK_BYTES: Final = 256 * 1024
 
 
-class Introduction(msgspec.Struct, frozen=True, kw_only=True):
-    """Which member of a group speaks, and which one it believes to have reached."""
+class Introduction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which member of a group speaks, and which one it believes to have reached.
+
+    Also the answer to an introduction of an earlier epoch: whoever gets it has been left behind.
+    """
 
     group: str
     sender: Number
     to: Number
+    epoch: Number = 0
+    """Members of different epochs do not speak: the cluster was recovered or restored between them."""
 
 
 class SnapshotOffer(msgspec.Struct, frozen=True, kw_only=True, tag=True):

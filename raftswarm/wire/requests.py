@@ -53,6 +53,10 @@ class IssuedCertificate(Answer, frozen=True, kw_only=True):
     root_certificate: str
     unlock_key: str = ""
     """For managers, while autolock is on."""
+    cluster_version: int = 0
+    """Of the cluster object that has it."""
+    epoch: int = 0
+    """In which a manager's log is to begin."""
 
 
 # Raft membership (SWARM 12.3). Leader only; others answer `NotLeader`.
@@ -65,6 +69,8 @@ class JoinMembers(Request, frozen=True, kw_only=True):
     """Drawn at random by the joiner, so that it can acknowledge the very change that adds it."""
     address: str
     """Where the other members reach it."""
+    epoch: int = 0
+    """Of the joiner's log: members of different epochs do not speak."""
 
 
 class JoinedMembers(Answer, frozen=True, kw_only=True):
@@ -108,6 +114,8 @@ class SessionMessage(Answer, frozen=True, kw_only=True):
     node: Node
     managers: tuple[ManagerPeer, ...]
     heartbeat_seconds: float
+    epoch: int = 0
+    """Of the manager: an agent that has heard of a later one does not follow this."""
 
 
 class BeatHeart(Request, frozen=True, kw_only=True):

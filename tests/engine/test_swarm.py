@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
+import trio
 
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
 from raftswarm.errors import InvalidKey
+from raftswarm.http.messages import Response, Streamed
 from raftswarm.manager.control import requests as control
 from raftswarm.objects.records import Node
 from tests.fake_engine import Engine, FakeNode
@@ -143,3 +146,38 @@ async def test_the_unlock_key_is_told_to_whoever_asks_a_manager(node: FakeNode, 
 
     assert isinstance(response.body, bytes)
     assert json.loads(response.body) == {"UnlockKey": KEY}
+
+
+async def body_of(response: Response) -> bytes:
+    assert isinstance(response.body, Streamed)
+    pieces: list[bytes] = []
+
+    async def send(piece: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        pieces.append(piece)
+
+    await response.body.write(send)
+    return b"".join(pieces)
+
+
+async def test_a_backup_is_streamed_sealed_under_the_key_that_was_sent_or_the_unlock_key(engine: Engine) -> None:
+    key = {"Key": base64.b64encode(b"k" * 32).decode(), "Salt": base64.b64encode(b"s" * 16).decode()}
+
+    sent = await engine.call("POST", "/swarm/snapshot", key)
+    own = await engine.call("POST", "/swarm/snapshot", {})
+
+    assert await body_of(sent) == b"sealed under " + b"k" * 32
+    assert await body_of(own) == b"sealed under the unlock key"
+
+
+@pytest.mark.parametrize("key", [{"Key": "AAAA", "Salt": ""}, {"Key": "?", "Salt": "?"}])
+async def test_a_backup_under_something_that_is_no_key_is_refused(engine: Engine, key: dict[str, str]) -> None:
+    status, message = await engine.refused("POST", "/swarm/snapshot", key)
+
+    assert (status, message) == (400, "a backup's key has 32 bytes and its salt 16, both in base64")
+
+
+async def test_a_worker_makes_no_backups(node: FakeNode, engine: Engine) -> None:
+    node.become(LocalState.ACTIVE, is_manager=False)
+
+    assert (await engine.refused("POST", "/swarm/snapshot", {}))[0] == 503

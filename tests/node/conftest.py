@@ -20,6 +20,7 @@ from raftswarm.transport.memory import MemoryCable
 from raftswarm.world.network import SwarmNetwork
 from raftswarm.world.processes import Process
 from raftswarm.world.real_ports import RealPorts
+from raftswarm.world.secret_sources import SecretSource
 from raftswarm.world.simulated_disk import SimulatedDisk
 
 BEGIN_NS = 1_800_000_000 * 1_000_000_000
@@ -168,9 +169,9 @@ class Hall:
         self.cable.kill(room.address.partition(":")[0])
         await self.stop(room)
 
-    async def restart(self, room: Room) -> None:
+    async def restart(self, room: Room, *, unlock_sources: Sequence[tuple[str, SecretSource]] = ()) -> None:
         """Begin the next life of its daemon."""
-        room.machine = Machine(room.settings, room.world)
+        room.machine = Machine(room.settings, room.world, unlock_sources)
         room.power, room.stopped = trio.CancelScope(), trio.Event()
         await self.nursery.start(self._run, room)
 

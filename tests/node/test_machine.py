@@ -12,15 +12,13 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
-from raftswarm.errors import LinkError, RaftSwarmError
+from raftswarm.errors import LinkError
 from raftswarm.manager.control.requests import (
-    ClusterAnswer,
     CreatedAnswer,
     CreateService,
     GetCluster,
     GetUnlockKey,
     ListNodes,
-    ListServices,
     ListTasks,
     NodesAnswer,
     NodeView,
@@ -46,63 +44,10 @@ from raftswarm.transport.helpers import open_helpers
 from raftswarm.transport.member_links import route_link
 from raftswarm.transport.memory import MemoryNetwork
 from raftswarm.world.network import Link
+from tests.node.swarms import LOCKED, form, leads, refusal_of, service, service_names, tokens_of, until_started
 
 if TYPE_CHECKING:
     from tests.node.conftest import Hall, Room
-
-LOCKED = InitOptions(spec=SwarmSpec(encryption_config=EncryptionConfig(auto_lock_managers=True)))
-
-
-def service(name: str, replicas: int = 0) -> ServiceSpec:
-    return ServiceSpec(
-        name=name,
-        task_template=TaskSpec(container_spec=ContainerSpec(image="sleep", command=["sleep", "9"])),
-        mode=ServiceMode(replicated=Replicated(replicas=replicas)),
-    )
-
-
-async def tokens_of(room: Room) -> tuple[str, str]:
-    answer = await room.machine.control(GetCluster())
-    assert isinstance(answer, ClusterAnswer)
-    return answer.cluster.join_tokens.manager, answer.cluster.join_tokens.worker
-
-
-async def form(hall: Hall, *, managers: int = 1, workers: int = 0) -> list[Room]:
-    first = await hall.start("alice")
-    await first.machine.init(InitOptions())
-    manager_token, worker_token = await tokens_of(first)
-    rooms = [first]
-    for name in ("bob", "carol")[: managers - 1]:
-        rooms.append(await hall.start(name))
-        await rooms[-1].machine.join(JoinOptions(remote_addresses=(first.address,), join_token=manager_token))
-    for name in ("dave", "erin")[:workers]:
-        rooms.append(await hall.start(name))
-        await rooms[-1].machine.join(JoinOptions(remote_addresses=(first.address,), join_token=worker_token))
-    return rooms
-
-
-async def service_names(room: Room) -> list[str]:
-    answer = await room.machine.control(ListServices())
-    assert isinstance(answer, ServicesAnswer)
-    return sorted(view.service.spec.name for view in answer.services)
-
-
-async def until_started(count: int, *rooms: Room) -> None:
-    with trio.fail_after(10):
-        while sum(len(room.processes.running) for room in rooms) < count:  # noqa: ASYNC110 - on a mocked clock
-            await trio.sleep(0.1)
-
-
-def leads(room: Room) -> bool:
-    participation = room.machine._participation
-    return participation is not None and participation.manager.driver.leadership.value.is_leader
-
-
-async def refusal_of(call: Awaitable[object]) -> str:
-    with pytest.raises(RaftSwarmError) as refusal:
-        await call
-    return str(refusal.value)
-
 
 # Together.
 

@@ -198,8 +198,6 @@ def test_spare_files_of_another_key_are_removed_at_a_start_and_all_of_them_when_
     storage, _ = open_on(disk)
     assert len(spares()) == before - 2, "one was of another key, and in one the log goes on"
     assert not any(b"retired!" in content for content in disk.image().values())
-    storage.drop_spares()
-    assert not spares()
     for index in range(60, 90):
         storage.write(make_write(index))
 

@@ -75,6 +75,58 @@ def test_a_locked_ring_needs_the_unlock_key(disk: MemoryDisk, keys: KeyRing, ent
     assert (found.data_key, found.locked_by) == (keys.data_key, DOCKERS_KEY)
 
 
+def test_a_ring_that_is_locked_from_the_beginning_never_leaves_its_key_on_the_disk(
+    disk: MemoryDisk, entropy: SeededEntropy
+) -> None:
+    ring = KeyRing.create(disk, DIRECTORY, entropy, unlock_key=DOCKERS_KEY)
+
+    assert disk.list(DIRECTORY) == ["keys"]
+    assert KeyRing.open(disk, DIRECTORY, entropy, unlock_key=DOCKERS_KEY).data_key == ring.data_key
+
+
+def test_a_new_unlock_key_brings_a_new_data_key_and_keeps_the_old_one_for_reading(
+    disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy
+) -> None:
+    first = keys.data_key
+    keys.lock_with(DOCKERS_KEY)
+    second = keys.data_key
+    newer = new_unlock_key(entropy)
+    keys.lock_with(newer)
+
+    found = KeyRing.open(disk, DIRECTORY, entropy, unlock_key=newer)
+    assert len({found.data_key, first, second}) == 3
+    assert found.earlier_data_keys == (second, first)
+
+    found.forget_earlier()
+
+    assert KeyRing.open(disk, DIRECTORY, entropy, unlock_key=newer).earlier_data_keys == ()
+
+
+def test_to_take_the_lock_off_changes_no_data_key(keys: KeyRing) -> None:
+    keys.lock_with(DOCKERS_KEY)
+    keys.forget_earlier()
+    locked = keys.data_key
+
+    keys.lock_with(None)
+
+    assert (keys.data_key, keys.earlier_data_keys) == (locked, ())
+
+
+def test_what_an_older_version_of_the_cluster_said_does_not_come_back(
+    disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy
+) -> None:
+    older, newer = new_unlock_key(entropy), new_unlock_key(entropy)
+    assert keys.follow(older, 10)
+    assert keys.follow(newer, 20)
+
+    found = KeyRing.open(disk, DIRECTORY, entropy, unlock_key=newer)  # A start reads its log again, from the beginning.
+
+    assert not any([found.follow(None, 5), found.follow(older, 10), found.follow(older, 20)])
+    assert found.locked_by == newer
+    assert found.follow(None, 21)
+    assert KeyRing.open(disk, DIRECTORY, entropy).locked_by is None
+
+
 def test_a_wrong_unlock_key_is_told_from_a_malformed_one(
     disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy
 ) -> None:
@@ -164,7 +216,8 @@ def test_a_crash_at_any_step_of_a_change_leaves_the_old_lock_or_the_new_one(
                 ring = KeyRing.open(found, DIRECTORY, entropy, unlock_key=before)
             except (InvalidKey, StateLocked):
                 ring = KeyRing.open(found, DIRECTORY, entropy, unlock_key=after)
-            assert (ring.data_key, ring.get("tls-key")) == (keys.data_key, b"private")
+            assert keys.data_key in {ring.data_key, *ring.earlier_data_keys}
+            assert ring.get("tls-key") == b"private"
             assert ring.locked_by in {before, after}
             later = found.after_crash(lambda _: False)
             assert KeyRing.open(later, DIRECTORY, entropy, unlock_key=ring.locked_by).locked_by == ring.locked_by

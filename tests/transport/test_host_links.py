@@ -50,6 +50,9 @@ class NotedEvents:
     def unreachable(self, peer: int) -> None:
         self.told.append(("unreachable", peer))
 
+    def superseded(self, epoch: int) -> None:
+        self.told.append(("superseded", epoch))
+
     async def receive_snapshot(self, peer: int, link: Link) -> None:  # noqa: ARG002
         raise AssertionError("nobody sends a snapshot here")
 

@@ -65,6 +65,9 @@ class NotedEvents:
         while (what, peer) not in self.told:
             await self._news.park()
 
+    def superseded(self, epoch: int) -> None:
+        self.told.append(("superseded", epoch))
+
     async def receive_snapshot(self, peer: int, link: Link) -> None:
         while (frame := await link.receive()) != b"the end":
             self.bulk.append((peer, frame))

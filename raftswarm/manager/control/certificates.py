@@ -31,6 +31,7 @@ class CertificateIssuer:
     _writes: Writes
     _entropy: Entropy
     _wall_clock: WallClock
+    _epoch: int = 0
 
     async def issue(self, caller: Identity | None, request: IssueCertificate) -> IssuedCertificate:
         """Serve a node that joins with a token, or one that renews the certificate it calls with."""
@@ -106,6 +107,8 @@ class CertificateIssuer:
             certificate=certificate,
             root_certificate=cluster.root_certificate,
             unlock_key=cluster.unlock_key if role == "manager" else "",
+            cluster_version=cluster.version,
+            epoch=self._epoch,
         )
         return issued, now + validity // timedelta(microseconds=1) * 1000
 

@@ -46,6 +46,7 @@ class Dispatcher:
         entropy: Entropy,
         chance: Random,
         wall_clock: WallClock,
+        epoch: int = 0,
     ) -> None:
         self._surroundings = Surroundings(
             store=store,
@@ -55,6 +56,7 @@ class Dispatcher:
             entropy=entropy,
             chance=chance,
             wall_clock=wall_clock,
+            epoch=epoch,
         )
         self._term: Term | None = None
 

@@ -58,6 +58,8 @@ class Surroundings:
     entropy: Entropy
     chance: Random
     wall_clock: WallClock
+    epoch: int = 0
+    """Of the cluster."""
 
 
 class Term:
@@ -67,6 +69,7 @@ class Term:
         self._store = surroundings.store
         self._writes = surroundings.writes
         self._managers = surroundings.managers
+        self._epoch = surroundings.epoch
         self._chance = surroundings.chance
         self._sessions = Sessions(surroundings.entropy)
         self._reports = Reports(surroundings.writes, surroundings.node_id, surroundings.wall_clock)
@@ -168,6 +171,7 @@ class Term:
             node=node,
             managers=tuple(self._managers()),
             heartbeat_seconds=self._period() + heartbeat_offset,
+            epoch=self._epoch,
         )
 
     def assignments(self, session: Session) -> AssignmentMessages:
