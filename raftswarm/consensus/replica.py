@@ -50,7 +50,7 @@ from raftswarm.raft.ready import (
     SnapshotTransfer,
     Write,
 )
-from raftswarm.raft.state_machine import Capture, Context, StateMachine, machine_errors, prepare_restore
+from raftswarm.raft.state_machine import Capture, StateMachine, machine_errors, prepare_restore
 from raftswarm.storage.member_storage import MemberStorage
 from raftswarm.transport.snapshot_transfer import IncomingSnapshot, OutgoingSnapshot
 from raftswarm.wire.batch import encode_batch

@@ -176,7 +176,6 @@ class Host:
         keys = self._open_keys(self.disk, self.entropy)
         self.unlock_keys = (keys.locked_by,)
         storage, recovered = self._open(self.disk, keys, self.entropy, self.parts.onlooker.named)
-        newest = storage.read_snapshot()
         machine = self._make_machine()
         prepare_newest(storage, machine)()
         if self.is_set_back:

@@ -297,7 +297,9 @@ class Machine:
             except InvalidKey as error:
                 if str(error) == "invalid key string":
                     raise RequestRefused(str(error), code="InvalidArgument", from_engine=True) from error
-                logger.warning("a key did not fit; if it was rotated while this manager was down, it needs the one of that time")
+                logger.warning(
+                    "a key did not fit; if it was rotated while this manager was down, it needs the one of that time"
+                )
                 raise RequestRefused(
                     "swarm could not be unlocked: invalid key provided", code="Unauthenticated", from_engine=True
                 ) from error

@@ -331,9 +331,7 @@ class MemberStorage:
 
 def read_back(log_place: Place, snapshots: Snapshots, directory: str) -> Replayed:
     """Return what a start finds in the log, and let `snapshots` know its newest; everything that counts is checked."""
-    replayed = replay(
-        log_place.disk, log_place.directory, log_place.data_key, log_place.earlier_keys, log_place.named
-    )
+    replayed = replay(log_place.disk, log_place.directory, log_place.data_key, log_place.earlier_keys, log_place.named)
     snapshots.recover(replayed.header)
     _check_joint(replayed, snapshots.newest, directory, log_place.named)
     snapshots.verify()

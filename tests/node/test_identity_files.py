@@ -36,7 +36,9 @@ def test_names_are_what_documentation_says() -> None:
 @pytest.fixture
 def room(hall: Hall) -> Room:
     room = hall.furnish("alice")
-    enter_by_init(room.world, StateDirectory("state", room.disk), InitOptions(), room.address, room.address, room.settings)
+    enter_by_init(
+        room.world, StateDirectory("state", room.disk), InitOptions(), room.address, room.address, room.settings
+    )
     return room
 
 

@@ -12,32 +12,23 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions, JoinOptions, LocalState
-from raftswarm.errors import LinkError
+from raftswarm.errors import LinkError, RaftSwarmError
 from raftswarm.manager.control.requests import (
     CreatedAnswer,
     CreateService,
     GetCluster,
     GetUnlockKey,
     ListNodes,
+    ListServices,
     ListTasks,
     NodesAnswer,
     NodeView,
-    ServicesAnswer,
     TasksAnswer,
     UnlockKeyAnswer,
     UpdateNode,
 )
 from raftswarm.node.call_service import CallService
 from raftswarm.node.machine import NOT_A_MANAGER
-from raftswarm.objects.specs import (
-    ContainerSpec,
-    EncryptionConfig,
-    Replicated,
-    ServiceMode,
-    ServiceSpec,
-    SwarmSpec,
-    TaskSpec,
-)
 from raftswarm.objects.states import TaskState
 from raftswarm.transport.calls import serve_calls
 from raftswarm.transport.helpers import open_helpers
