@@ -1,7 +1,7 @@
 """When a member may be set back, so that its peers have to notice, and what the world expects from then on.
 
 A disk that is set back is noticed only by peers that remember more (docs/raft.md, "Openings"), so it befalls a member
-only while all of them do, and until it is noticed nothing makes them forget.
+only while all of them do that it would ask, and until it is noticed nothing makes them forget.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ def may_set_back(world: CoreWorld, host: Host, boot: int, configuration: Configu
     if not others or not all(_has_same_voters(other, configuration) for other in world.hosts.values()):
         return False
     return all(_remembers(world.hosts[other], host.member_id, boot) for other in others)
+
+
+def may_found_again(world: CoreWorld, host: Host, boot: int, founders: Configuration) -> bool:
+    """Tell whether all other founders know of that boot: a majority of them would have to find it in order."""
+    if host.is_damaged or not world.may_lose(host.member_id):
+        return False
+    others = [world.hosts[info.id] for info in founders.voters if info.id != host.member_id]
+    left = [other for other in others if not other.is_lost]
+    return bool(left) and all(_is_sound(other) and _remembers(other, host.member_id, boot) for other in left)
 
 
 def start_set_back(world: CoreWorld, host: Host) -> None:

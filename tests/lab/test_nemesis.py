@@ -180,6 +180,10 @@ EVERY_FAULT = FaultMix(
     usurp_every=8.0,
     transfer_every=5.0,
     change_every=8.0,
+    upgrade_every=8.0,
+    older_version_every=6.0,
+    found_again_every=3.0,
+    backup_every=6.0,
     session_share=0.5,
     duplicate_share=0.2,
 )
