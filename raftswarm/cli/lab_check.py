@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool) -> None:
     """Judge histories of clients, or folders of them: is there one order that explains what all of them saw?
 
+    Where an index.json beside the files says what their verdicts are, differences are told.
+
     Exit status: 0 all are linearizable, 1 one is not or could not be decided, 2 a file is no history.
     """
     from raftswarm.errors import InvalidSpec
@@ -28,9 +30,13 @@ def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool
     from raftswarm.lab.vectors.histories import read_verdict
 
     verdicts: list[tuple[Path, Verdict]] = []
+    expected: dict[Path, bool] = {}
     try:
         for path in _expand(files):
-            verdicts.append((path, check_history_file(path, model=model or read_verdict(path)[0])))
+            listed, is_good = read_verdict(path)
+            if listed:
+                expected[path] = is_good
+            verdicts.append((path, check_history_file(path, model=model or listed)))
             if not as_json:
                 _print(*verdicts[-1])
     except InvalidSpec as error:
@@ -40,12 +46,28 @@ def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool
     if svg is not None and verdicts:
         _draw(*verdicts[-1], svg)
     good = sum(verdict.is_linearizable for _, verdict in verdicts)
+    surprising = [path for path, verdict in verdicts if _differs(verdict, expected.get(path))]
     if as_json:
-        rows = [_row(path, verdict) for path, verdict in verdicts]
+        rows = [_row(path, verdict) | {"expected": expected.get(path)} for path, verdict in verdicts]
         print_json({"linearizable": good, "others": len(verdicts) - good, "histories": rows})
     elif len(verdicts) > 1:
         click.echo(f"{good} of {len(verdicts)} histories are linearizable")
+        for path in surprising:
+            click.echo(style(f"{path}: the index beside it says otherwise", "red"))
+        if expected:
+            click.echo(
+                f"{len(expected) - len(surprising)} of {len(expected)} verdicts are those of the index beside them"
+            )
     exit_if(good < len(verdicts))
+
+
+def _differs(verdict: Verdict, expected: bool | None) -> bool:
+    """An undecided one differs from both."""
+    from raftswarm.lab.linearizability import Outcome
+
+    if expected is None:
+        return False
+    return verdict.outcome is not (Outcome.LINEARIZABLE if expected else Outcome.REFUTED)
 
 
 def _draw(path: Path, verdict: Verdict, svg: Path) -> None:

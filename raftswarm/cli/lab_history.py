@@ -27,7 +27,7 @@ def command(output: Path, seed: int, clients: int, operations: int, plant: str |
     """
     from raftswarm.errors import InvalidSpec
     from raftswarm.lab import client_histories
-    from raftswarm.lab.linearizability import write_history
+    from raftswarm.lab.linearizability import read_history, write_history
 
     lie = None
     try:
@@ -40,6 +40,8 @@ def command(output: Path, seed: int, clients: int, operations: int, plant: str |
         write_history(output, history)
     except OSError as error:
         raise CommandFailed(f"cannot write {output}: {error.strerror}") from None
+    if lie is not None:
+        lie = read_history(output)[history.index(lie)]  # Times are line numbers there.
     if as_json:
         print_json({"file": str(output), "operations": len(history), "planted": None if lie is None else str(lie)})
         return

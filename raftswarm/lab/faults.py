@@ -242,7 +242,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         huge_share=chance.choice((0.0, 0.0, 0.001)),
         upgrade_every=maybe(8.0, 25.0, 0.25),
         older_version_every=maybe(3.0, 12.0, 0.2),
-        found_again_every=maybe(3.0, 20.0, damage_share),
+        found_again_every=maybe(3.0, 12.0, damage_share),
         backup_every=maybe(8.0, 25.0, 0.15),
         nonsense_every=maybe(0.2, 2.0, 0.3),
         hasty_share=chance.choice((0.0, 0.0, 0.05)),
@@ -305,7 +305,7 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
         append_window_bytes=chance.choice((1, 1024, 4 * 1024 * 1024)),
         append_window_messages=chance.choice((1, 2, 256)),
         append_message_bytes=chance.choice((1, 256, 256 * 1024)),
-        uncommitted_bytes=chance.choice((512, 64 * 1024 * 1024)),
+        uncommitted_bytes=chance.choice((512, 64 * 1024 * 1024, 64 * 1024 * 1024)),
     )
 
 

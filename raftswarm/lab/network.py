@@ -21,6 +21,8 @@ from raftswarm.raft.messages import AnyMessage, Opening
 
 REDIAL_SECONDS = 0.05
 """A link that could not be opened is tried again within this time after it could be."""
+MOST_BEHIND_SECONDS = 1.0
+"""What waits for a slow reader is no more than it reads in this time: queues are bounded."""
 LOST_TRANSFER_SECONDS = 1.0
 """How long a sender of a snapshot waits before it believes that the transfer failed."""
 
@@ -239,7 +241,7 @@ class SimulatedNetwork:
         random = link.random.random
         if opening:
             self._send(link, receiver, message, in_order=True)
-        elif conditions.capacity and link.under_way >= conditions.capacity:
+        elif (conditions.capacity and link.under_way >= conditions.capacity) or self._is_behind(link):
             self._tell_unreachable(link)
             return False
         elif conditions.breakage and random() < conditions.breakage:
@@ -249,6 +251,10 @@ class SimulatedNetwork:
             if conditions.duplication and random() < conditions.duplication:
                 self._send(link, receiver, message, in_order=False)
         return True
+
+    def _is_behind(self, link: _Link) -> bool:
+        """Tell whether a slow reader is so far behind that the sender's queue is full."""
+        return bool(link.conditions.reading_seconds) and link.last_arrival > self._heap.now + MOST_BEHIND_SECONDS
 
     def _send(self, link: _Link, receiver: _Attached, message: AnyMessage, *, in_order: bool) -> None:
         conditions = link.conditions

@@ -29,6 +29,8 @@ BETWEEN_MEMBERS_SECONDS: Final = 0.5
 """Mean time that a rolling upgrade waits before it goes on to the next member."""
 BACKUP_SECONDS: Final = 4.0
 """Mean age of a backup when it is restored."""
+TRIES: Final = 10
+"""Until all who have to remember a member have heard from its last start."""
 PROTOCOL_SHARE: Final = 0.25
 """Of upgrades after which members do not understand those before it."""
 
@@ -90,8 +92,11 @@ class OperatorPlans:
         yield Crash(member, 0, draw_tearing(chance, self._mix.power_share))
         yield draw_seconds(chance, 0.1)
         yield Start(member)
-        yield chance.uniform(0.5, 4.0)
-        yield FoundAgain(member)
+        for _ in range(TRIES):
+            yield draw_seconds(chance, 0.5)
+            yield FoundAgain(member)
+            if self._world.hosts[member].is_set_back:
+                break
         if self._world.suspect == member:
             yield NOTICED_WITHIN_SECONDS
             if self._world.suspect == member:

@@ -19,7 +19,7 @@ from raftswarm.lab.history import Remembered
 from raftswarm.lab.host import Host, Software
 from raftswarm.lab.invariants import Memory, Violation
 from raftswarm.lab.older_version import FORMATS, older_version
-from raftswarm.lab.setting_back import may_set_back, start_set_back
+from raftswarm.lab.setting_back import may_found_again, start_set_back
 from raftswarm.raft.log_entry import Configuration
 from raftswarm.storage.files import read_file
 from raftswarm.world.simulated_disk import SimulatedDisk
@@ -120,7 +120,7 @@ def _found_again(world: CoreWorld, host: Host) -> bool:
     process = host.process
     if process is None or process.boot == 1 or host.founded_with is None:
         return False
-    if not may_set_back(world, host, process.boot, host.founded_with):
+    if not may_found_again(world, host, process.boot, host.founded_with):
         return False
     world.crash(host.member_id)
     host.disk.put_back(host.found_anew())

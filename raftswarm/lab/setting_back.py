@@ -1,7 +1,7 @@
 """When a member may be set back, so that its peers have to notice, and what the world expects from then on.
 
 A disk that is set back is noticed only by peers that remember more (docs/raft.md, "Openings"), so it befalls a member
-only while all of them do, and until it is noticed nothing makes them forget.
+only while all of them do that it would ask, and until it is noticed nothing makes them forget.
 """
 
 from __future__ import annotations
@@ -32,6 +32,15 @@ def note_who_remembers(world: CoreWorld, host: Host, configuration: Configuratio
     host.remembered_by = tuple(
         other for other in sorted(others) if world.process(other).member.knows_start(host.member_id, start)
     )
+
+
+def may_found_again(world: CoreWorld, host: Host, boot: int, founders: Configuration) -> bool:
+    """Tell whether all other founders know of that boot: a majority of them would have to find it in order."""
+    if host.is_damaged or not world.may_lose(host.member_id):
+        return False
+    others = [world.hosts[info.id] for info in founders.voters if info.id != host.member_id]
+    left = [other for other in others if not other.is_lost]
+    return bool(left) and all(_is_sound(other) and _remembers(other, host.member_id, boot) for other in left)
 
 
 def start_set_back(world: CoreWorld, host: Host) -> None:

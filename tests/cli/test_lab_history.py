@@ -40,3 +40,20 @@ def test_a_planted_lie_is_refuted_and_its_window_shown(capsys: pytest.CaptureFix
 def test_what_cannot_be_planted_gives_2_and_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lab", "history", "-o", "h", "--clients", "1", "--operations", "1", "--plant", "swapped"]) == 2
     assert "record a longer one" in capsys.readouterr().err
+
+
+def test_verdicts_are_compared_with_the_index_beside_them(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, lie in (("good", []), ("bad", ["--plant", "lost"])):
+        assert run([*HISTORY, "-o", f"{name}.jsonl", *lie]) == 0
+    files = [{"file": f"{name}.jsonl", "model": "kv-append", "linearizable": True} for name in ("good", "bad")]
+    Path("index.json").write_text(json.dumps({"files": files}))
+    capsys.readouterr()
+
+    assert run(["lab", "check", "."]) == 1
+
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-3:] == [
+        "1 of 2 histories are linearizable",
+        "bad.jsonl: the index beside it says otherwise",
+        "1 of 2 verdicts are those of the index beside them",
+    ]

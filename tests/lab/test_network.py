@@ -360,6 +360,29 @@ def test_a_slow_reader_takes_its_time_for_each_message() -> None:
     assert mesh.at[B].terms == [0, 1, 2, 3, 4]
 
 
+def test_what_waits_for_a_slow_reader_is_bounded() -> None:
+    """Else what is said after everything was mended waits behind half a minute of what was said before."""
+    mesh = Mesh(A, B, conditions=NetworkConditions(reading_seconds=0.1))
+
+    mesh.say(A, B, *range(1000))
+    mesh.wait(2.0)
+    assert mesh.at[B].terms == list(range(11))
+
+    mesh.say(A, B, 1000)
+    mesh.wait(0.2)
+    assert mesh.at[B].terms[-1] == 1000
+
+
+def test_what_others_overtake_takes_up_no_room() -> None:
+    conditions = NetworkConditions(capacity=1, reordering=1.0, reordering_seconds=10.0)
+    mesh = Mesh(A, B, conditions=conditions)
+
+    mesh.say(A, B, *range(5))
+    mesh.wait(20.0)
+
+    assert sorted(mesh.at[B].terms) == [0, 1, 2, 3, 4]
+
+
 def test_a_clogged_link_loses_nothing_and_keeps_the_order() -> None:
     mesh = Mesh(A, B)
     assert mesh.network.clog(A, B)

@@ -9,7 +9,7 @@ import pytest
 
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import StorageError
-from raftswarm.lab.conditions import NetworkConditions
+from raftswarm.lab.conditions import DiskConditions, NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.fault_events import (
     AddMachine,
@@ -38,7 +38,7 @@ from raftswarm.lab.fault_events import (
     Start,
     Unclog,
 )
-from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.member_changes import replace_lost
 from raftswarm.lab.phases import check_liveness, scan_durability
@@ -360,6 +360,16 @@ def test_damaged_members_are_taken_away_and_replaced_before_all_is_well() -> Non
 
     assert member not in world.configuration.member_ids
     assert len(world.configuration.voters) == 5
+
+
+def test_a_machine_that_replaces_another_while_all_is_healed_has_a_disk_in_order() -> None:
+    """With one as slow as the others' were, it could not catch up in time (seed 9, five members, 60 s)."""
+    world = CoreWorld(18, faults=FaultMix(disk=DiskConditions(jitter_seconds=0.05)))
+    strike(world, Lose(busy(world)))
+
+    check_liveness(world)
+
+    assert world.hosts[4].latency == CALM.disk
 
 
 def test_what_vanished_from_a_disk_is_found_at_the_end() -> None:
