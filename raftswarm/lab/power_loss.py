@@ -42,8 +42,8 @@ MIX: Final = FaultMix(
     call_every=0.01,
     session_share=0.5,
 )
-"""Little of everything, so that a short run has many terms, segments, snapshots and transfers of them; and disks so slow
-that there is nearly always a write under way."""
+"""Little of everything, so that a short run has many terms, segments, snapshots and transfers of them; and disks that
+nearly always have a write under way."""
 TORN_IMAGES: Final = 2
 CUTS_OF_A_WRITE: Final = 3
 """So many drawn bytes at which a write is cut, of most writes …"""
