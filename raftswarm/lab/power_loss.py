@@ -21,6 +21,7 @@ import attrs
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import StorageError
 from raftswarm.lab.clients import Clients
+from raftswarm.lab.conditions import DiskConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.host import Host
@@ -35,16 +36,18 @@ from raftswarm.world.simulated_disk import SimulatedDisk
 MIX: Final = FaultMix(
     segment_bytes=4096,
     compaction=CompactionPolicy(snapshot_every_commands=40, keep_entries=5, keep_bytes_for_followers=0),
+    disk=DiskConditions(latency_seconds=0.003, jitter_seconds=0.002),
     settings=RaftSettings(heartbeat_seconds=0.02, election_seconds=0.2),
     clients=5,
     call_every=0.01,
     session_share=0.5,
 )
-"""Little of everything, so that a short run has many terms, segments, snapshots and transfers of them."""
+"""Little of everything, so that a short run has many terms, segments, snapshots and transfers of them; and disks that
+nearly always have a write under way."""
 TORN_IMAGES: Final = 2
 CUTS_OF_A_WRITE: Final = 3
 """So many drawn bytes at which a write is cut, of most writes …"""
-EVERY_BYTE_OF: Final = 20
+EVERY_BYTE_OF: Final = 40
 """… and all of them, of one write in so many, if it is not a long one."""
 LONG_WRITE_BYTES: Final = 1500
 RUN_SECONDS: Final = 0.3

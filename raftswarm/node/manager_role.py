@@ -73,25 +73,25 @@ class ManagerRole:
     ) -> Self:
         """Recover the member from its disk, beside the loop; nothing runs yet."""
         store = Store(applied=world.applied)
+        opening = partial(
+            MemberStorage.open,
+            world.disk,
+            directory.raft,
+            keys,
+            world.entropy,
+            segment_bytes=settings.segment_bytes,
+        )
+        opened: list[tuple[MemberStorage, Recovered]] = []
         with trio.CancelScope(shield=True):  # What was opened has to be closed.
-            opened = await run_job(
-                world.runner,
-                partial(
-                    MemberStorage.open,
-                    world.disk,
-                    directory.raft,
-                    keys,
-                    world.entropy,
-                    segment_bytes=settings.segment_bytes,
-                ),
-            )
+            opened.append(await run_job(world.runner, opening))
+        storage, recovered = opened.pop()
         try:
-            restore = await run_job(world.runner, partial(prepare_newest, opened[0], store))
+            restore = await run_job(world.runner, partial(prepare_newest, storage, store))
             restore()
+            return cls(settings, world, facts, keys, network, calls, store, storage, recovered)
         except BaseException:
-            world.runner.submit(opened[0].close, lambda _: None)
+            world.runner.submit(storage.close, lambda _: None)
             raise
-        return cls(settings, world, facts, keys, network, calls, store, opened)
 
     def __init__(
         self,
@@ -102,7 +102,8 @@ class ManagerRole:
         network: SwarmNetwork,
         calls: CallPool,
         store: Store,
-        opened: tuple[MemberStorage, Recovered],
+        storage: MemberStorage,
+        recovered: Recovered,
     ) -> None:
         """Use `open`; the store is as the newest snapshot says."""
         self._facts = facts
@@ -113,7 +114,7 @@ class ManagerRole:
         self._left_out = trio.Event()
         self.store = store
         self.links = HostLinks(network, world.chance)
-        self._storage, recovered = opened
+        self._storage = storage
         self.driver = Driver(
             self._storage,
             recovered,
