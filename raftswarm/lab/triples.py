@@ -33,10 +33,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
             "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.VOTED PRE_VOTE_REFUSED.STICKY "
             "PRE_VOTE_REFUSED.LOG"
         ),
-        LEADER: (
-            "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.STICKY "
-            "PRE_VOTE_REFUSED.LOG"
-        ),
+        LEADER: ("PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.STICKY"),
     },
     "PreVoteReply": {
         FOLLOWER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
@@ -212,7 +209,27 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
 }
 """By input and role."""
 
-UNREACHABLE_TRIPLES: Final[dict[str, str]] = {}
+_STICKY_LEADER: Final = "without check-quorum only, and that no world goes without: a deaf leader might lead for ever"
+_OWN_LATER_TERM: Final = (
+    "it answers a leader of a term, who cannot have forgotten that term unless its disk was damaged"
+)
+_NEW_TERM: Final = "a candidate's term is new: nobody can have heard its leader, or answer it as one, before it lost"
+
+UNREACHABLE_TRIPLES: Final[dict[str, str]] = {
+    "Leader PreVote PRE_VOTE_GIVEN": _STICKY_LEADER,
+    "Leader PreVote PRE_VOTE_REFUSED.LOG": _STICKY_LEADER,
+    "Leader AppendReply LATER_TERM": _OWN_LATER_TERM,
+    "Leader SnapshotReply LATER_TERM": _OWN_LATER_TERM,
+    "Leader ReadIndex LATER_TERM": _OWN_LATER_TERM,
+    "Follower TimeoutNow LATER_TERM": "who is told to campaign has acknowledged the whole log in that very term",
+    "Candidate ReadIndexReply taken": _NEW_TERM,
+    "Candidate AppendReply NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Candidate SnapshotReply NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Candidate ReadIndex NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Leader Written OWN_VOTE_LATE": "the own vote and the questions to others wait for one write, so it counts first",
+    "Leader Propose PROPOSAL_REFUSED": "a replica proposes no more than there is room for, and nothing during a transfer",
+    "Leader RequestVote VOTE_GIVEN": "it voted for itself, and in a later term it is a follower first",
+}
 """What the core's tables would allow and no world can bring about, and why."""
 
 

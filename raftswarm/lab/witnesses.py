@@ -13,8 +13,8 @@ import attrs
 from raftswarm.errors import Rejected
 from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
-from raftswarm.lab.onlooker import Onlooker
-from raftswarm.raft.events import Event, SnapshotSaved
+from raftswarm.lab.onlooker import Onlooker, Turn
+from raftswarm.raft.events import Event, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
 from raftswarm.raft.ready import Ready, Write
@@ -52,11 +52,13 @@ class WitnessedMember(Member):
     def step(self, event: Event, now: float) -> None:
         """Take in an event, and let be seen what comes of it."""
         onlooker = self._onlooker
-        if isinstance(event, SnapshotSaved):
+        if type(event) is SnapshotSaved:
             self._check_snapshot(event.snapshot)
-        onlooker.takes_in(self._core.role, event)
+        onlooker.role = type(self._core.role)
+        onlooker.input = type(event.message) if type(event) is Receive else type(event)
         super().step(event, now)
-        onlooker.has_decided()
+        if onlooker.input is not None:
+            onlooker.has_taken(onlooker.role, onlooker.input)
 
     def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
         """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
@@ -66,9 +68,11 @@ class WitnessedMember(Member):
 
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
-        self._onlooker.takes_turn(self._core.role)
+        onlooker = self._onlooker
+        onlooker.role, onlooker.input = type(self._core.role), Turn
         ready = super().take_ready()
-        self._onlooker.has_decided()
+        if onlooker.input is not None:
+            onlooker.has_taken(onlooker.role, onlooker.input)
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._invariants.handed_out(self.id, ready, view)
         if self.is_set_back:
