@@ -210,9 +210,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
 """By input and role."""
 
 _STICKY_LEADER: Final = "without check-quorum only, and that no world goes without: a deaf leader might lead for ever"
-_OWN_LATER_TERM: Final = (
-    "it answers a leader of a term, who cannot have forgotten that term unless its disk was damaged"
-)
+_OWN_LATER_TERM: Final = "it answers a leader of that term, who has not forgotten it, unless its disk was damaged"
 _NEW_TERM: Final = "a candidate's term is new: nobody can have heard its leader, or answer it as one, before it lost"
 
 UNREACHABLE_TRIPLES: Final[dict[str, str]] = {
@@ -227,7 +225,7 @@ UNREACHABLE_TRIPLES: Final[dict[str, str]] = {
     "Candidate SnapshotReply NOT_ASKED_ANY_MORE": _NEW_TERM,
     "Candidate ReadIndex NOT_ASKED_ANY_MORE": _NEW_TERM,
     "Leader Written OWN_VOTE_LATE": "the own vote and the questions to others wait for one write, so it counts first",
-    "Leader Propose PROPOSAL_REFUSED": "a replica proposes no more than there is room for, and nothing during a transfer",
+    "Leader Propose PROPOSAL_REFUSED": "a replica proposes no more than there is room for, nothing in a transfer",
     "Leader RequestVote VOTE_GIVEN": "it voted for itself, and in a later term it is a follower first",
 }
 """What the core's tables would allow and no world can bring about, and why."""
