@@ -310,8 +310,5 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
 
 
 def _draw_switches(chance: Random, settings: RaftSettings) -> RaftSettings:
-    """Some clusters do without one of what is on as a rule; leases need both."""
-    kind = chance.random()
-    if settings.lease_reads or kind >= 0.2:
-        return settings
-    return attrs.evolve(settings, pre_vote=kind < 0.1, check_quorum=kind >= 0.1)
+    """Some clusters do without pre-votes. None does without check-quorum: a deaf leader might lead it for ever."""
+    return attrs.evolve(settings, pre_vote=chance.random() >= 0.1)

@@ -32,7 +32,7 @@ FIRST_LOOK_SECONDS = 0.001
 LOOK_EVERY_SECONDS = 0.0005
 """Less than it takes to be elected."""
 ANOTHER_PARTITION_SHARE = 0.3
-NONSENSE_AT_ONCE = 4
+NONSENSE_AT_ONCE = 8
 
 _Way = tuple[int, int]
 
@@ -141,8 +141,9 @@ class LinkPlans:
 
     def _talk_nonsense(self, chance: Random) -> Plan:
         """Most of it fits only some members at some moments, so a few are tried."""
-        for sender, receiver in self._ways(chance)[:NONSENSE_AT_ONCE]:
-            yield Nonsense(sender, receiver, chance.choice([*NONSENSE]))
+        ways = self._ways(chance)
+        for _ in range(NONSENSE_AT_ONCE if ways else 0):
+            yield Nonsense(*chance.choice(ways), chance.choice([*NONSENSE]))
 
     # A leader is replaced that cannot hear of it: nobody falls for old reads more easily.
 

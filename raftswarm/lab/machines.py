@@ -8,7 +8,7 @@ lost: it never runs again, and has to be replaced.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from random import Random
 
 from raftswarm.consensus.replica import CompactionPolicy
@@ -243,7 +243,7 @@ class Machines:
             2 * sum(info.id not in gone for info in voters) > len(voters)
             for host in self.hosts.values()
             if not host.is_lost
-            for voters in _electorates(host.configuration)
+            for voters in _electorates(host.configuration, gone)
             if voters
         )
 
@@ -341,8 +341,9 @@ def _protocol(software: Software) -> int:
     return software.protocol
 
 
-def _electorates(configuration: Configuration) -> Iterator[Sequence[MemberInfo]]:
-    """Whose majorities decide, or may soon without anybody asking again."""
+def _electorates(configuration: Configuration, gone: Collection[int]) -> Iterator[Sequence[MemberInfo]]:
+    """Whose majorities decide, or may soon without anybody asking again: who is gone may still get its vote first."""
     yield configuration.voters
     yield configuration.outgoing
-    yield [*configuration.voters, *(info for info in configuration.learners if info.promote)]
+    promised = (info for info in (*configuration.learners, *configuration.learners_next) if info.promote)
+    yield [*configuration.voters, *(info for info in promised if info.id in gone)]

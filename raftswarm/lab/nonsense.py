@@ -6,7 +6,8 @@ every check but the one that is meant for it. None of them could be true, so non
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
@@ -31,7 +32,7 @@ from raftswarm.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from raftswarm.raft.roles import Follower, Leader
+from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
 
 STRANGER: Final = 999
 """No member of any world."""
@@ -280,34 +281,107 @@ def _of_an_earlier_incarnation(member: WitnessedMember, sender: int) -> AnyMessa
     )
 
 
-NONSENSE: Final[dict[str, Draft]] = {
-    draft.__name__.lstrip("_"): draft
-    for draft in (
-        _negative_term,
-        _negative_number,
-        _for_another,
-        _of_itself,
-        _of_another_cluster,
-        _gap,
-        _entry_of_a_later_term,
-        _uncounted_commands,
-        _no_configuration,
-        _snapshot_of_nothing,
-        _snapshot_without_voters,
-        _second_leader,
-        _second_snapshot_leader,
-        _campaign_untold,
-        _contradiction,
-        _commands_counted_otherwise,
-        _committed_too_far,
-        _acknowledged_too_far,
-        _refused_too_far,
-        _no_promise,
-        _of_a_stranger,
-        _of_an_earlier_boot,
-        _late_candidate,
-        _answer_to_no_read,
-        _refusal_of_an_earlier_opening,
-        _of_an_earlier_incarnation,
-    )
+# What might have been true once, or would be in another role: the network may keep anything for any time.
+
+
+_ANSWERS: Final[tuple[type[AnyMessage], ...]] = (
+    PreVoteReply,
+    VoteReply,
+    AppendReply,
+    HeartbeatReply,
+    SnapshotReply,
+    ReadIndex,
+    ReadIndexReply,
+    TimeoutNow,
+)
+_QUESTIONS: Final[tuple[type[AnyMessage], ...]] = (RequestVote, AppendEntries, Heartbeat, InstallSnapshot)
+_RUMOURS: Final[tuple[type[AnyMessage], ...]] = (PreVoteReply, VoteReply, HeartbeatReply)
+_ASKED_IN: Final[Mapping[type[AnyMessage], type[Role]]] = {
+    PreVoteReply: PreCandidate,
+    VoteReply: Candidate,
+    AppendReply: Leader,
+    HeartbeatReply: Leader,
+    SnapshotReply: Leader,
+    ReadIndex: Leader,
+    TimeoutNow: Follower,
 }
+"""The role whose question it answers, or that it is for. Any role may have asked for a `ReadIndexReply`."""
+
+
+def _say(kind: type[AnyMessage], member: WitnessedMember, sender: int, term: int) -> AnyMessage:
+    """Return a message of that kind that says as little as possible."""
+    numbers: dict[type[AnyMessage], dict[str, object]] = {
+        PreVoteReply: {"granted": False},
+        VoteReply: {"granted": False},
+        AppendReply: {"success": True},
+        SnapshotReply: {"installed": False, "match_index": 0},
+        ReadIndex: {"number": 1},
+        ReadIndexReply: {"number": 0, "index": 0},
+        RequestVote: {"last_index": 0, "last_term": 0},
+        AppendEntries: {"previous_index": 0, "previous_term": 0},
+        Heartbeat: {"commit": 0},
+        InstallSnapshot: {"snapshot": SnapshotMeta(index=1, term=1, configuration=_only(sender))},
+    }
+    fields = {"sender": sender, "to": member.id, "term": term, **numbers.get(kind, {})}
+    return kind(**fields)  # type: ignore[arg-type]
+
+
+def _only(member: int) -> Configuration:
+    return Configuration(voters=(MemberInfo(id=member),))
+
+
+def _of_an_earlier_term(kind: type[AnyMessage], member: WitnessedMember, sender: int) -> AnyMessage | None:
+    if member.term < 2 or not member.commit_index:
+        return None
+    return _say(kind, member, sender, member.term - 1)
+
+
+def _answer_to_no_question(kind: type[AnyMessage], member: WitnessedMember, sender: int) -> AnyMessage | None:
+    """In this very term, to a role that asks no such thing."""
+    if isinstance(member.role, (_ASKED_IN[kind], Candidate)):
+        return None
+    return _say(kind, member, sender, member.term)
+
+
+def _rumour_of_a_later_term(kind: type[AnyMessage], member: WitnessedMember, sender: int) -> AnyMessage:
+    """Nobody need be in it; but whoever hears of it goes there."""
+    return _say(kind, member, sender, member.term + 1)
+
+
+NONSENSE: Final[dict[str, Draft]] = {
+    **{
+        draft.__name__.lstrip("_"): draft
+        for draft in (
+            _negative_term,
+            _negative_number,
+            _for_another,
+            _of_itself,
+            _of_another_cluster,
+            _gap,
+            _entry_of_a_later_term,
+            _uncounted_commands,
+            _no_configuration,
+            _snapshot_of_nothing,
+            _snapshot_without_voters,
+            _second_leader,
+            _second_snapshot_leader,
+            _campaign_untold,
+            _contradiction,
+            _commands_counted_otherwise,
+            _committed_too_far,
+            _acknowledged_too_far,
+            _refused_too_far,
+            _no_promise,
+            _of_a_stranger,
+            _of_an_earlier_boot,
+            _late_candidate,
+            _answer_to_no_read,
+            _refusal_of_an_earlier_opening,
+            _of_an_earlier_incarnation,
+        )
+    },
+    **{f"late_{kind.__name__}": partial(_of_an_earlier_term, kind) for kind in (*_ANSWERS, *_QUESTIONS)},
+    **{f"unasked_{kind.__name__}": partial(_answer_to_no_question, kind) for kind in _ASKED_IN},
+    **{f"rumour_{kind.__name__}": partial(_rumour_of_a_later_term, kind) for kind in _RUMOURS},
+}
+"""By name. All but rumours change neither term nor vote nor log of who hears them."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from raftswarm.lab.coverage import Coverage
 from raftswarm.lab.phase import Phase
-from raftswarm.lab.triples import FOLLOWER, MEMBER
-from raftswarm.raft.events import Event, Receive
+from raftswarm.lab.triples import MEMBER
+from raftswarm.raft.events import Event
 from raftswarm.raft.messages import AnyMessage, Opening, Regressed
 from raftswarm.raft.progress import Stage
 from raftswarm.raft.roles import Candidate, Follower, Leader, PreCandidate, Role
@@ -27,10 +27,14 @@ FAR_BEHIND_ENTRIES: Final = 5
 """Who lacks more of what is committed is catching up; less is on its way all the time."""
 TAKEN: Final = "taken"
 """No rule was named: the input was taken in, and nothing had to be decided."""
-TURN: Final = "Turn"
-"""What a member decides when all events of a turn have been taken in."""
 
-_Mark = tuple[NamedRule, object]
+
+class Turn:
+    """Stands for the end of a turn: all of its events have been taken in, and the work is about to be handed out."""
+
+
+_Mark: TypeAlias = tuple[NamedRule, object]
+_Input: TypeAlias = type[Event | AnyMessage | Turn]
 _ASIDE: Final = frozenset({Rule.HEARS_OF_START, Rule.IS_TRUSTED, Rule.COUNTS_STOPPED, Rule.READS_LEFT_OVER})
 """What is noticed on the way, before anything is decided."""
 _WITHOUT_CASE: Final = frozenset({Rule.LATE_WRITE, Rule.NOT_HEARD})
@@ -44,23 +48,25 @@ class Onlooker:
     def __init__(self, hosts: Mapping[int, Host]) -> None:
         self._hosts = hosts
         self._marks: Counter[_Mark] = Counter()
-        self._triples: Counter[tuple[str, str, _Mark | str]] = Counter()
+        self._triples: Counter[tuple[type[Role], _Input, _Mark | None]] = Counter()
         self._pairs: Counter[tuple[str, Phase]] = Counter()
         self._states: Counter[str] = Counter()
-        self._role = self._input = ""
-        """Of the member that is taking something in; no input once it has decided what to do about that."""
+        self.role: type[Role] = Follower
+        """Of the member that is taking something in."""
+        self.input: _Input | None = None
+        """What that is; None once it has decided what to do about it. Set for every step, so it is just set."""
 
     @property
     def coverage(self) -> Coverage:
         """What was reached so far, as that of one seed."""
         states = dict(self._states)
+        triples: Counter[str] = Counter()
+        for (role, what, mark), count in self._triples.items():
+            triples[_name_triple(role, what, mark)] += count
         return Coverage(
             seeds=1,
             marks={_name(mark): count for mark, count in self._marks.items()},
-            triples={
-                f"{role} {kind} {told if isinstance(told, str) else _name(told)}": count
-                for (role, kind, told), count in self._triples.items()
-            },
+            triples=dict(triples),
             pairs={f"{kind} {phase.value}": count for (kind, phase), count in self._pairs.items()},
             states=states,
             curve={1: len(states)},
@@ -72,35 +78,21 @@ class Onlooker:
         """Something happens by that rule."""
         mark = rule, facts.get("case")
         self._marks[mark] += 1
-        if self._input and rule not in _ASIDE:
-            self._decide(mark)
+        if self.input is not None and rule not in _ASIDE:
+            self._decide(self.role, self.input, mark)
 
-    def _decide(self, mark: _Mark) -> None:
+    def _decide(self, role: type[Role], what: _Input, mark: _Mark) -> None:
         rule, _ = mark
-        if rule in _WITHOUT_CASE:
-            mark = rule, None
-        role = MEMBER if rule is Rule.NOT_HEARD else self._role
-        self._triples[role, self._input, mark] += 1
+        self._triples[role, what, (rule, None) if rule in _WITHOUT_CASE else mark] += 1
         if rule is Rule.LATER_TERM:
-            self._role = FOLLOWER  # What it decides next it decides as that.
+            self.role = Follower  # What it decides next it decides as that.
         else:
-            self._input = ""
+            self.input = None
 
-    def takes_in(self, role: Role, event: Event) -> None:
-        """A member in that role is about to take an event in."""
-        kind: type[Event | AnyMessage] = type(event.message) if isinstance(event, Receive) else type(event)
-        self._role = MEMBER if kind in _ANY_ROLE else type(role).__name__
-        self._input = kind.__name__
-
-    def takes_turn(self, role: Role) -> None:
-        """A member in that role is about to hand out its work."""
-        self._role, self._input = type(role).__name__, TURN
-
-    def has_decided(self) -> None:
-        """It has done so."""
-        if self._input:
-            self._triples[self._role, self._input, TAKEN] += 1
-            self._input = ""
+    def has_taken(self, role: type[Role], what: _Input) -> None:
+        """A member in that role has taken something in, and no rule was named."""
+        self._triples[role, what, None] += 1
+        self.input = None
 
     # What befalls them.
 
@@ -181,6 +173,12 @@ def _term(member: WitnessedMember) -> int:
 
 def _end_of_log(member: WitnessedMember) -> tuple[int, int]:
     return member.last_term, member.last_index
+
+
+def _name_triple(role: type[Role], what: _Input, mark: _Mark | None) -> str:
+    decision = TAKEN if mark is None else _name(mark)
+    is_any = what in _ANY_ROLE or (mark is not None and mark[0] is Rule.NOT_HEARD)
+    return f"{MEMBER if is_any else role.__name__} {what.__name__} {decision}"
 
 
 def _name(mark: _Mark) -> str:

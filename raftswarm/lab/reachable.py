@@ -59,6 +59,12 @@ RARE_MARKS: Final[dict[str, str]] = {
     "RECEIVED_CROWDED_OUT": "three snapshots have to arrive before one is installed, each by another leader",
     "INSTALLED_ONE_OF_TWO": "the second has to be told of while the disk is at the first, having arrived before that",
     "STOPS_APPLYING": "more has to be committed than one turn applies, and then a snapshot overtakes that",
+    "INSTALL_GIVEN_UP": "who has received a snapshot has to lose it, and its leader to lead on for ten timeouts",
+    "SNAPSHOT_OVERTAKEN": "a member's own snapshot has to be saved while a leader's is being installed",
+    "SAVED_TOO_LATE": "the same, and the own one's last slice has to come to the disk later",
+    "INSTALLING_SEGMENT_KEPT": "the same, and then the log is compacted",
+    "ANOTHERS_ENTRY": "a deposed leader has to learn of the new one and of its commit in one turn",
+    "LATE_WRITE.SnapshotReply": "a term has to end while a snapshot is being installed",
     "SNAPSHOT_OVER_CALLS": "a deposed leader has to be told of a snapshot in the turn in which it hears of the term",
 }
 """Marks that need so much to come together that few worlds hit them; nobody counts on them."""
@@ -85,7 +91,19 @@ UNREACHABLE_PAIRS: Final[dict[str, str]] = {
 """Faults that never strike in a phase, and why."""
 
 
-RARE_PAIRS: Final[dict[str, str]] = {}
+_MUST_BE_NOTICED: Final = "a disk is set back only where all others would notice, and then they are mostly at rest"
+_DAMAGE: Final = "damage strikes only where no change of the members is under way and a majority stays whole"
+RARE_PAIRS: Final[dict[str, str]] = {
+    **{
+        f"put_back {phase.value}": _MUST_BE_NOTICED
+        for phase in (Phase.JOINT, Phase.TRANSFER, Phase.RECOVERY, Phase.SNAPSHOT)
+    },
+    **{
+        f"{kind} {phase.value}": _DAMAGE
+        for kind in ("lie_on_sync", "misdirect", "lose_name", "lose")
+        for phase in (Phase.JOINT, Phase.TRANSFER, Phase.SNAPSHOT)
+    },
+}
 """Pairs that few worlds reach; nobody counts on them."""
 
 

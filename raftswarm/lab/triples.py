@@ -33,10 +33,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
             "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.VOTED PRE_VOTE_REFUSED.STICKY "
             "PRE_VOTE_REFUSED.LOG"
         ),
-        LEADER: (
-            "PRE_VOTE_GIVEN PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.STICKY "
-            "PRE_VOTE_REFUSED.LOG"
-        ),
+        LEADER: ("PRE_VOTE_REFUSED.EARLIER_TERM PRE_VOTE_REFUSED.HAS_LEADER PRE_VOTE_REFUSED.STICKY"),
     },
     "PreVoteReply": {
         FOLLOWER: "LATER_TERM LATE_ANSWER NOT_ASKED_ANY_MORE",
@@ -124,7 +121,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
         FOLLOWER: "LATE_ANSWER DROPPED.TimeoutNow CAMPAIGN_FOR_TRANSFER",
         PRE_CANDIDATE: "LATE_ANSWER NOT_ASKED_ANY_MORE",
         CANDIDATE: "LATE_ANSWER",
-        LEADER: "LATE_ANSWER",
+        LEADER: "LATE_ANSWER NOT_ASKED_ANY_MORE",
     },
     "Opening": {MEMBER: "MEETS OPENING_LATE PEER_REGRESSED"},
     "Regressed": {MEMBER: "IS_REGRESSED REFUSAL_LATE NEW_INCARNATION taken"},
@@ -140,7 +137,7 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
     },
     "Written": {
         FOLLOWER: "LATE_WRITE OWN_VOTE_LATE taken",
-        PRE_CANDIDATE: "LATE_WRITE taken",
+        PRE_CANDIDATE: "LATE_WRITE OWN_VOTE_LATE taken",
         CANDIDATE: "LATE_WRITE OWN_VOTE_LATE ELECTION_WON ELECTION_LOST taken",
         LEADER: "LATE_WRITE COMMITS.OWN_TERM COMMITS.EARLIER_TERMS_TOO COMMIT_HELD_BACK taken",
     },
@@ -212,11 +209,60 @@ _DECISIONS: Final[dict[str, dict[str, str]]] = {
 }
 """By input and role."""
 
-UNREACHABLE_TRIPLES: Final[dict[str, str]] = {}
+_STICKY_LEADER: Final = "without check-quorum only, and that no world goes without: a deaf leader might lead for ever"
+_OWN_LATER_TERM: Final = "it answers a leader of that term, who has not forgotten it, unless its disk was damaged"
+_NEW_TERM: Final = "a candidate's term is new: nobody can have heard its leader, or answer it as one, before it lost"
+
+UNREACHABLE_TRIPLES: Final[dict[str, str]] = {
+    "Leader PreVote PRE_VOTE_GIVEN": _STICKY_LEADER,
+    "Leader PreVote PRE_VOTE_REFUSED.LOG": _STICKY_LEADER,
+    "Leader AppendReply LATER_TERM": _OWN_LATER_TERM,
+    "Leader SnapshotReply LATER_TERM": _OWN_LATER_TERM,
+    "Leader ReadIndex LATER_TERM": _OWN_LATER_TERM,
+    "Follower TimeoutNow LATER_TERM": "who is told to campaign has acknowledged the whole log in that very term",
+    "Candidate ReadIndexReply taken": _NEW_TERM,
+    "Candidate AppendReply NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Candidate SnapshotReply NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Candidate ReadIndex NOT_ASKED_ANY_MORE": _NEW_TERM,
+    "Leader Written OWN_VOTE_LATE": "the own vote and the questions to others wait for one write, so it counts first",
+    "Leader Propose PROPOSAL_REFUSED": "a replica proposes no more than there is room for, nothing in a transfer",
+    "Leader RequestVote VOTE_GIVEN": "it voted for itself, and in a later term it is a follower first",
+}
 """What the core's tables would allow and no world can bring about, and why."""
 
 
-RARE_TRIPLES: Final[dict[str, str]] = {}
+_JUST_BEGUN: Final = "a leader's snapshot has to arrive when its member has just begun to campaign, or leads"
+_MANY: Final = "so much has to happen within the moments in which somebody campaigns"
+
+RARE_TRIPLES: Final[dict[str, str]] = {
+    **{
+        f"{role} InstallSnapshot {decision}": _JUST_BEGUN
+        for role, decision in (
+            (PRE_CANDIDATE, "LATER_TERM"),
+            (PRE_CANDIDATE, "FOLLOWS"),
+            (CANDIDATE, "LATER_TERM"),
+            (CANDIDATE, "FOLLOWS"),
+            (LEADER, "LATER_TERM"),
+        )
+    },
+    "Candidate PreVote PRE_VOTE_REFUSED.STICKY": "its leader has told it to campaign, and it has promised it a lease",
+    "Candidate RequestVote VOTE_IGNORED": "its leader has told it to campaign, and it has promised it a lease",
+    "Candidate Heartbeat LATER_TERM": _MANY,
+    "Candidate AppendEntries LATER_TERM": _MANY,
+    "Candidate Heartbeat FOLLOWS": _MANY,
+    "Candidate ProposeConfiguration CHANGE_REFUSED.NOT_NOW": _MANY,
+    "PreCandidate ProposeConfiguration CHANGE_REFUSED.NOT_NOW": _MANY,
+    "Candidate TransferLeadership TRANSFER_REFUSED.NO_LEADER": _MANY,
+    "Candidate SnapshotSent SNAPSHOT_FOR_NOTHING": _MANY,
+    "Candidate Turn TRANSFER_FAILED": _MANY,
+    "PreCandidate Written LATE_WRITE": _MANY,
+    "PreCandidate Written OWN_VOTE_LATE": _MANY,
+    "Candidate Written OWN_VOTE_LATE": _MANY,
+    "Leader Written LATE_WRITE": "what it acknowledged as a follower is written only after it has won an election",
+    "Leader HeartbeatReply INSTALL_GIVEN_UP": "who has received a snapshot has to lose it",
+    "Follower SnapshotSaved SNAPSHOT_OVERTAKEN": "its own is saved while a leader's is being installed",
+    "Follower ReadIndex LATER_TERM": "a leader's disk was damaged: it has forgotten its term",
+}
 """What few worlds reach, and why; nobody counts on it."""
 
 

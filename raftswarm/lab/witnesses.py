@@ -14,7 +14,7 @@ from raftswarm.errors import DiskFull, Rejected
 from raftswarm.lab.conduct import Conduct
 from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage
-from raftswarm.lab.onlooker import Onlooker
+from raftswarm.lab.onlooker import Onlooker, Turn
 from raftswarm.raft.events import Event, PeerStopped, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
@@ -56,21 +56,22 @@ class WitnessedMember(Member):
     def step(self, event: Event, now: float) -> None:
         """Take in an event, and see what it leads to."""
         onlooker = self._onlooker
-        onlooker.takes_in(self._core.role, event)
+        onlooker.role = type(self._core.role)
+        onlooker.input = type(event.message) if type(event) is Receive else type(event)
         match event:
             case Receive(message=PreVote() | RequestVote() as request):
                 self._step_request(event, request, now)
-                onlooker.has_decided()
-                return
             case PeerStopped():
                 self._conduct.heard_of_stop(now)
+                super().step(event, now)
             case SnapshotSaved(snapshot=snapshot):
                 self._check_snapshot(snapshot)
                 self._conduct.saved(snapshot)
+                super().step(event, now)
             case _:
-                pass
-        super().step(event, now)
-        onlooker.has_decided()
+                super().step(event, now)
+        if onlooker.input is not None:
+            onlooker.has_taken(onlooker.role, onlooker.input)
 
     def _step_request(self, event: Event, request: PreVote | RequestVote, now: float) -> None:
         core, conduct = self._core, self._conduct
@@ -96,9 +97,11 @@ class WitnessedMember(Member):
 
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
-        self._onlooker.takes_turn(self._core.role)
+        onlooker = self._onlooker
+        onlooker.role, onlooker.input = type(self._core.role), Turn
         ready = super().take_ready()
-        self._onlooker.has_decided()
+        if onlooker.input is not None:
+            onlooker.has_taken(onlooker.role, onlooker.input)
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._conduct.handed_out(ready, view.configuration, view.commit_index)
         self._invariants.handed_out(self.id, ready, view)

@@ -12,7 +12,7 @@ from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.nonsense import NONSENSE
 from raftswarm.raft.settings import RaftSettings
-from tests.lab.steps import T, agree, followers, lead, write
+from tests.lab.steps import T, agree, followers, journal, lead, write
 
 COMMANDS = tuple(b"%d" % number for number in range(6))
 
@@ -52,7 +52,10 @@ def ways(world: CoreWorld) -> list[tuple[int, int]]:
     return [(sender, receiver) for sender in world.hosts for receiver in world.hosts if sender != receiver]
 
 
-@pytest.mark.parametrize("what", NONSENSE)
+RUMOURS = [what for what in NONSENSE if what.startswith("rumour_")]
+
+
+@pytest.mark.parametrize("what", [what for what in NONSENSE if what not in RUMOURS])
 def test_it_fits_some_moment_and_changes_nothing_that_counts(what: str) -> None:
     struck = 0
     for world in worlds():
@@ -66,6 +69,14 @@ def test_it_fits_some_moment_and_changes_nothing_that_counts(what: str) -> None:
     assert struck
 
 
+@pytest.mark.parametrize("what", RUMOURS)
+def test_a_rumour_of_a_later_term_changes_no_log(what: str) -> None:
+    for world in worlds():
+        world.apply(Nonsense(*ways(world)[0], what))
+        world.run_for(5 * T)
+        agree(world, *COMMANDS[:3], *(COMMANDS[3:] if len(journal(world, 1)) > 3 else ()))
+
+
 def test_a_cluster_that_hears_much_nonsense_serves() -> None:
     world = CoreWorld(5)
     lead(world)
@@ -74,6 +85,7 @@ def test_a_cluster_that_hears_much_nonsense_serves() -> None:
             for what in NONSENSE:
                 world.apply(Nonsense(sender, receiver, what))
                 world.run_for(0.001)
+        lead(world)
         write(world, command)
 
     agree(world, *COMMANDS)

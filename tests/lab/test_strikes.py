@@ -42,6 +42,7 @@ from raftswarm.lab.faults import CALM, FaultMix
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.member_changes import replace_lost
 from raftswarm.lab.phases import check_liveness, scan_durability
+from raftswarm.raft.events import Transition
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.storage import segment
 from tests.lab.steps import T, agree, finish, followers, journal, lead, succeed, write
@@ -260,6 +261,20 @@ def test_an_old_log_is_not_put_back_where_no_snapshot_tells_of_more() -> None:
     world.run_for(T)
 
     assert not world.apply(PutLogBack(member))
+
+
+def test_a_vote_that_comes_back_after_a_joint_change_is_reckoned_with() -> None:
+    """Seed 215: with it the cluster needed three of four, of which two were gone."""
+    world = CoreWorld(1)
+    lead(world)
+    strike(world, AddMachine(4), AddMachine(5))
+    strike(world, ChangeMembers((1, 4, 5), (3,), (3,), Transition.EXPLICIT))
+    world.run_until(lambda: world.configuration.is_joint, within_seconds=5 * T, what="a joint configuration")
+    world.run_for(2 * T)
+
+    strike(world, Lose(5))
+
+    assert not world.apply(Lose(3))
 
 
 def test_no_more_is_damaged_than_the_cluster_survives() -> None:

@@ -34,7 +34,7 @@ def test_later_news_covers_earlier_writes_and_stale_news_say_nothing() -> None:
 def test_what_was_cut_is_not_durable_when_its_write_ends() -> None:
     durability = Durability(durable_index=0)
     durability.hand_out(5, now=0.0)
-    durability.forget_after(3)
+    assert durability.forget_after(3)
     durability.hand_out(4, now=0.0)
 
     durability.complete(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from random import Random
 
 import pytest
@@ -20,7 +21,7 @@ from raftswarm.raft.messages import (
     RequestVote,
     VoteReply,
 )
-from raftswarm.raft.rules import Rule
+from raftswarm.raft.rules import NamedRule, Rule
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.tracing import TraceEvent, json_lines
 
@@ -223,6 +224,33 @@ def test_every_rule_names_its_section_and_is_a_sentence() -> None:
     for rule in Rule:
         assert rule.section
         assert not rule.value[1].endswith(".")
+
+
+def test_rules_are_heard_without_a_trace_too() -> None:
+    heard: list[tuple[NamedRule, Mapping[str, object]]] = []
+    explained = Explained()
+    explained.member._core.trace = None
+    explained.member._core.named = lambda rule, facts: heard.append((rule, facts))
+
+    explained.tell(ask(term=4), ask(last_index=7, last_term=3), ask())
+
+    assert [(rule, facts.get("case")) for rule, facts in heard] == [
+        (Rule.VOTE_REFUSED, "EARLIER_TERM"),
+        (Rule.VOTE_REFUSED, "LOG"),
+        (Rule.VOTE_GIVEN, None),
+    ]
+
+
+def test_a_refusal_that_leads_back_over_terms_says_so() -> None:
+    leader = Explained()
+    leader.tell(TimePassed(), VoteReply(sender=3, to=1, term=6, granted=True), now=10.0)
+    cases: list[object] = []
+    leader.member._core.named = lambda rule, facts: cases.append(facts["case"]) if rule is Rule.BACKS_UP else None
+    refusal = AppendReply(sender=2, to=1, term=6, success=False, match_index=2, conflict_term=0, conflict_index=1)
+
+    leader.tell(refusal, now=10.0)
+
+    assert cases == ["OVER_TERMS"]
 
 
 def test_a_trace_for_specifications_is_without_rules() -> None:
