@@ -138,6 +138,8 @@ class FlipBit(AnyFault, frozen=True):
     member: int
     place: float
     """Where, as a share of all its files and of what is written in the one that is hit."""
+    is_at_end: bool = False
+    """Only the newest records of the log: the share is of these."""
 
 
 class Misdirect(AnyFault, frozen=True):
@@ -267,13 +269,14 @@ class AddMachine(AnyFault, frozen=True):
 
 
 class ChangeMembers(AnyFault, frozen=True):
-    """Ask whoever leads for these members."""
+    """Ask whoever leads, or a certain member, for these members."""
 
     voters: tuple[int, ...]
     learners: tuple[int, ...] = ()
     promised: tuple[int, ...] = ()
     """Learners that get a vote when they have caught up."""
     transition: Transition = Transition.AUTO
+    asked: int = 0
 
 
 class LeaveJoint(AnyFault, frozen=True):

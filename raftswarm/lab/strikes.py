@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from raftswarm.lab.core_world import CoreWorld
 
 QUESTION_EVERY_SECONDS = 0.02
+NEWEST_BYTES = 3 * 512
+"""Three small records, or the end of a larger one."""
 
 
 def strike(world: CoreWorld, fault: Fault) -> bool:
@@ -199,9 +201,9 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             disk.lie_on_sync()
         case Misdirect(place=place):
             disk.misdirect(LOG_DIRECTORY, place)
-        case FlipBit(place=place):
+        case FlipBit(place=place, is_at_end=is_at_end):
             world.crash(host.member_id)
-            _flip_bit(host, place)
+            _flip_bit(host, place, is_at_end=is_at_end)
         case LoseName(place=place):
             world.crash(host.member_id)
             paths = list(disk.sizes(RAFT_DIRECTORY))
@@ -219,9 +221,14 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
     return True
 
 
-def _flip_bit(host: Host, place: float) -> None:
+def _flip_bit(host: Host, place: float, *, is_at_end: bool) -> None:
     """Every file is as likely: the newest of the log is short, and the one where damage looks like a torn end."""
     sizes = [(path, size) for path, size in host.disk.sizes(RAFT_DIRECTORY).items() if size]
+    if is_at_end:
+        path, size = [one for one in sizes if one[0].startswith(LOG_DIRECTORY)][-1]
+        bit = int(8 * max(0, size - NEWEST_BYTES) + place * 8 * min(size, NEWEST_BYTES))
+        host.disk.flip_bit(path, bit // 8, bit % 8)
+        return
     where = place * len(sizes)
     path, size = sizes[int(where)]
     bit = int((where - int(where)) * 8 * size)
@@ -327,8 +334,8 @@ def _add_machine(world: CoreWorld, member: int) -> bool:
 
 
 def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
-    leader = world.leader
-    if leader is None or not {*fault.voters, *fault.learners} <= {*world.hosts}:
+    asked = fault.asked or world.leader
+    if asked not in world.hosts or not {*fault.voters, *fault.learners} <= {*world.hosts}:
         return False
     whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
     if 2 * len(whole) <= len(fault.voters):
@@ -336,7 +343,7 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     listed = world.list_members(fault.voters, learners=fault.learners)
     learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
     wished = msgspec.structs.replace(listed, learners=learners)
-    world.change_members(wished, transition=fault.transition)
+    world.change_members(wished, member=asked, transition=fault.transition)
     return True
 
 

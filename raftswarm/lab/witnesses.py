@@ -82,8 +82,10 @@ class WitnessedMember(Member):
         """Hand out the work, checked."""
         ready = super().take_ready()
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
+        self._conduct.votes(self._core.term, self._core.voted_for)
         self._conduct.handed_out(ready, view.configuration, view.commit_index)
         self._invariants.handed_out(self.id, ready, view)
+        self._invariants.counts_on_itself(self.id, self.durable_index)
         return ready
 
     def known_boot(self, peer: int) -> int:
