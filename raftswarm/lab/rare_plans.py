@@ -115,7 +115,7 @@ class RarePlans:
             yield Start(member)
 
     def _change_hastily(self, chance: Random) -> Plan:
-        """Leadership is handed over, and whoever gets it is asked for other members before it has committed anything."""
+        """Leadership is handed over, and the new leader is asked for other members before it has committed anything."""
         world = self._world
         old = world.leader
         if old is None:
@@ -123,17 +123,21 @@ class RarePlans:
         yield TransferLeadership(old)
         for _ in range(HASTY_LOOKS):
             yield LOOK_EVERY_SECONDS
-            for member in world.running:
-                process = world.process(member)
-                match process.member.role:
-                    case Leader(first_index=first_index) if process.member.commit_index < first_index:
-                        voters = [info.id for info in process.member.configuration.voters]
-                        gone = chance.choice(voters)
-                        if len(voters) > 1:
-                            yield ChangeMembers(tuple(voter for voter in voters if voter != gone), asked=member)
-                        return
-                    case _:
-                        pass
+            for member in filter(self._has_just_begun, world.running):
+                voters = [info.id for info in world.process(member).member.configuration.voters]
+                gone = chance.choice(voters)
+                if len(voters) > 1:
+                    yield ChangeMembers(tuple(voter for voter in voters if voter != gone), asked=member)
+                return
+
+    def _has_just_begun(self, member: int) -> bool:
+        """Tell whether it leads, and has committed nothing in its term."""
+        process = self._world.process(member)
+        match process.member.role:
+            case Leader(first_index=first_index):
+                return process.member.commit_index < first_index
+            case _:
+                return False
 
     def _put_log_back(self, chance: Random) -> Plan:
         """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""
