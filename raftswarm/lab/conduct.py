@@ -4,7 +4,7 @@
 
 8 its vote in a term stays what it was, also across its start. 14 it acts on the newest configuration of its log,
 committed or not (4.1). 16 a leader that the committed members leave out leads no longer (4.2.2). 17 who hears a leader
-promises its vote to nobody, unless somebody is known to have stopped (4.2.3, 9.6). 18 a snapshot names the members as of
+promises its vote to nobody, unless somebody is known to have stopped (4.2.3, 9.6). 18 a snapshot names the members of
 its index. 20 leadership is announced when all that was in the leader's log before its term is applied, and not before.
 """
 
