@@ -120,11 +120,11 @@ CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
         Tests(
             "properties",
             (
-                "property_tests/test_planning_services.py",
-                "property_tests/test_planning_placement.py",
                 "property_tests/test_planning_ports.py",
                 "property_tests/test_dispatching.py",
+                "property_tests/test_planning_placement.py",
                 "property_tests/test_agents.py",
+                "property_tests/test_planning_services.py",
             ),
         ),
         Tests("tests", ("tests/manager", "tests/agent")),

@@ -2,10 +2,10 @@
 
 `Invariants` compares members with each other; these rules look at one process alone, from its start to its end:
 
-14 it acts on the newest configuration of its log, committed or not (4.1). 16 a leader that the committed members leave
-out leads no longer (4.2.2). 17 who hears a leader promises its vote to nobody, unless somebody is known to have stopped
-(4.2.3, 9.6). 18 a snapshot names the members as of its index. 20 leadership is announced when all that was in the
-leader's log before its term is applied, and not before.
+8 its vote in a term stays what it was, also across its start. 14 it acts on the newest configuration of its log,
+committed or not (4.1). 16 a leader that the committed members leave out leads no longer (4.2.2). 17 who hears a leader
+promises its vote to nobody, unless somebody is known to have stopped (4.2.3, 9.6). 18 a snapshot names the members of
+its index. 20 leadership is announced when all that was in the leader's log before its term is applied, and not before.
 """
 
 from __future__ import annotations
@@ -36,11 +36,19 @@ class Conduct:
         """The same of what it handed out as committed."""
         self._agreed: tuple[Configuration, Configuration] | None = None
         """What it was last found to act on, and what its log said, if both are the same."""
+        self._vote = (start.hard_state.term, start.hard_state.voted_for)
         self._leads = False
         self._knows_of_stop_until = float("-inf")
         for entry in start.entries:
             if entry.index > start.snapshot.index:
                 self._append(entry)
+
+    def votes(self, term: int, voted_for: int) -> None:
+        """It has given its vote in that term to nobody, which is 0, or to this candidate."""
+        before = self._vote
+        if before[0] == term and before[1] not in {0, voted_for}:
+            raise Violation(f"8: member {self._member} voted for {before[1]} in term {term}, and now for {voted_for}")
+        self._vote = (term, voted_for)
 
     # Members in force.
 

@@ -138,6 +138,8 @@ class FlipBit(AnyFault, frozen=True):
     member: int
     place: float
     """Where, as a share of all its files and of what is written in the one that is hit."""
+    is_at_end: bool = False
+    """Only the newest records of the log: the share is of these."""
 
 
 class Misdirect(AnyFault, frozen=True):

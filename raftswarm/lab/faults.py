@@ -71,6 +71,8 @@ class FaultMix:
     lost_name_every: float = 0.0
     set_back_every: float = 0.0
     """An old copy of a disk is put back."""
+    worn_end_every: float = 0.0
+    """A bit changes in the newest records of a log."""
     old_log_every: float = 0.0
     """An old copy of a log is put back beside a newer snapshot."""
 
@@ -104,6 +106,8 @@ class FaultMix:
     """What the cluster has to be at for faults to begin, as far as one can wait for it; at anything, if it is None."""
     oversleep_every: float = 0.0
     """A leader sleeps with commands that nobody else has, and wakes when others stand in their places."""
+    overtaken_every: float = 0.0
+    """A member is cut off while its disk is slow, so that a leader's snapshot overtakes its own."""
     late_answers_every: float = 0.0
     """A leader hears late what it was answered before it was cut off."""
 
@@ -123,6 +127,9 @@ class FaultMix:
     """The leader is cut off as it is asked for that."""
     early_change_every: float = 0.0
     """A leader is asked for that before it has committed anything."""
+
+    hasty_change_every: float = 0.0
+    """A new leader is asked for other members at once."""
 
     priority_levels: int = 1
     """Members have so many different priorities."""
@@ -255,6 +262,9 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         old_log_every=maybe(3.0, 15.0, damage_share),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
         late_answers_every=maybe(4.0, 15.0, 0.3),
+        overtaken_every=maybe(3.0, 12.0, 0.3),
+        worn_end_every=maybe(3.0, 15.0, damage_share),
+        hasty_change_every=maybe(3.0, 12.0, 0.3),
     )
     return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
 

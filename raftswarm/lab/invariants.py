@@ -306,6 +306,13 @@ class Invariants:
             raise Violation(f"2: the log of {member} ends at {view.last_index}; its writes led from {before} elsewhere")
         watched.configuration = view.configuration
 
+    def counts_on_itself(self, member: int, index: int) -> None:
+        """A member takes its own log to be durable up to there: as a leader it would count that."""
+        watched = self._members[member]
+        held, own = watched.durable.log.term_at(index), watched.memory.term_at(index)
+        if held is None or (held and own and held != own):
+            raise Violation(f"11: {member} counts on {index} at itself, {_describe_image(watched.durable)}")
+
     def _check_progress(self, member: int, watched: _Watched, view: MemberView) -> None:
         if view.term < watched.term:
             raise Violation(f"8: member {member} went from term {watched.term} back to {view.term}")

@@ -7,8 +7,10 @@ from random import Random
 
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.fault_events import (
+    ChangeMembers,
     Clog,
     Crash,
+    FlipBit,
     Interrogate,
     KeepCopy,
     Partition,
@@ -16,11 +18,17 @@ from raftswarm.lab.fault_events import (
     PutLogBack,
     Rejoin,
     Resume,
+    Stall,
     Start,
+    TransferLeadership,
     Unclog,
 )
 from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.plans import Plan, Strike, draw_seconds, draw_tearing, pick
+from raftswarm.raft.roles import Leader
+
+LOOK_EVERY_SECONDS = 0.0005
+HASTY_LOOKS = 600
 
 
 class RarePlans:
@@ -34,6 +42,9 @@ class RarePlans:
         """All kinds."""
         yield Strike("oversleep", self._mix.oversleep_every, self._oversleep)
         yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
+        yield Strike("overtaken", self._mix.overtaken_every, self._overtake)
+        yield Strike("worn end", self._mix.worn_end_every, self._wear_end)
+        yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)
         yield Strike("old log", self._mix.old_log_every, self._put_log_back)
 
     def _oversleep(self, chance: Random) -> Plan:
@@ -80,6 +91,53 @@ class RarePlans:
         yield Interrogate(old, 2 * timeout)
         yield 2 * timeout
         yield Rejoin((old,), others)
+
+    def _overtake(self, chance: Random) -> Plan:
+        """A slow disk is still at a snapshot of its own when a newer one of the leader's is installed."""
+        member = pick(self._world, chance)
+        if member is None:
+            return
+        others = tuple(sorted(other for other in self._world.hosts if other != member))
+        yield Stall(member, 0.3)
+        yield chance.uniform(0.1, 1.0)
+        yield Partition((member,), others)
+        yield chance.uniform(0.5, 2.0)
+        yield Rejoin((member,), others)
+        yield chance.uniform(1.0, 3.0)
+        yield Stall(member, 0.0)
+
+    def _wear_end(self, chance: Random) -> Plan:
+        """The newest records are where damage looks like a torn end."""
+        member = pick(self._world, chance)
+        if member is not None:
+            yield FlipBit(member, chance.random(), is_at_end=True)
+            yield draw_seconds(chance, self._mix.down_seconds)
+            yield Start(member)
+
+    def _change_hastily(self, chance: Random) -> Plan:
+        """Leadership is handed over, and the new leader is asked for other members before it has committed anything."""
+        world = self._world
+        old = world.leader
+        if old is None:
+            return
+        yield TransferLeadership(old)
+        for _ in range(HASTY_LOOKS):
+            yield LOOK_EVERY_SECONDS
+            for member in filter(self._has_just_begun, world.running):
+                voters = [info.id for info in world.process(member).member.configuration.voters]
+                gone = chance.choice(voters)
+                if len(voters) > 1:
+                    yield ChangeMembers(tuple(voter for voter in voters if voter != gone), member=member)
+                return
+
+    def _has_just_begun(self, member: int) -> bool:
+        """Tell whether it leads, and has committed nothing in its term."""
+        process = self._world.process(member)
+        match process.member.role:
+            case Leader(first_index=first_index):
+                return process.member.commit_index < first_index
+            case _:
+                return False
 
     def _put_log_back(self, chance: Random) -> Plan:
         """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""

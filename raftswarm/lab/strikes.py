@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from raftswarm.lab.core_world import CoreWorld
 
 QUESTION_EVERY_SECONDS = 0.02
+NEWEST_BYTES = 3 * 512
+"""Three small records, or the end of a larger one."""
 
 
 def strike(world: CoreWorld, fault: Fault) -> bool:
@@ -211,9 +213,9 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             disk.lie_on_sync()
         case Misdirect(place=place):
             disk.misdirect(LOG_DIRECTORY, place)
-        case FlipBit(place=place):
+        case FlipBit(place=place, is_at_end=is_at_end):
             world.crash(host.member_id)
-            _flip_bit(host, place)
+            _flip_bit(host, place, is_at_end=is_at_end)
         case LoseName(place=place):
             world.crash(host.member_id)
             paths = list(disk.sizes(RAFT_DIRECTORY))
@@ -231,9 +233,14 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
     return True
 
 
-def _flip_bit(host: Host, place: float) -> None:
+def _flip_bit(host: Host, place: float, *, is_at_end: bool) -> None:
     """Every file is as likely: the newest of the log is short, and the one where damage looks like a torn end."""
     sizes = [(path, size) for path, size in host.disk.sizes(RAFT_DIRECTORY).items() if size]
+    if is_at_end:
+        path, size = [one for one in sizes if one[0].startswith(LOG_DIRECTORY)][-1]
+        bit = int(8 * max(0, size - NEWEST_BYTES) + place * 8 * min(size, NEWEST_BYTES))
+        host.disk.flip_bit(path, bit // 8, bit % 8)
+        return
     where = place * len(sizes)
     path, size = sizes[int(where)]
     bit = int((where - int(where)) * 8 * size)

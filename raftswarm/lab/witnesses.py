@@ -103,10 +103,12 @@ class WitnessedMember(Member):
         if onlooker.input is not None:
             onlooker.has_taken(onlooker.role, onlooker.input)
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
+        self._conduct.votes(self._core.term, self._core.voted_for)
         self._conduct.handed_out(ready, view.configuration, view.commit_index)
         self._invariants.handed_out(self.id, ready, view)
         if self.is_set_back:
             self._invariants.found_whole_by(self.id, self._core.met)
+        self._invariants.counts_on_itself(self.id, self.durable_index)
         return ready
 
     @property

@@ -56,6 +56,19 @@ def lead(term: int = 1) -> Leadership:
     return Leadership(term=term, leader=ALICE, is_leader=True)
 
 
+# 8: votes.
+
+
+def test_a_vote_is_for_one_candidate_of_a_term() -> None:
+    conduct = make_conduct()
+
+    for term, candidate in ((0, 0), (1, 0), (1, BOB), (1, BOB), (2, 0), (2, CAROL)):
+        conduct.votes(term, candidate)
+
+    with pytest.raises(Violation, match=r"^8: member 1 voted for 3 in term 2, and now for 0"):
+        conduct.votes(2, 0)
+
+
 # 14: members in force.
 
 
