@@ -1,6 +1,7 @@
-"""Random swarms: whatever users, machines and leaders do, every rule holds behind every command, and in the end at rest.
+"""Random swarms: whatever users, machines and leaders do, every rule holds behind every command, and at rest.
 
-Each seed is a run of its own; RAFTSWARM_SEEDS runs more, RAFTSWARM_FIRST_SEED begins elsewhere, and with one seed replays it.
+Each seed is a run of its own. RAFTSWARM_SEEDS runs more; RAFTSWARM_FIRST_SEED begins elsewhere, and with one seed
+replays it.
 """
 
 from __future__ import annotations

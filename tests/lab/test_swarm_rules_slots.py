@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import pytest
 from msgspec.structs import replace
 
@@ -19,7 +21,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def breaks(number: int, words: str = "") -> object:
+def breaks(number: int, words: str = "") -> AbstractContextManager[object]:
     return pytest.raises(Violation, match=rf"^{number} \(.*{words}.*\(command \d+, on m1\)$")
 
 
