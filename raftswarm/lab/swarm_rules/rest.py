@@ -121,7 +121,7 @@ def global_services_are_where_they_can_be(rest: AtRest) -> Iterator[str]:
             if not can_host(node) or not fits(service.spec.task_template, node):
                 if wanted:
                     yield f"{name} wants a task on node {node.id}, which is {_state_of(node)} or does not fit"
-            elif wanted > 1:
+            elif wanted > 1 and not _is_blocked(rest, service):
                 yield f"{name} wants {wanted} tasks on node {node.id}"
             elif node.spec.availability == "active" and not (records and _is_filled(records)):
                 yield f"{name} wants no task on node {node.id}, which is {_state_of(node)} and fits"
