@@ -251,7 +251,7 @@ def test_20_start_first_keeps_the_old_task_until_the_new_one_runs(bench: Bench) 
     bench.write(bench.wanted(bench.task(old), SHUTDOWN))
 
 
-@pytest.mark.parametrize("state", [UpdateState.PAUSED, UpdateState.ROLLBACK_STARTED, UpdateState.COMPLETED])
+@pytest.mark.parametrize("state", [UpdateState.PAUSED, UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_COMPLETED])
 def test_21_no_update_ends_that_has_not_begun(bench: Bench, state: UpdateState) -> None:
     with breaks(21, f"from nothing to {state.value}"):
         bench.write(bench.update_is(state))

@@ -22,7 +22,7 @@ _ENDED_ON_REQUEST: Final = (TaskState.SHUTDOWN, TaskState.ORPHANED)
 
 # By the system, while the spec stays. A user's next spec clears the state, and a rollback begins with another spec.
 _STATUS_CHANGES: Final[dict[UpdateState | None, tuple[UpdateState, ...]]] = {
-    None: (UpdateState.UPDATING,),
+    None: (UpdateState.UPDATING, UpdateState.COMPLETED),  # Completed at once: what is too much goes, nothing is made.
     UpdateState.UPDATING: (UpdateState.PAUSED, UpdateState.COMPLETED),
     UpdateState.PAUSED: (),
     UpdateState.COMPLETED: (UpdateState.UPDATING,),
