@@ -1,7 +1,7 @@
 """A swarm in one process: the leader's real loops over one store, whose log is late and forgetful, and toy agents.
 
-Only consensus, links and processes are played. Everything that is played draws from one seeded source, and trio is seeded
-too, so that a seed is a run.
+Only consensus, links and processes are played. What is played draws from one seeded source, and trio is seeded too, so
+that a seed is a run.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class _LocalTask:
 class ToyAgent:
     """Obeys as `agent.task` does, in its own time. Its machine may lose power or touch, and processes may end.
 
-    What a task does follows from its image: `bad` fails at once, `flaky` after a while, `short` completes, others run on.
+    What a task does follows from its image: `bad` fails at once, `flaky` later, `short` completes, others run on.
     """
 
     def __init__(self, swarm: SmallSwarm, node_id: str, description: NodeDescription) -> None:
@@ -261,7 +261,7 @@ class ToyAgent:
 class NoMembers:
     """No node of a small swarm has a Raft member."""
 
-    def manager_status(self, node_id: str) -> ManagerStatus | None:
+    def manager_status(self, _: str) -> ManagerStatus | None:
         return None
 
 

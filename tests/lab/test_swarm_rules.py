@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
 from raftswarm.lab.swarm_rules import RULES, RULES_AT_REST, SwarmRules, Violation
+from raftswarm.lab.swarm_rules.picture import Rule
 from raftswarm.objects.records import Node, Service
 from raftswarm.objects.specs import Global, NodeSpec, Platform, PortConfig, ServiceMode
 from raftswarm.objects.states import NodeState, TaskState
@@ -20,12 +24,12 @@ def bench() -> Bench:
     return Bench()
 
 
-def breaks(number: int, words: str = "") -> object:
+def breaks(number: int, words: str = "") -> AbstractContextManager[object]:
     return pytest.raises(Violation, match=rf"^{number} \(.*{words}.*\(command \d+, on m1\)$")
 
 
 def test_rules_are_numbered_in_order_and_explained() -> None:
-    rules = [*RULES, *RULES_AT_REST]
+    rules: list[Rule[Any]] = [*RULES, *RULES_AT_REST]
 
     assert [rule.number for rule in rules] == list(range(1, len(rules) + 1))
     assert all("SWARM" in (rule.check.__doc__ or "") or rule.number == 41 for rule in rules)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from raftswarm.lab.swarm_rules import Facts, Violation, check_at_rest
-from raftswarm.objects.records import Service, Task
+from raftswarm.objects.records import AnyObject, Service, Task
 from raftswarm.objects.specs import Global, NodeSpec, PortConfig, RestartPolicy, ServiceMode
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
 from tests.lab.rules_bench import Bench, given, make_node, make_spec, make_template
@@ -35,10 +35,10 @@ def assert_broken(bench: Bench, number: int, words: str, **facts: Any) -> None:
         check_at_rest(bench.store, Facts(**facts))
 
 
-def place(bench: Bench, *tasks: Task) -> None:
-    """Write tasks as they are: how they came there is no matter at rest."""
+def place(bench: Bench, *things: AnyObject) -> None:
+    """Write things as they are: how they came there is no matter at rest."""
     bench.rules.observe = lambda *_: None  # type: ignore[method-assign]  # Nobody looks.
-    bench.write(*tasks)
+    bench.write(*things)
 
 
 def seen(task: Task, state: TaskState, **fields: Any) -> Task:

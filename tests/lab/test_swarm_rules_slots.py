@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import pytest
 from msgspec.structs import replace
 
@@ -19,7 +21,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def breaks(number: int, words: str = "") -> object:
+def breaks(number: int, words: str = "") -> AbstractContextManager[object]:
     return pytest.raises(Violation, match=rf"^{number} \(.*{words}.*\(command \d+, on m1\)$")
 
 
@@ -249,7 +251,7 @@ def test_20_start_first_keeps_the_old_task_until_the_new_one_runs(bench: Bench) 
     bench.write(bench.wanted(bench.task(old), SHUTDOWN))
 
 
-@pytest.mark.parametrize("state", [UpdateState.PAUSED, UpdateState.ROLLBACK_STARTED, UpdateState.COMPLETED])
+@pytest.mark.parametrize("state", [UpdateState.PAUSED, UpdateState.ROLLBACK_STARTED, UpdateState.ROLLBACK_COMPLETED])
 def test_21_no_update_ends_that_has_not_begun(bench: Bench, state: UpdateState) -> None:
     with breaks(21, f"from nothing to {state.value}"):
         bench.write(bench.update_is(state))

@@ -4,8 +4,8 @@
     rules.observe(node, index, changes, tables)  # after each command that changed anything, on whichever manager
     check_at_rest(tables, Facts(reachable=…))
 
-Nothing here knows of a world: a command is the changes that it made. Whoever watches several managers may tell of a command
-as often as it is applied; the first time counts.
+Nothing here knows of a world: a command is the changes that it made. Whoever watches several managers may tell of a
+command as often as it is applied; the first time counts.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def tasks_go_where_their_constraints_allow(step: Step) -> Iterator[str]:
 
 
 def nodes_are_not_overcommitted(step: Step) -> Iterator[str]:
-    """What the tasks of a node reserve is there (SWARM 5.2, 5.5). Looked at when a task that reserves something comes."""
+    """What the tasks of a node reserve is there, whenever one that reserves something comes (SWARM 5.2, 5.5)."""
     for task, node in assignments(step):
         asked = reservations(task)
         if asked.generic_resources:
@@ -95,7 +95,7 @@ def host_ports_are_taken_once(step: Step) -> Iterator[str]:
         mine = set(host_ports(task))
         for other in step.picture.placed.get(task.node_id, {}).values() if mine else ():
             if other.id != task.id and (both := mine & set(host_ports(other))):
-                yield f"{tell(task)} came to node {task.node_id}, where task {other.id} has its port {sorted(both)[0]}"
+                yield f"{tell(task)} came to node {task.node_id}, where task {other.id} has its port {min(both)}"
 
 
 def ingress_ports_are_given_once(step: Step) -> Iterator[str]:
@@ -210,9 +210,9 @@ def missing_plugins(task: Task, node: Node) -> list[str]:
 def _volume_drivers(task: Task) -> Iterator[str]:
     for mount in (task.spec.container_spec or ContainerSpec()).mounts or ():
         options = mount.volume_options
-        if mount.type == "volume" and options is not None and options.driver_config is not None:
-            if options.driver_config.name not in {"", "local"}:
-                yield options.driver_config.name
+        driver = options.driver_config.name if options is not None and options.driver_config is not None else ""
+        if mount.type == "volume" and driver not in {"", "local"}:
+            yield driver
 
 
 RULES: Final = (

@@ -77,7 +77,7 @@ def there_is_one_cluster(step: Step) -> Iterator[str]:
 
 
 def secrets_stay_with_the_cluster(step: Step) -> Iterator[str]:
-    """Keys and tokens stand in the cluster object alone: agents are sent nodes and tasks as they are (SWARM 7.1, 7.5)."""
+    """Keys and tokens stand in the cluster object alone: nodes and tasks are sent to agents (SWARM 7.1, 7.5)."""
     cluster = step.picture.cluster
     if cluster is None:
         return

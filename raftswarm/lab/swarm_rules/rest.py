@@ -1,6 +1,6 @@
 """Rules 31 to 41, of a swarm at rest: nothing has changed for a while, and nobody is about to change anything.
 
-Then every service has what its user wants, as far as the nodes allow, and each record beyond that has a reason (SWARM 4).
+Then every service has what its user wants, as far as the nodes allow, and each record beyond has a reason (SWARM 4).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class AtRest:
 
 
 def services_have_their_replicas(rest: AtRest) -> Iterator[str]:
-    """A replicated service fills as many slots as its user wants, each once; an ended task may fill one (SWARM 2.2, 4.1)."""
+    """A replicated service fills as many slots as its user wants; an ended task may fill one (SWARM 2.2, 4.1)."""
     for service in rest.services:
         if service.spec.mode.global_ is not None:
             continue
@@ -109,7 +109,7 @@ def _has_ended_for_good(records: list[Task]) -> bool:
 
 
 def global_services_are_where_they_can_be(rest: AtRest) -> Iterator[str]:
-    """A global service has one task on each node that fits, none on others; paused nodes stay as they are (SWARM 4.2)."""
+    """A global service has one task on each node that fits; what is paused stays as it is (SWARM 4.2)."""
     for service in rest.services:
         if service.spec.mode.global_ is None:
             continue
@@ -121,7 +121,7 @@ def global_services_are_where_they_can_be(rest: AtRest) -> Iterator[str]:
             if not can_host(node) or not fits(service.spec.task_template, node):
                 if wanted:
                     yield f"{name} wants a task on node {node.id}, which is {_state_of(node)} or does not fit"
-            elif wanted > 1:
+            elif wanted > 1 and not _is_blocked(rest, service):
                 yield f"{name} wants {wanted} tasks on node {node.id}"
             elif node.spec.availability == "active" and not (records and _is_filled(records)):
                 yield f"{name} wants no task on node {node.id}, which is {_state_of(node)} and fits"
@@ -195,7 +195,7 @@ def _could_take(picture: Picture, task: Task, node_id: str) -> bool:
 
 
 def leftovers_have_a_reason(rest: AtRest) -> Iterator[str]:
-    """What nobody wants has stopped, or its node is down; what is to be removed is gone when it has (SWARM 4.10, 7.3)."""
+    """What nobody wants has stopped, or its node is down; what was to be removed is gone (SWARM 4.10, 7.3)."""
     for task in rest.tasks:
         if is_wanted(task):
             continue
@@ -256,7 +256,7 @@ def _is_blocked(rest: AtRest, service: Service) -> bool:
 
 
 def ports_are_given_and_taken_back(rest: AtRest) -> Iterator[str]:
-    """A service has the ports it asks for, or another one has them; one that asks for none has none (SWARM 6.3, 6.4)."""
+    """A service has the ports it asks for, or another has them; who asks for none has none (SWARM 6.3, 6.4)."""
     owners = {
         port: service.id
         for _, service in sorted(rest.picture.services.items())

@@ -1,8 +1,7 @@
 """Rules 14 to 18, of slots: no task doubled, none forgotten, and restarts as their policy allows.
 
-`managers want` is the desired state up to RUNNING; `may run` is what managers must assume of a process they have not seen
-end. A slot may have two wanted tasks only while an update starts the new one first, and a replacement begins only when
-what it replaces has stopped, was given up with its node, or has had its minute (SWARM 4.5, step 6).
+A slot may have two wanted tasks only while an update starts the new one first, and a replacement begins only when what
+it replaces has stopped, was given up with its node, or has had its minute (SWARM 4.5, step 6).
 """
 
 from __future__ import annotations
@@ -145,15 +144,20 @@ def restarts_follow_their_policy(step: Step) -> Iterator[str]:
         last = others[-1]
         if last.spec_version != task.spec_version or last.desired_state is TaskState.REMOVE:
             continue  # No restart: an update, or a slot that was given up and is filled again.
-        if any(other.spec_version != task.spec_version for other in others if other.id in retired):
+        if any(other.id in retired and other.spec_version != task.spec_version for other in others):
             continue  # That one was lost too, and its own policy decides.
         rule = restart_rule(last.spec)
         if rule.condition == "none" or (rule.condition == "on-failure" and last.status.state is TaskState.COMPLETE):
             yield f"{tell(task)} replaces {last.id}, {last.status.state.name}, which is restarted {rule.condition}"
-        alike = takewhile(lambda other: other.spec_version == last.spec_version, reversed(others))
-        attempts = len([*alike]) - 1
+        attempts = _restarts(others)
         if rule.max_attempts and not rule.window and attempts >= rule.max_attempts:
             yield f"{tell(task)} is restart {attempts + 1} of {rule.max_attempts} in its slot"
+
+
+def _restarts(slot: list[Task]) -> int:
+    """How many restarts the newest tasks of one spec are, in a row."""
+    version = slot[-1].spec_version
+    return len([*takewhile(lambda task: task.spec_version == version, reversed(slot))]) - 1
 
 
 RULES: Final = (

@@ -38,10 +38,8 @@ def observed_states_rise_as_their_writers_may(step: Step) -> Iterator[str]:
 
 def _may_move(before: Task, after: Task) -> bool:
     match before.status.state, after.status.state:
-        case TaskState.NEW, TaskState.PENDING:
-            return True  # The allocator.
-        case TaskState.PENDING, TaskState.PENDING:
-            return True  # The scheduler explains.
+        case ((TaskState.NEW | TaskState.PENDING), TaskState.PENDING):
+            return True  # The allocator; or the scheduler, who explains.
         case TaskState.PENDING, TaskState.ASSIGNED:
             return bool(after.node_id)  # The scheduler.
         case TaskState.PENDING, TaskState.SHUTDOWN:
@@ -65,7 +63,7 @@ def desired_states_rise(step: Step) -> Iterator[str]:
 
 
 def one_loop_writes_one_field(step: Step) -> Iterator[str]:
-    """Desired state: orchestrator. Status: agents. With the endpoint: allocator. With the node: scheduler (SWARM 2.1)."""
+    """Desired: orchestrator. Status: agents; with the endpoint: allocator; with the node: scheduler (SWARM 2.1)."""
     for before, after in step.changed(Task):
         changed = {field for field in _FIELDS if getattr(before, field) != getattr(after, field)}
         state = before.status.state
@@ -79,7 +77,7 @@ def one_loop_writes_one_field(step: Step) -> Iterator[str]:
 
 
 def tasks_begin_as_their_service_says(step: Step) -> Iterator[str]:
-    """A new task copies its service's present template, and has a slot, or a node that suits it (SWARM 2.2, 4.1, 4.2)."""
+    """A new task copies its service's template as it is now, for a slot or a node that suits (SWARM 2.2, 4.1, 4.2)."""
     for task in step.born(Task):
         service = step.picture.services.get(task.service_id)
         if service is None:
@@ -110,7 +108,8 @@ def _check_place(step: Step, task: Task, service: Service) -> Iterator[str]:
     elif step.picture.is_steady(node.id) and not (
         can_host(node) and node.spec.availability == "active" and fits(task.spec, node)
     ):
-        yield f"{tell(task)} was made for a node that is {node.state.value} and {node.spec.availability}, or does not fit"
+        state = f"{node.state.value} and {node.spec.availability}"
+        yield f"{tell(task)} was made for a node that is {state}, or does not fit"
 
 
 def only_what_cannot_run_is_forgotten(step: Step) -> Iterator[str]:
@@ -122,7 +121,7 @@ def only_what_cannot_run_is_forgotten(step: Step) -> Iterator[str]:
 
 
 def history_is_kept(step: Step) -> Iterator[str]:
-    """The history limit is kept from below too: users and the restart policy ask for these records (SWARM 4.5, 4.10)."""
+    """The history limit holds from below too: users and restart policies ask for these records (SWARM 4.5, 4.10)."""
     died = list(step.died(Task))
     for task in died:
         service_exists = task.service_id in step.picture.services

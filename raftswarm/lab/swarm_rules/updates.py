@@ -1,8 +1,8 @@
 """Rules 19 to 23, of rolling updates: how many slots at once, in which order, and what ends an update (SWARM 4.9).
 
 An update takes on a slot when a task of the service's present spec takes the place of one that could have gone on. The
-slot is settled once such a task has run there, or ended, for the update's delay. Slots that were lost anyway are refilled
-with the present spec too, and count for nothing.
+slot is settled once such a task has run there, or ended, for the update's delay. Slots that were lost anyway are
+refilled with the present spec too, and count for nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ENDED_ON_REQUEST: Final = (TaskState.SHUTDOWN, TaskState.ORPHANED)
 
 # By the system, while the spec stays. A user's next spec clears the state, and a rollback begins with another spec.
 _STATUS_CHANGES: Final[dict[UpdateState | None, tuple[UpdateState, ...]]] = {
-    None: (UpdateState.UPDATING,),
+    None: (UpdateState.UPDATING, UpdateState.COMPLETED),  # Completed at once: what is too much goes, nothing is made.
     UpdateState.UPDATING: (UpdateState.PAUSED, UpdateState.COMPLETED),
     UpdateState.PAUSED: (),
     UpdateState.COMPLETED: (UpdateState.UPDATING,),
@@ -108,8 +108,8 @@ def _unsettled(picture: Picture, service: Service, rule: UpdateRule, now: int) -
 def _is_in_sight(picture: Picture, service: Service, key: int | str, begun: Begun) -> bool:
     """Tell whether the update still looks at a slot.
 
-    Not if it was given up, if its node is a matter of its own, or if what was replaced is of the present spec after all:
-    constraints look at the labels that nodes have now, and ports are given to tasks that have not begun.
+    Not if it was given up, if its node is a matter of its own, or if what was replaced is of the present spec after
+    all: constraints look at the labels that nodes have now, and ports are given to tasks that have not begun.
     """
     if isinstance(key, str):
         node = picture.nodes.get(key)
@@ -202,13 +202,10 @@ def updates_complete_when_all_is_new(step: Step) -> Iterator[str]:
             continue
         picture, rule = step.picture, update_rule(before)
         for task in picture.tasks.values():
-            if (
-                task.service_id == after.id
-                and is_wanted(task)
-                and is_dirty(task, after, picture.nodes.get(task.node_id))
-            ):
-                if _may_be_updated(picture, task, after):
-                    yield f"the update of the service completed, but {tell(task)} is of spec {task.spec_version}"
+            is_of_it = task.service_id == after.id and is_wanted(task)
+            is_old = is_of_it and is_dirty(task, after, picture.nodes.get(task.node_id))
+            if is_old and _may_be_updated(picture, task, after):
+                yield f"the update of the service completed, but {tell(task)} is of spec {task.spec_version}"
         for key, begun in picture.begun.get(after.id, {}).items():
             if not _is_in_sight(picture, after, key, begun):
                 continue

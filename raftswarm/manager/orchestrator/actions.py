@@ -21,7 +21,7 @@ class ChangeSlot:
     created: tuple[Task, ...] = ()
 
     def write(self, transaction: Transaction) -> None:
-        """Write it, unless the spec it was planned for is no longer the current one; a node that is gone gets no task."""
+        """Write it, unless the spec it was planned for is not the current one any more; what is gone gets no task."""
         if _planned_for(transaction, self.service_id, self.spec_version) is None:
             return
         for task_id, state in self.raised:

@@ -1,7 +1,7 @@
 """The constraint enforcer: takes tasks off nodes that no longer meet what they ask for (SWARM 4.7).
 
-It writes the *observed* state of such tasks, so that whoever restarts tasks finds them ended. Constraints are the task's
-own: where an update has changed them, the update moves the task. Of tasks that no longer all fit the oldest stay.
+It writes the *observed* state of such tasks, so that whoever restarts tasks finds them ended. Constraints are the
+task's own: where an update has changed them, the update moves it. Of tasks that no longer all fit the oldest stay.
 """
 
 from __future__ import annotations

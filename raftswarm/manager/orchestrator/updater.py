@@ -223,7 +223,8 @@ def _worth(task: Task) -> tuple[bool, TaskState]:
 def _begin(draft: Draft, key: SlotKey, rule: UpdateRule) -> None:
     tasks = [task for task in draft.updatable(key) if is_wanted(task)]
     if rule.order == "start-first":
-        draft.retire(key, [task for task in tasks if task.status.state is not TaskState.RUNNING])
+        running = [task for task in tasks if task.status.state is TaskState.RUNNING]
+        draft.retire(key, [task for task in tasks if task not in running[:1]])
         draft.add(key, TaskState.RUNNING)
     else:
         draft.retire(key, tasks)

@@ -90,3 +90,13 @@ def test_a_node_that_has_gone_meanwhile_gets_no_task(scene: Scene) -> None:
         scene.write(ChangeSlot("web", scene.service.spec_version, created=(task,)))
 
     assert [task.id for task in scene.tasks()] == ["n2"]
+
+
+def test_a_task_that_was_given_a_node_meanwhile_is_waited_for(scene: Scene) -> None:
+    old = scene.add(state=TaskState.PENDING, node="")
+    created = new_task(scene.service, task_id="new", now=0, slot=1)
+    scene.report(old, TaskState.ASSIGNED)
+
+    scene.write(ChangeSlot("web", 0, ((old, TaskState.SHUTDOWN),), (created,)))
+
+    assert scene.task("new").desired_state is TaskState.READY

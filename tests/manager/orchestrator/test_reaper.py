@@ -72,6 +72,16 @@ def test_a_waiting_replacement_keeps_the_record_that_its_delay_comes_from(scene:
     assert reaped(scene, 0) == []
 
 
+def test_an_update_keeps_the_record_that_tells_that_a_slot_is_begun(scene: Scene) -> None:
+    fail(scene, 1)
+    scene.user_sets_image("v2")
+    scene.add(state=TaskState.FAILED, desired=TaskState.SHUTDOWN)
+    scene.add()
+    scene.put(replace(scene.service, update_status=UpdateStatus(state=UpdateState.UPDATING)))
+
+    assert reaped(scene, 0) == []
+
+
 def test_an_update_keeps_the_records_it_goes_by(scene: Scene) -> None:
     fail(scene, 1)
     scene.add()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
+from raftswarm.objects.records import UpdateStatus
 from raftswarm.objects.specs import UpdateConfig
 from raftswarm.objects.states import TaskState, UpdateState
 
@@ -20,6 +21,21 @@ def fill(scene: Scene, replicas: int) -> None:
     scene.replicas(replicas)
     for slot in range(1, replicas + 1):
         scene.add(slot=slot, node=f"n{slot}")
+
+
+def user_rolls_back(scene: Scene) -> None:
+    service = scene.service
+    assert service.previous_spec is not None
+    scene.put(
+        replace(
+            service,
+            spec=service.previous_spec,
+            spec_version=service.previous_spec_version,
+            previous_spec=service.spec,
+            previous_spec_version=service.spec_version,
+            update_status=UpdateStatus(state=UpdateState.ROLLBACK_STARTED, started_at=scene.now),
+        )
+    )
 
 
 def turn(scene: Scene, *, new_tasks: TaskState = TaskState.RUNNING) -> list[int]:
@@ -88,6 +104,21 @@ def test_what_an_earlier_update_to_the_same_spec_left_behind_settles_no_slot(sce
     assert turn(scene) == []
 
 
+def test_what_an_update_left_that_was_rolled_back_settles_no_slot_when_it_is_rolled_forward(scene: Scene) -> None:
+    """A rollback of the rollback has the same spec, and the same version of it, as the first update."""
+    fill(scene, 2)
+    scene.update_config(parallelism=2, order="start-first")
+    scene.user_sets_image("v2")
+    scene.plan()
+    user_rolls_back(scene)
+    turn(scene)
+    scene.wait(1)
+    user_rolls_back(scene)
+
+    assert turn(scene, new_tasks=TaskState.PREPARING) == [1]
+    assert turn(scene) == []
+
+
 def test_between_two_slots_the_delay_is_kept(scene: Scene) -> None:
     fill(scene, 2)
     scene.update_config(parallelism=1, delay=10 * SECOND)
@@ -143,6 +174,39 @@ def test_start_first_keeps_the_old_task_when_the_new_one_fails(scene: Scene) -> 
     assert old.desired_state is TaskState.RUNNING
     assert failed.desired_state is TaskState.SHUTDOWN
     assert another.desired_state is TaskState.READY
+
+
+def test_an_update_is_not_completed_while_it_keeps_an_old_task(scene: Scene) -> None:
+    fill(scene, 1)
+    scene.update_config(order="start-first", failure_action="continue")
+    scene.user_sets_image("v2")
+    scene.plan()
+    scene.report(scene.newest().id, TaskState.FAILED)
+    scene.plan()
+    scene.wait(60)
+
+    scene.plan()
+    assert scene.update_state is UpdateState.UPDATING
+    scene.report(scene.newest().id, TaskState.RUNNING)
+    scene.plan()
+    scene.wait(60)
+    scene.plan()
+
+    assert scene.update_state is UpdateState.COMPLETED
+    assert images(scene) == ["v2"]
+
+
+def test_start_first_keeps_one_old_task_and_not_two(scene: Scene) -> None:
+    fill(scene, 1)
+    scene.update_config(order="start-first")
+    scene.user_sets_image("v2")
+    scene.plan()
+    scene.report(scene.newest().id, TaskState.RUNNING)
+    scene.user_sets_image("v3")
+
+    scene.plan()
+
+    assert images(scene) == ["v1", "v3"]
 
 
 def test_an_update_is_completed_when_its_last_slot_was_watched_long_enough(scene: Scene) -> None:
