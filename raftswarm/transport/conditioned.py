@@ -76,7 +76,7 @@ class ConditionedStream(Stream):
     _conditions: ConditionsFollower = attrs.field(kw_only=True, alias="conditions")
     _chance: Random = attrs.field(kw_only=True, alias="chance")
     _arriving: deque[tuple[float, bytes | LinkClosed]] = attrs.field(factory=deque, init=False)
-    """What has come, or the end, and when it is there."""
+    """What has come, or the end, and when it is there: in order, so that what is late holds up what is behind it."""
     _cut_since: float = attrs.field(default=math.inf, init=False)
     _reader: trio.CancelScope | None = attrs.field(default=None, init=False)
     """Around whoever waits in `receive_some`."""
@@ -149,8 +149,6 @@ class ConditionedStream(Stream):
             arrived = end
         way = self._incoming  # It may have changed while we waited.
         there_at = trio.current_time() + way.delay_seconds + draw_stall(way.loss, self._chance)
-        if self._arriving:
-            there_at = max(there_at, self._arriving[-1][0])  # TCP keeps the order.
         self._arriving.append((there_at, arrived))
 
 

@@ -193,6 +193,36 @@ async def test_what_was_sent_before_the_end_arrives_before_it(
         await far.receive_some()
 
 
+async def test_what_is_on_its_way_when_it_is_cut_is_held_too(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
+    near, far = ends
+    weather.set(LinkConditions(sender=A, receiver=B, delay_seconds=2.0))
+    await near.send_all(b"late")
+    assert await hears_nothing(far, 1)
+
+    weather.set(A_TO_B)
+    await trio.sleep(5)
+
+    assert await hears_nothing(far)
+    weather.set()
+    assert await far.receive_some() == b"late"
+
+
+async def test_what_is_late_holds_up_what_is_behind_it(
+    weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
+) -> None:
+    near, far = ends
+    weather.set(LinkConditions(sender=A, receiver=B, delay_seconds=5.0))
+    await near.send_all(b"late")
+    assert await hears_nothing(far, 1)
+    weather.set()
+    await near.send_all(b"quick")
+
+    assert await far.receive_some() == b"late"
+    assert await far.receive_some() == b"quick"
+
+
 async def test_a_loss_stalls_the_way_and_keeps_the_order(
     weather: Weather, ends: tuple[Stream, Stream], autojump_clock: MockClock
 ) -> None:
