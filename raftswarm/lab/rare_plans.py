@@ -45,6 +45,7 @@ class RarePlans:
         yield Strike("overtaken", self._mix.overtaken_every, self._overtake)
         yield Strike("worn end", self._mix.worn_end_every, self._wear_end)
         yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)
+        yield Strike("cut change", self._mix.cut_change_every, self._cut_behind_change)
         yield Strike("old log", self._mix.old_log_every, self._put_log_back)
 
     def _oversleep(self, chance: Random) -> Plan:
@@ -129,6 +130,28 @@ class RarePlans:
                 if len(voters) > 1:
                     yield ChangeMembers(tuple(voter for voter in voters if voter != gone), member=member)
                 return
+
+    def _cut_behind_change(self, chance: Random) -> Plan:
+        """Members change, and what their leader appends right behind that is cut off by its successor."""
+        world = self._world
+        old = world.leader
+        if old is None:
+            return
+        before = world.hosts[old].configuration
+        staying = [info.id for info in before.voters if info.id == old or chance.random() < 0.7]
+        yield ChangeMembers(tuple(staying), asked=old)
+        for _ in range(HASTY_LOOKS):
+            yield LOOK_EVERY_SECONDS
+            process = world.hosts[old].process
+            if process is None or (
+                process.member.configuration != before and process.member.commit_index == process.member.last_index
+            ):
+                break
+        others = tuple(sorted(other for other in world.hosts if other != old))
+        timeout = world.settings.election_seconds
+        yield Partition((old,), others)
+        yield chance.uniform(2.0, 4.0) * timeout
+        yield Rejoin((old,), others)
 
     def _has_just_begun(self, member: int) -> bool:
         """Tell whether it leads, and has committed nothing in its term."""
