@@ -46,6 +46,7 @@ from raftswarm.objects.specs import (
     ServiceSpec,
     TaskSpec,
 )
+from raftswarm.objects.states import TaskState
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.store.store import Reader
 
@@ -234,7 +235,7 @@ class Lab(Machines):
         raise Violation(f"{what}: not within {within:g} s")
 
     async def converged(self, service: str, within: float = PATIENCE_SECONDS) -> None:
-        """Return when a service runs as its user wants it; Violation, saying what it lacks, if it does not."""
+        """Return when a service really runs as its user wants it; Violation, saying what it lacks, if it does not."""
         await self._until_none(lambda: self._service_unrest(service), within)
 
     async def at_rest(self, within: float = PATIENCE_SECONDS) -> None:
@@ -268,7 +269,14 @@ class Lab(Machines):
         service = self.tables.get(Service, reference) or self.tables.by_name(Service, reference)
         if service is None:
             return [f"there is no service {reference}"]
-        return list(find_service_unrest(service, self.tables))
+        pretended = [
+            f"task {task.name} is told to run on {node.name}, and does not"
+            for task in self.tasks_of(service.id)
+            if task.status.state is TaskState.RUNNING
+            and (node := self.node_of(task)) is not None
+            and task.id not in node.running_tasks
+        ]
+        return [*find_service_unrest(service, self.tables), *pretended]
 
     def _unrest(self) -> list[str]:
         found = [f"{node.name} is down" for node in self.nodes if not node.is_running or node.has_given_up]

@@ -65,11 +65,13 @@ async def _finish(lab: Lab) -> None:
 
 
 async def leader_crash(lab: Lab) -> None:
-    """The leader dies in the middle of a rolling update; whoever is next goes on where it stopped."""
+    """The leader dies in the middle of a rolling update, maybe with a worker; whoever is next goes on from there."""
     chance = lab.chance("crash")
     service = await lab.create_service(_updatable("web", 6, chance))
     await lab.converged(service)
     await lab.roll_out(service, "2")
+    if chance.random() < 0.5:
+        await chance.choice(lab.workers).crash(power=True)  # It stays away: the next leader has to find that out.
     for _ in range(chance.choice((1, 1, 2))):
         await trio.sleep(chance.uniform(0.0, 6.0))
         leader = await lab.wait_leader()
