@@ -64,7 +64,7 @@ def _read_bug(path: Path) -> PlantedBug:
     for key in ("Title", "Area", "Effect"):
         if key not in header:
             raise BadPatch(f"{path}: the header lacks a line {key}:")
-    area = next((area for area in AREAS if area == header["Area"]), None)
+    area = next((known for known in AREAS if str(known) == header["Area"]), None)
     if area is None:
         raise BadPatch(f"{path}: {header['Area']!r} is none of the areas {', '.join(AREAS)}")
     return PlantedBug(

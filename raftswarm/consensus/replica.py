@@ -262,7 +262,8 @@ class Replica:
 
     def capture(self) -> tuple[SnapshotMeta, Capture] | None:
         """Picture the state as it is, and say how far it is; None in the middle of an entry."""
-        return (self._applied, self._machine.capture()) if self._may_save else None
+        applier = self._applier
+        return (applier.applied, applier.machine.capture()) if applier.may_save else None
 
     def snapshot_received(self, snapshot: SnapshotMeta) -> None:
         """A snapshot's data is here, durably: the `InstallSnapshot` that follows refers to it."""

@@ -128,7 +128,7 @@ class FaultMix:
     early_change_every: float = 0.0
     """A leader is asked for that before it has committed anything."""
 
-    cut_change_every: float = 0.0
+    cut_behind_change_every: float = 0.0
     """A leader is cut off as soon as other members are agreed on."""
     hasty_change_every: float = 0.0
     """A new leader is asked for other members at once."""
@@ -267,7 +267,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         overtaken_every=maybe(3.0, 12.0, 0.3),
         worn_end_every=maybe(3.0, 15.0, damage_share),
         hasty_change_every=maybe(3.0, 12.0, 0.3),
-        cut_change_every=maybe(4.0, 15.0, 0.3),
+        cut_behind_change_every=maybe(4.0, 15.0, 0.3),
     )
     return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
 

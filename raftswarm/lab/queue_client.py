@@ -112,8 +112,11 @@ class QueueClient(PlainClient):
             for body in bodies:
                 call = self._world.propose(body, member=self._member)
                 sent.calls.append(call)
-                call.then = partial(heap.after, 0.0, self._hear, sent)
-            heap.after(0.0, self._hear, sent)  # Who does not run refuses at once.
+                call.then = partial(self._hear_soon, sent)
+            self._hear_soon(sent)  # Who does not run refuses at once.
+
+    def _hear_soon(self, sent: _Sent) -> None:
+        self._world.heap.after(0.0, self._hear, sent)
 
     def _hear(self, sent: _Sent) -> None:
         """Tell the queue what has been answered, in the order in which it was asked."""

@@ -45,7 +45,7 @@ class RarePlans:
         yield Strike("overtaken", self._mix.overtaken_every, self._overtake)
         yield Strike("worn end", self._mix.worn_end_every, self._wear_end)
         yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)
-        yield Strike("cut change", self._mix.cut_change_every, self._cut_behind_change)
+        yield Strike("cut behind change", self._mix.cut_behind_change_every, self._cut_behind_change)
         yield Strike("old log", self._mix.old_log_every, self._put_log_back)
 
     def _oversleep(self, chance: Random) -> Plan:
@@ -139,7 +139,7 @@ class RarePlans:
             return
         before = world.hosts[old].configuration
         staying = [info.id for info in before.voters if info.id == old or chance.random() < 0.7]
-        yield ChangeMembers(tuple(staying), asked=old)
+        yield ChangeMembers(tuple(staying), member=old)
         for _ in range(HASTY_LOOKS):
             yield LOOK_EVERY_SECONDS
             process = world.hosts[old].process

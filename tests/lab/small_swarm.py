@@ -34,6 +34,7 @@ from raftswarm.manager.scheduler.loop import Scheduler
 from raftswarm.objects.records import Cluster, JoinTokens, Node, NodeDescription, Task, TaskStatus
 from raftswarm.objects.specs import SwarmSpec
 from raftswarm.objects.states import TaskState
+from raftswarm.objects.swarm_status import MemberStatus
 from raftswarm.raft.state_machine import Context
 from raftswarm.store.changes import TableWatch
 from raftswarm.store.store import Store, Transaction
@@ -261,8 +262,13 @@ class ToyAgent:
 class NoMembers:
     """No node of a small swarm has a Raft member."""
 
+    term = 1
+
     def manager_status(self, _: str) -> ManagerStatus | None:
         return None
+
+    def member_statuses(self) -> list[MemberStatus]:
+        return []
 
 
 class SmallSwarm:

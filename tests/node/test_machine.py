@@ -28,7 +28,7 @@ from raftswarm.manager.control.requests import (
     UpdateNode,
 )
 from raftswarm.node.call_service import CallService
-from raftswarm.node.machine import NOT_A_MANAGER
+from raftswarm.node.refusals import NOT_A_MANAGER
 from raftswarm.objects.states import TaskState
 from raftswarm.transport.calls import serve_calls
 from raftswarm.transport.helpers import open_helpers

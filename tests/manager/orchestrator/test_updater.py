@@ -192,7 +192,7 @@ def test_an_update_is_not_completed_while_it_keeps_an_old_task(scene: Scene) -> 
     scene.wait(60)
     scene.plan()
 
-    assert scene.update_state is UpdateState.COMPLETED
+    assert scene.update_status.state is UpdateState.COMPLETED
     assert images(scene) == ["v2"]
 
 
