@@ -7,13 +7,14 @@ turned out to change nothing that anybody could see has a line `Rejected:` with 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
 import attrs
 
 Area = Literal["consensus", "storage", "driver", "sessions", "membership", "swarm"]
-AREAS: Final[tuple[Area, ...]] = get_args(Area)
+AREAS: Final[Mapping[str, Area]] = {area: area for area in get_args(Area)}
 _NAME: Final = re.compile(r"(\d\d)-([a-z0-9-]+)\.patch")
 _HEADER: Final = re.compile(r"(Title|Area|Effect|Rejected): (.+)")
 
@@ -64,7 +65,7 @@ def _read_bug(path: Path) -> PlantedBug:
     for key in ("Title", "Area", "Effect"):
         if key not in header:
             raise BadPatch(f"{path}: the header lacks a line {key}:")
-    area = next((known for known in AREAS if str(known) == header["Area"]), None)
+    area = AREAS.get(header["Area"])
     if area is None:
         raise BadPatch(f"{path}: {header['Area']!r} is none of the areas {', '.join(AREAS)}")
     return PlantedBug(
