@@ -84,22 +84,28 @@ def run_twice(orders: Sequence[Order], *, jobs: int, as_json: bool) -> None:
     """Run each world in two processes that hash strings differently, and compare the traces."""
     from raftswarm.lab.campaign import run_pairs
 
-    different: list[tuple[Row, Row]] = []
+    different: list[dict[str, object]] = []
+    violated: dict[int, str] = {}
     seeds = 0
     with closing(run_pairs(orders, jobs=jobs)) as pairs:
         for one, other in pairs:
             seeds += 1
-            if one.digest != other.digest:
-                different.append((one, other))
+            is_same = one.digest == other.digest
+            if not is_same:
+                different.append({"seed": one.seed, "digests": [one.digest, other.digest]})
+            if one.violation:
+                violated[one.seed] = one.violation
             if not as_json:
-                same = style("same", "green") if one.digest == other.digest else style("DIFFERENT", "red")
-                click.echo(f"seed {one.seed:<6} {same}  {one.digest} {other.digest}")
+                verdict = style("same", "green") if is_same else style("DIFFERENT", "red")
+                words = style(f"  FAILED: {one.violation}", "red") if one.violation else ""
+                click.echo(f"seed {one.seed:<6} {verdict}  {one.digest} {other.digest}{words}")
     if as_json:
-        rows = [{"seed": one.seed, "digests": [one.digest, other.digest]} for one, other in different]
-        print_json({"seeds": seeds, "identical": seeds - len(different), "different": rows})
+        identical = seeds - len(different)
+        print_json({"seeds": seeds, "identical": identical, "different": different, "violated": violated})
     else:
         click.echo(f"{seeds - len(different)} of {seeds} traces are the same in two processes with different hashes")
-    exit_if(bool(different))
+        click.echo(f"{len(violated)} of {seeds} seeds violated something")
+    exit_if(bool(different or violated))
 
 
 @attrs.define(eq=False)

@@ -56,11 +56,19 @@ def test_another_campaign_in_the_file_gives_2_and_a_sentence(capsys: pytest.Capt
 def test_traces_of_two_processes_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*RANDOM, "--seeds", "3", "--twice"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1] == "3 of 3 traces are the same in two processes with different hashes"
+    assert printed[-2:] == [
+        "3 of 3 traces are the same in two processes with different hashes",
+        "0 of 3 seeds violated something",
+    ]
     assert printed[0].startswith("seed 1      same  ")
 
     assert run([*RANDOM, "--seeds", "2", "--twice", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"seeds": 2, "identical": 2, "different": []}
+    assert json.loads(capsys.readouterr().out) == {
+        "seeds": 2,
+        "identical": 2,
+        "different": [],
+        "violated": {},
+    }
 
 
 def test_comparing_puts_nothing_down(capsys: pytest.CaptureFixture[str]) -> None:
