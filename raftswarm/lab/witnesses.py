@@ -17,6 +17,7 @@ from raftswarm.lab.onlooker import Onlooker, Turn
 from raftswarm.raft.events import Event, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
+from raftswarm.raft.messages import Opening
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine, prepare_restore
@@ -46,6 +47,8 @@ class WitnessedMember(Member):
         super().__init__(start, settings=settings, chance=chance, now=now, trace=trace, rules=onlooker.named)
         self._invariants = invariants
         self._onlooker = onlooker
+        self._openings: dict[int, int] = {}
+        """By peer: which of its starts was heard of last, whatever the member makes of that."""
         self.is_set_back = False
         """Its disk is an old copy: whoever knows better has to say so."""
 
@@ -56,9 +59,15 @@ class WitnessedMember(Member):
             self._check_snapshot(event.snapshot)
         onlooker.role = type(self._core.role)
         onlooker.input = type(event.message) if type(event) is Receive else type(event)
+        if onlooker.input is Opening:
+            self._hear_opening(event)
         super().step(event, now)
         if onlooker.input is not None:
             onlooker.has_taken(onlooker.role, onlooker.input)
+
+    def _hear_opening(self, event: Event) -> None:
+        if isinstance(event, Receive) and isinstance(event.message, Opening):
+            self._openings[event.message.sender] = event.message.start
 
     def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
         """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
@@ -116,8 +125,7 @@ class WitnessedMember(Member):
 
     def knows_start(self, peer: int, start: int) -> bool:
         """Tell whether it has heard the opening of that very start of a peer, and of none that came later."""
-        known = self._core.acquaintances.get(peer)
-        return known is not None and known.start == start
+        return self._openings.get(peer) == start
 
 
 class WitnessedStorage(MemberStorage):
