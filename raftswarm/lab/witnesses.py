@@ -71,6 +71,8 @@ class WitnessedMember(Member):
 
     def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
         """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
+        if snapshot.index > self.applied_index:
+            raise Violation(f"9: member {self.id} saved {snapshot}, and has applied {self.applied_index}")
         if snapshot.index >= self.snapshot.index and snapshot != self.describe_snapshot(snapshot.index):
             said = self.describe_snapshot(snapshot.index)
             raise Violation(f"5: member {self.id} saved {snapshot} as its state; its log says {said}")
