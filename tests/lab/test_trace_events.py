@@ -264,7 +264,8 @@ class Specification:
 def trace_of(seed: int, seconds: float = 10.0) -> list[bytes]:
     lines: list[bytes] = []
     drawn = draw_world(seed)
-    mix = attrs.evolve(drawn.faults, nonsense_every=0.0)  # A specification knows of no message that nobody sent.
+    # A specification knows of no message that nobody sent, and of no disk that is set back.
+    mix = attrs.evolve(drawn.faults, nonsense_every=0.0, set_back_every=0.0)
     world = CoreWorld(seed, members=len(drawn.hosts), faults=mix, events=json_lines(lines.append))
     run_phases(world, Clients(world), Nemesis(world), seconds)
     return lines
