@@ -18,7 +18,7 @@ from raftswarm.lab.onlooker import Onlooker, Turn
 from raftswarm.raft.events import Event, PeerStopped, Receive, SnapshotSaved
 from raftswarm.raft.log_entry import SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
-from raftswarm.raft.messages import AnyMessage, PreVote, PreVoteReply, RequestVote
+from raftswarm.raft.messages import AnyMessage, Opening, PreVote, PreVoteReply, RequestVote
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
@@ -50,6 +50,8 @@ class WitnessedMember(Member):
         self._invariants = invariants
         self._onlooker = onlooker
         self._conduct = Conduct(start, settings)
+        self._openings: dict[int, int] = {}
+        """By peer: which of its starts was heard of last, whatever the member makes of that."""
         self.is_set_back = False
         """Its disk is an old copy: whoever knows better has to say so."""
 
@@ -61,6 +63,9 @@ class WitnessedMember(Member):
         match event:
             case Receive(message=PreVote() | RequestVote() as request):
                 self._step_request(event, request, now)
+            case Receive(message=Opening() as opening):
+                self._openings[opening.sender] = opening.start
+                super().step(event, now)
             case PeerStopped():
                 self._conduct.heard_of_stop(now)
                 super().step(event, now)
@@ -83,6 +88,8 @@ class WitnessedMember(Member):
 
     def _check_snapshot(self, snapshot: SnapshotMeta) -> None:
         """What the state machine has come to is what the log says, unless a newer snapshot has replaced that."""
+        if snapshot.index > self.applied_index:
+            raise Violation(f"9: member {self.id} saved {snapshot}, and has applied {self.applied_index}")
         if snapshot.index >= self.snapshot.index and snapshot != self.describe_snapshot(snapshot.index):
             said = self.describe_snapshot(snapshot.index)
             raise Violation(f"5: member {self.id} saved {snapshot} as its state; its log says {said}")
@@ -148,8 +155,7 @@ class WitnessedMember(Member):
 
     def knows_start(self, peer: int, start: int) -> bool:
         """Tell whether it has heard the opening of that very start of a peer, and of none that came later."""
-        known = self._core.acquaintances.get(peer)
-        return known is not None and known.start == start
+        return self._openings.get(peer) == start
 
 
 def _is_promise(message: AnyMessage) -> bool:

@@ -153,7 +153,7 @@ def test_equal_runs_do_not_differ(capsys: Captured, failover: str) -> None:
 
 
 def test_steps_are_shown_with_their_rules(capsys: Captured, failover: str) -> None:
-    status, printed = ask(capsys, "step", failover, "0", "--count", "40")
+    status, printed = ask(capsys, "step", failover, "0", "--count", "120")
 
     assert status == 0
     assert "    2: begins term 2, votes for itself and asks the others for their votes (5.2)\n" in printed
