@@ -155,6 +155,8 @@ def test_start_first_stops_the_old_task_when_the_new_one_runs(scene: Scene) -> N
     scene.plan()
     old, new = scene.tasks()
     assert (old.desired_state, new.desired_state) == (TaskState.RUNNING, TaskState.RUNNING)
+    scene.report(new.id, TaskState.STARTING)
+    assert scene.plan().actions == ()
     scene.report(new.id, TaskState.RUNNING)
     scene.plan()
 
