@@ -188,7 +188,7 @@ def test_an_update_is_not_completed_while_it_keeps_an_old_task(scene: Scene) -> 
     scene.wait(60)
 
     scene.plan()
-    assert scene.update_state is UpdateState.UPDATING
+    assert not scene.update_status.completed_at
     scene.report(scene.newest().id, TaskState.RUNNING)
     scene.plan()
     scene.wait(60)
