@@ -13,7 +13,7 @@ import attrs
 
 from raftswarm.objects.records import AnyObject, Cluster, Node, Object, Service, Task
 from raftswarm.objects.states import NodeState
-from raftswarm.objects.tasks import age, can_host, holds_resources, is_wanted
+from raftswarm.objects.tasks import age, holds_resources, is_wanted
 from raftswarm.store.contracts import Change, Reader
 
 T = TypeVar("T", bound=Object)
@@ -183,7 +183,7 @@ class Picture:
 
     def could_host(self, node_id: str) -> bool:
         """Tell whether a node can host tasks, and could whenever a plan that is written now may have been made."""
-        return can_host(self.nodes.get(node_id)) and not self._is_recent(self._unfit_until.get(node_id))
+        return hosts(self.nodes.get(node_id)) and not self._is_recent(self._unfit_until.get(node_id))
 
     def is_steady(self, node_id: str) -> bool:
         """Tell whether a node is as it was whenever a plan that is written now may have been made."""
@@ -226,7 +226,7 @@ class Picture:
             node = after or before
             assert node is not None, "a change is of something"
             self._node_changed[node.id] = step.index
-            if not can_host(before):
+            if not hosts(before):
                 self._unfit_until[node.id] = step.index
             if before is None or before.state is NodeState.DOWN:
                 self._down_until[node.id] = step.index
@@ -242,6 +242,11 @@ class Picture:
     def _history_limit(self) -> int:
         limit = self.cluster.spec.orchestration.task_history_retention_limit if self.cluster is not None else None
         return DEFAULT_HISTORY if limit is None else limit
+
+
+def hosts(node: Node | None) -> bool:
+    """Tell whether tasks may stay on a node; read here anew, since what loops make of it is what rules judge."""
+    return node is not None and node.state is not NodeState.DOWN and node.spec.availability != "drain"
 
 
 def slot_of(task: Task) -> SlotId:

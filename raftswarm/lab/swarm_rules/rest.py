@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from raftswarm.lab.swarm_rules.picture import Picture, Rule, tell
+from raftswarm.lab.swarm_rules.picture import Picture, Rule, hosts, tell
 from raftswarm.lab.swarm_rules.placement import host_ports, ingress_ports, missing_plugins, reservations, runs_on
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Node, Service, Task
@@ -19,7 +19,6 @@ from raftswarm.objects.specs import Placement
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
 from raftswarm.objects.tasks import (
     age,
-    can_host,
     endpoint_spec,
     fits,
     holds_resources,
@@ -118,7 +117,7 @@ def global_services_are_where_they_can_be(rest: AtRest) -> Iterator[str]:
         for node in rest.nodes():
             records = slots.get(node.id, [])
             wanted = sum(map(is_wanted, records))
-            if not can_host(node) or not fits(service.spec.task_template, node):
+            if not hosts(node) or not fits(service.spec.task_template, node):
                 if wanted:
                     yield f"{name} wants a task on node {node.id}, which is {_state_of(node)} or does not fit"
             elif wanted > 1 and not _is_blocked(rest, service):
@@ -160,7 +159,7 @@ def wanted_tasks_run(rest: AtRest) -> Iterator[str]:
 def _check_host(task: Task, node: Node | None) -> Iterator[str]:
     if node is None:
         yield f"{tell(task)} runs on a node that does not exist"
-    elif not can_host(node):
+    elif not hosts(node):
         yield f"{tell(task)} runs on node {node.id}, which is {_state_of(node)}"
     elif node.spec.availability == "active" and not fits(task.spec, node):
         yield f"{tell(task)} runs on node {node.id}, which does not meet its constraints"

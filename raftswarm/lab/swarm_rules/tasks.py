@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step, slot_of, tell
+from raftswarm.lab.swarm_rules.picture import Rule, Step, hosts, slot_of, tell
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Service, Task
 from raftswarm.objects.states import TaskState
-from raftswarm.objects.tasks import can_host, endpoint_spec, fits, is_wanted
+from raftswarm.objects.tasks import endpoint_spec, fits, is_wanted
 
 _FIELDS: Final = tuple(sorted(set(Task.__struct_fields__) - {"version", "updated_at", "created_at"}))
 _IDENTITY: Final = ("spec", "spec_version", "service_id", "service_name", "service_labels", "slot")
@@ -106,7 +106,7 @@ def _check_place(step: Step, task: Task, service: Service) -> Iterator[str]:
     if node is None:
         yield f"{tell(task)} was made for a node that does not exist"
     elif step.picture.is_steady(node.id) and not (
-        can_host(node) and node.spec.availability == "active" and fits(task.spec, node)
+        hosts(node) and node.spec.availability == "active" and fits(task.spec, node)
     ):
         state = f"{node.state.value} and {node.spec.availability}"
         yield f"{tell(task)} was made for a node that is {state}, or does not fit"

@@ -62,6 +62,17 @@ def test_a_task_waits_while_its_service_has_not_the_ports_it_wants(dock: Dock) -
     assert dock.stored_task("t").status.state is TaskState.NEW
 
 
+def test_a_task_waits_while_its_service_has_only_the_ports_it_wanted_before(dock: Dock) -> None:
+    dock.service("web", HTTP)
+    write(dock, publish(dock, "web"))
+    dock.service("web", PortConfig(target_port=80, published_port=8080))
+    dock.task("t", "web")
+
+    write(dock, QueueTask("t", 5))
+
+    assert dock.stored_task("t").status.state is TaskState.NEW
+
+
 @pytest.mark.parametrize("state", [state for state in TaskState if state is not TaskState.NEW])
 def test_tasks_that_are_not_new_are_left_alone(dock: Dock, state: TaskState) -> None:
     dock.service("web")

@@ -109,3 +109,11 @@ def test_a_service_is_allocated_when_its_endpoint_is_what_its_spec_asks_for() ->
     assert not is_allocated(make_service(wanted=wanted))
     assert is_allocated(make_service(wanted=wanted, endpoint=Endpoint(spec=wanted)))
     assert not is_allocated(make_service(endpoint=Endpoint(spec=wanted)))
+
+
+def test_an_automatic_port_is_given_up_where_another_service_has_it() -> None:
+    had = Endpoint(spec=EndpointSpec(ports=[port()]), ports=(port(published=FIRST),))
+    service = make_service(wanted=EndpointSpec(ports=[port()]), endpoint=had)
+    space = PortSpace({("tcp", FIRST): "other"})
+
+    assert allocate(space, port(), service=service)[0] == [FIRST + 1]

@@ -155,6 +155,8 @@ def test_start_first_stops_the_old_task_when_the_new_one_runs(scene: Scene) -> N
     scene.plan()
     old, new = scene.tasks()
     assert (old.desired_state, new.desired_state) == (TaskState.RUNNING, TaskState.RUNNING)
+    scene.report(new.id, TaskState.STARTING)
+    assert scene.plan().actions == ()
     scene.report(new.id, TaskState.RUNNING)
     scene.plan()
 
@@ -186,7 +188,7 @@ def test_an_update_is_not_completed_while_it_keeps_an_old_task(scene: Scene) -> 
     scene.wait(60)
 
     scene.plan()
-    assert scene.update_state is UpdateState.UPDATING
+    assert not scene.update_status.completed_at
     scene.report(scene.newest().id, TaskState.RUNNING)
     scene.plan()
     scene.wait(60)
