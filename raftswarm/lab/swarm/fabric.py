@@ -90,6 +90,7 @@ class Fabric:
         self._listeners: dict[str, Listener] = {}
         self._connections: dict[Connection, None] = {}
         self._without_power: dict[str, None] = {}
+        self._refusals: dict[tuple[str, str], None] = {}
         self._lives: Counter[str] = Counter()
         """How many processes of each machine have ended."""
         self._free_ports = count(_FIRST_FREE_PORT)
@@ -114,6 +115,14 @@ class Fabric:
         for connection in [*self._connections]:
             if {one, other} == {*connection.machines}:
                 connection.break_off("the connection was reset")
+
+    def refuse(self, sender: str, receiver: str) -> None:
+        """Refuse whoever dials from one machine to another, as a firewall does; what stands is not concerned."""
+        self._refusals[sender, receiver] = None
+
+    def refuse_nobody(self) -> None:
+        """Let all calls ring again."""
+        self._refusals.clear()
 
     def _end_connections(self, way: Way) -> None:
         for connection in [*self._connections]:
@@ -175,7 +184,7 @@ class Fabric:
         if not self.has_power(machine):
             return
         listener = self._listeners.get(address)
-        if listener is None:
+        if listener is None or (call.machine, machine) in self._refusals:
             refusal = ConnectionRefused(f"nothing listens on {call.address}")
             self.way(machine, call.machine).carry(partial(call.fail, refusal))
         else:

@@ -120,6 +120,13 @@ class Machines:
         self._world.note(f"links of {one.name} and {other.name} break")
         self._world.fabric.break_links(one.host, other.host)
 
+    def refuse(self, one: LabNode, other: LabNode) -> None:
+        """End all connections between two machines, and refuse new ones: each takes the other for stopped."""
+        self._world.note(f"{one.name} and {other.name} are refused to each other")
+        self._world.fabric.refuse(one.host, other.host)
+        self._world.fabric.refuse(other.host, one.host)
+        self._world.fabric.break_links(one.host, other.host)
+
     def slow_down(self, sender: LabNode, receiver: LabNode, seconds: float) -> None:
         """Let everything take so much longer in one direction."""
         self._world.note(f"{sender.name} -> {receiver.name} takes {seconds:g} s more")
@@ -128,6 +135,7 @@ class Machines:
     def mend(self) -> None:
         """Let everybody reach everybody again, as fast as ever."""
         self._world.note("all ways are mended")
+        self._world.fabric.refuse_nobody()
         for way in self._world.fabric.ways:
             way.mend()
             way.lag_seconds = 0.0

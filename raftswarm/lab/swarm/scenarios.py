@@ -22,6 +22,9 @@ from raftswarm.manager.control.requests import ListServices, ServicesAnswer
 from raftswarm.objects.specs import ServiceSpec, UpdateConfig
 from raftswarm.raft.settings import RaftSettings
 
+MISSED_SECONDS: Final = 20.0
+"""Three heartbeats that did not come, and a moment for the tasks."""
+
 __all__ = ["SCENARIOS", "SwarmScenario", "run_scenario"]
 
 
@@ -132,7 +135,10 @@ async def worker_pause(lab: Lab) -> None:
     await lab.converged(service)
     worker = chance.choice(lab.workers)
     await worker.pause()
-    await trio.sleep(chance.uniform(5.0, 60.0))
+    seconds = chance.uniform(5.0, 60.0)
+    await trio.sleep(seconds)
+    if seconds > MISSED_SECONDS and worker in lab.nodes_of(service):
+        raise Violation(f"{worker.name} has been silent for {seconds:.0f} s, and tasks are still left to it")
     if chance.random() < 0.5:
         await lab.scale(service, chance.choice((4, 8)))
     await worker.resume()
@@ -228,12 +234,13 @@ async def lease_and_hint(lab: Lab) -> None:
 
 
 async def _isolate(lab: Lab, leader: LabNode, chance: Random) -> None:
-    """It still believes that it leads; the others hear from a port of it that refuses, or nothing."""
+    """It still believes that it leads, and users reach it; the others take it for stopped, or hear nothing."""
     others = [node for node in lab.managers if node is not leader]
-    lab.partition([leader], others)
-    for other in others:
-        if chance.random() < 0.5:
-            lab.break_links(leader, other)
+    if chance.random() < 0.3:
+        lab.partition([leader], others)
+    else:
+        for other in others:
+            lab.refuse(leader, other)
     await trio.sleep(chance.uniform(0.0, 3.0))
     lab.mend()
 
