@@ -226,7 +226,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         oversleep_every=maybe(4.0, 15.0, 0.3),
         old_log_every=maybe(3.0, 15.0, damage_share),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
-        late_answers_every=maybe(4.0, 15.0, 0.3),
+        late_answers_every=maybe(3.0, 10.0, 0.7),
         overtaken_every=maybe(3.0, 12.0, 0.3),
         worn_end_every=maybe(3.0, 15.0, damage_share),
         hasty_change_every=maybe(3.0, 12.0, 0.3),
