@@ -223,7 +223,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
         duplicate_share=chance.choice((0.0, 0.2)),
         huge_share=chance.choice((0.0, 0.0, 0.001)),
-        oversleep_every=maybe(4.0, 15.0, 0.3),
+        oversleep_every=maybe(3.0, 10.0, 0.5),
         old_log_every=maybe(3.0, 15.0, damage_share),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
         late_answers_every=maybe(3.0, 10.0, 0.7),
