@@ -81,7 +81,7 @@ class RandomWorlds:
 
 
 @attrs.frozen
-class Tests:
+class Suite:
     """Test files, in a fixed order and with fixed chance, until one test fails."""
 
     kind: Kind
@@ -103,21 +103,21 @@ class Tests:
 
 
 CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
-    "consensus": (RandomWorlds(), Tests("tests", ("tests/raft", "tests/lab"))),
-    "membership": (RandomWorlds(), Tests("tests", ("tests/raft", "tests/lab"))),
+    "consensus": (RandomWorlds(), Suite("tests", ("tests/raft", "tests/lab"))),
+    "membership": (RandomWorlds(), Suite("tests", ("tests/raft", "tests/lab"))),
     "storage": (
         RandomWorlds(),
-        Tests("properties", ("property_tests/test_storage_recovery.py",)),
-        Tests("tests", ("tests/storage", "tests/lab")),
+        Suite("properties", ("property_tests/test_storage_recovery.py",)),
+        Suite("tests", ("tests/storage", "tests/lab")),
     ),
-    "driver": (RandomWorlds(), Tests("tests", ("tests/consensus", "tests/lab"))),
+    "driver": (RandomWorlds(), Suite("tests", ("tests/consensus", "tests/lab"))),
     "sessions": (
         RandomWorlds(),
-        Tests("properties", ("property_tests/test_sessions.py", "property_tests/test_client_exactly_once.py")),
-        Tests("tests", ("tests/consensus",)),
+        Suite("properties", ("property_tests/test_sessions.py", "property_tests/test_client_exactly_once.py")),
+        Suite("tests", ("tests/consensus",)),
     ),
     "swarm": (
-        Tests(
+        Suite(
             "properties",
             (
                 "property_tests/test_planning_ports.py",
@@ -127,7 +127,7 @@ CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
                 "property_tests/test_planning_services.py",
             ),
         ),
-        Tests("tests", ("tests/manager", "tests/agent")),
+        Suite("tests", ("tests/manager", "tests/agent")),
     ),
 }
 

@@ -41,7 +41,8 @@ class RarePlans:
     def strikes(self) -> Iterable[Strike]:
         """All kinds."""
         yield Strike("oversleep", self._mix.oversleep_every, self._oversleep)
-        yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
+        if self._world.settings.lease_reads:
+            yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
         yield Strike("overtaken", self._mix.overtaken_every, self._overtake)
         yield Strike("worn end", self._mix.worn_end_every, self._wear_end)
         yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)

@@ -158,7 +158,7 @@ def _inspect_log(place: Place) -> tuple[list[SegmentReport], list[Finding]]:
         path = place.path(name)
         image = read_file(place.disk, path)
         try:
-            segment = OpenSegment.parse(image[:SECTOR], place.data_key, path)
+            segment = OpenSegment.parse(image[:SECTOR], place.data_key, path, place.earlier_keys)
         except (Damaged, StorageError) as error:
             reports.append(SegmentReport(file=name, size_bytes=len(image), state=str(error)))
             if is_chain:

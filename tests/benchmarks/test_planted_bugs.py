@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from benchmarks.planted_bugs import PATCHES, check_patches, choose, read_outcomes
-from benchmarks.planting.checks import CHECKS, Budget, Finding, RandomWorlds, Tests
+from benchmarks.planting.checks import CHECKS, Budget, Finding, RandomWorlds, Suite
 from benchmarks.planting.copies import plant, scratch_copy
 from benchmarks.planting.patches import AREAS, BadPatch, PlantedBug, read_bugs
 from benchmarks.planting.scoring import CONTROL, Outcome, add_up, render_score, render_table
@@ -62,7 +62,7 @@ def test_a_patch_for_other_code_is_refused_by_name() -> None:
         ("bug.patch", "", "NN-some-name.patch"),
         ("01-bug.patch", "Title: A bug.\nArea: consensus\n\n", "lacks a line Effect:"),
         ("01-bug.patch", "Title: A bug.\nArea: weather\nEffect: Rain.\n\n", "'weather' is none of the areas"),
-        ("01-bug.patch", "diff --git a b\n\n", "is no line of a header"),
+        ("01-bug.patch", "diff --git a b\n\n", "begins with none of"),
     ],
 )
 def test_a_file_that_says_too_little_is_refused(tmp_path: Path, name: str, text: str, complaint: str) -> None:
@@ -98,9 +98,9 @@ def test_random_worlds_catch_a_cluster_that_elects_nobody_and_raise_no_alarm_wit
 def test_a_test_that_fails_is_named() -> None:
     with scratch_copy(None) as copy:
         (copy / "test_toy.py").write_text("def test_fine(): pass\ndef test_wrong(): assert 1 == 2\n")
-        wrong = Tests("tests", ("test_toy.py",)).run(copy, SMALL)
-        fine = Tests("tests", ("test_toy.py::test_fine",)).run(copy, SMALL)
-        missing = Tests("tests", ("test_nowhere.py",)).run(copy, SMALL)
+        wrong = Suite("tests", ("test_toy.py",)).run(copy, SMALL)
+        fine = Suite("tests", ("test_toy.py::test_fine",)).run(copy, SMALL)
+        missing = Suite("tests", ("test_nowhere.py",)).run(copy, SMALL)
 
     assert wrong.caught_by.startswith("test_toy::test_wrong: ")
     assert (fine.caught_by, fine.error) == ("", "")

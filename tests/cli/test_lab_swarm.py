@@ -75,7 +75,7 @@ def test_the_list_has_them_too(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["autolock", "-o", "file"], ["failover", "--twice"], ["--random", "--twice"], ["autolock", "--random"]],
+    [["autolock", "-o", "file"], ["failover", "--twice"], ["autolock", "--random"]],
 )
 def test_what_does_not_fit_gives_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lab", "run", *arguments]) == 2

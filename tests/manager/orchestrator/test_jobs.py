@@ -131,9 +131,14 @@ class TestReplicated:
             (1, 0, TaskState.COMPLETE),
             (2, 0, TaskState.REMOVE),
             (1, 1, TaskState.COMPLETE),
-            (2, 1, TaskState.COMPLETE),
+            (2, 1, TaskState.READY),
         ]
         assert scene.plan().actions == ()
+
+        scene.report(scene.tasks()[1].id, TaskState.SHUTDOWN)
+        scene.plan()
+
+        assert scene.newest(2).desired_state is TaskState.COMPLETE, "it waited until the run before had stopped"
 
     def test_what_failed_in_an_earlier_run_is_not_tried_again(self, scene: Scene) -> None:
         scene.be_job(concurrent=1, total=1)
