@@ -261,7 +261,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         receiver_crash_every=maybe(1.0, 4.0, 0.2),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.3 else None,
         oversleep_every=maybe(3.0, 10.0, 0.5),
-        old_log_every=maybe(3.0, 15.0, damage_share),
+        old_log_every=maybe(1.0, 5.0, 0.3),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
         late_answers_every=maybe(3.0, 10.0, 0.7),
         overtaken_every=maybe(3.0, 12.0, 0.3),

@@ -237,16 +237,23 @@ def test_any_part_of_the_list_makes_a_run() -> None:
 
 def test_every_kind_of_fault_strikes_sooner_or_later() -> None:
     """The generators have to be checked too: a fault that is never drawn finds nothing."""
-    kinds = {kind.__name__ for kind in AnyFault.__subclasses__()}
+    # A log is put back where hardly anything else goes wrong: `test_rare_plans` sees to that.
+    kinds = {kind.__name__ for kind in AnyFault.__subclasses__()} - {"PutLogBack"}
     struck: set[str] = set()
     for seed in range(12):
+<<<<<<< HEAD
         for mix in (EVERY_FAULT, OPERATORS):
             world, _ = run(seed, 15.0, mix=mix)
             struck |= {type(event.fault).__name__ for event in world.struck}
         if struck == kinds:
+=======
+        world, _ = run(seed, 15.0)
+        struck |= {type(event.fault).__name__ for event in world.struck}
+        if struck >= kinds:
+>>>>>>> mutants
             return
 
-    assert struck == kinds
+    assert struck >= kinds
 
 
 def test_a_seed_tells_what_struck_by_kind() -> None:
