@@ -66,6 +66,8 @@ def _describe_other(name: str, arguments: tuple[Any, ...]) -> tuple[str, int]:
             return "a client asks for something", NOBODY
         case "_advance", _:
             return "a client's program goes on", NOBODY
+        case "_send" | "_hear", _:
+            return "a queue of a client goes on", NOBODY
         case "_interrogate", (_, int(member), _):
             return f"clients question member {member}", member
         case "_crash_failed" | "_lose_failed", (Host(member_id=member), _):

@@ -203,19 +203,19 @@ def _agree(world: CoreWorld, members: list[int] | None) -> None:
 
 def _compact(world: CoreWorld) -> None:
     """Snapshots are taken as the policy says, whatever the disk would not have before."""
-    policy = world.hosts[1].parts.compaction
     if world.faults.huge_share:
         return  # Of a large state they are taken less often.
     slowest = min(host.clock.rate for host in world.hosts.values())
     for member in world.configuration.member_ids:
         world.run_until(
-            partial(_has_new_snapshot, world, member, policy.snapshot_every_commands),
+            partial(_has_new_snapshot, world, member),
             within_seconds=2 * LAST_RETRY_SECONDS / slowest,
             what=f"a snapshot of member {member}",
         )
 
 
-def _has_new_snapshot(world: CoreWorld, member: int, every_commands: int) -> bool:
+def _has_new_snapshot(world: CoreWorld, member: int) -> bool:
+    every_commands = world.hosts[member].software.compaction.snapshot_every_commands
     applied, snapshot = world.process(member).replica.applied, world.invariants.durable(member).snapshot
     return applied.commands - snapshot.commands < every_commands
 

@@ -25,6 +25,7 @@ KNOWN = {
     "a part of a snapshot from member N arrives at member N",
     "the link for snapshots from N to N breaks",
     "a client asks for something",
+    "a queue of a client goes on",
     "clients question member N",
 }
 

@@ -165,10 +165,10 @@ def test_a_version_that_does_not_look_at_the_format_is_found(monkeypatch: pytest
     """A planted bug: any version of the log will do."""
     parse = segment.OpenSegment.parse
 
-    def parse_any(sector: bytes, data_key: bytes, path: str) -> segment.OpenSegment:
+    def parse_any(*arguments: Any) -> segment.OpenSegment:
         with monkeypatch.context() as undone:
             undone.setattr(segment, "FORMAT_VERSION", 1)
-            return parse(sector, data_key, path)
+            return parse(*arguments)
 
     monkeypatch.setattr(segment.OpenSegment, "parse", parse_any)
     world = CoreWorld(6)
