@@ -268,7 +268,7 @@ class Core:
                 self.because(Rule.READS_LEFT_OVER)
                 self.read_requests.add(read)  # Others ask again by themselves.
         for peer, progress in role.progress.items():
-            self.acquaintance(peer).hear_acknowledged(self.term, progress.match_index, self.commit_index)
+            self.acquaintance(peer).hear_acknowledged(role.term, progress.match_index, self.commit_index)
 
     # The log.
 

@@ -61,7 +61,7 @@ def hear(core: Core, message: AnyMessage) -> bool:
         role = core.role
         if isinstance(role, Leader) and message.sender in role.progress:
             match_index = role.progress[message.sender].match_index
-            peer.hear_acknowledged(core.term, match_index, core.commit_index)
+            peer.hear_acknowledged(role.term, match_index, core.commit_index)
         peer.begin_boot(message.boot)
     is_question = isinstance(message, PreVote) or (isinstance(message, PreVoteReply) and message.granted)
     if message.boot and not is_question and not isinstance(message, Opening):

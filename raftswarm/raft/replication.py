@@ -25,6 +25,7 @@ def lead(core: Core) -> None:
     assert isinstance(core.role, Candidate)
     log = core.log
     role = Leader(
+        term=core.term,
         deadline=core.now + core.settings.heartbeat_seconds,
         began_at=core.now,
         first_index=log.last_index + 1,

@@ -63,6 +63,8 @@ class Transfer:
 class Leader:
     """Appends and replicates."""
 
+    term: int
+    """That it leads: its member is in a later one already when this role ends for it."""
     deadline: float
     """When the next heartbeat is due."""
     began_at: float

@@ -188,9 +188,14 @@ class MemberStorage:
             pass
 
     def save_slice(self, saving: Saving) -> bool:
-        """Do a part of that, about 1 MiB; True when it was the last. After DiskFailed nothing of it is left."""
+        """Do a part of that, about 1 MiB; True when it was the last. After DiskFailed nothing of it is left.
+
+        What it covers has to be in the log: DiskFull while that waits for room.
+        """
         with self._writing_aside("save a snapshot"):
-            assert saving.meta.index <= self._log.last_index, "what a snapshot covers was written to the log before it"
+            if saving.meta.index > self._log.last_index:
+                # It was committed by others, and applied, while its write here waits for room.
+                raise DiskFull("what the snapshot covers waits for room on that disk")
             is_complete = self._snapshots.save_slice(saving, self._log.end)
         if is_complete:
             with self._writing("remove what an earlier key sealed"):

@@ -83,6 +83,7 @@ def test_a_role_changes_only_as_the_table_says(make_bench: MakeBench) -> None:
     with pytest.raises(AssertionError, match="cannot become"):
         bench.member._core.become(
             Leader(
+                term=1,
                 deadline=0.0,
                 began_at=0.0,
                 first_index=1,

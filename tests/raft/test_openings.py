@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from raftswarm.raft.events import PeerConnected
 from raftswarm.raft.log_entry import Entry, EntryKind
-from raftswarm.raft.messages import AppendReply, HeartbeatReply, Opening, PreVote, Regressed, RequestVote, VoteReply
+from raftswarm.raft.messages import (
+    AppendReply,
+    Heartbeat,
+    HeartbeatReply,
+    Opening,
+    PreVote,
+    Regressed,
+    RequestVote,
+    VoteReply,
+)
 
 if TYPE_CHECKING:
     from tests.raft.conftest import Bench, MakeBench, MakeCluster
@@ -174,6 +183,24 @@ def test_what_a_regressed_member_acknowledges_does_not_count(make_cluster: MakeC
     cluster[ALICE].receive(AppendReply(sender=CAROL, to=ALICE, term=1, boot=2, success=True, match_index=2))
 
     assert cluster[ALICE].member.commit_index == 1
+
+
+def test_what_was_acknowledged_to_a_leader_may_be_gone_in_the_next_term(make_bench: MakeBench) -> None:
+    """It was not committed, and gave way to the entries of the leader that came then."""
+    bench = make_bench()
+    bench.lead(BOB)
+    bench.propose(b"x")
+    bench.receive(AppendReply(sender=BOB, to=ALICE, term=1, boot=1, success=True, match_index=2))
+    bench.receive(AppendReply(sender=CAROL, to=ALICE, term=1, boot=1, success=True, match_index=2))
+    bench.propose(b"y")
+    bench.receive(AppendReply(sender=CAROL, to=ALICE, term=1, boot=1, success=True, match_index=3))
+    bench.receive(Heartbeat(sender=BOB, to=ALICE, term=2, boot=1, commit=0))
+
+    bench.receive(opening(CAROL, boot=2, term=2, last_index=2))
+
+    assert not [note for note in bench.notes if "remembers less" in note]
+    bench.receive(opening(CAROL, boot=3, term=2, last_index=1))
+    assert [note for note in bench.notes if "remembers less" in note], "what was committed has to be there"
 
 
 def test_a_copy_of_an_old_disk_is_found_out_by_its_boot_number(make_cluster: MakeCluster) -> None:
