@@ -124,6 +124,21 @@ def test_nothing_overtakes_a_write_that_waits_for_room(disk: MemoryDisk, open_on
     assert found(open_on(disk)) == (2, 0)
 
 
+def test_no_snapshot_overtakes_what_it_covers(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
+    """Others may have committed it, and this member applied it, before there is room for it here."""
+    storage, _ = open_on(disk)
+    storage.write(make_write(1))
+    disk.fail_at = disk.calls + 1
+    with pytest.raises(DiskFull):
+        storage.write(make_write(2))
+
+    with pytest.raises(DiskFull, match="what the snapshot covers waits for room"):
+        storage.save_snapshot(SnapshotMeta(index=2, term=1, commands=2), [b"state"])
+    storage.write(make_write(2))
+
+    assert found(open_on(disk)) == (2, 0)
+
+
 def test_what_was_refused_is_not_there_after_a_crash(disk: MemoryDisk, open_on: Open, make_write: MakeWrite) -> None:
     storage, _ = open_on(disk)
     storage.write(make_write(1))
