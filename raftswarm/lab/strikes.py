@@ -344,9 +344,10 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
     is_known = {*fault.voters, *fault.learners, fault.member or leader} <= {*world.hosts}
     if leader is None or not is_known:
         return False
-    whole = [member for member in fault.voters if not (world.hosts[member].is_lost or world.hosts[member].is_damaged)]
-    if 2 * len(whole) <= len(fault.voters) > 0:
-        return False  # With a majority of them gone, nobody could ever lead again.
+    gone = {member for member, host in world.hosts.items() if host.is_lost or host.is_damaged}
+    for voters in ({*fault.voters}, {*fault.voters, *(gone & {*fault.promised})}):
+        if 2 * len(voters & gone) >= len(voters) > 0:
+            return False  # With a majority of them gone, nobody could ever lead again.
     listed = world.list_members(fault.voters, learners=fault.learners)
     learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
     wished = msgspec.structs.replace(listed, learners=learners)

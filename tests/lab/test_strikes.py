@@ -294,7 +294,10 @@ def test_a_change_that_counts_on_who_is_lost_is_not_asked_for() -> None:
     member = busy(world)
     strike(world, Lose(member))
 
-    assert not world.apply(ChangeMembers((lead(world), member)))
+    leader = lead(world)
+    assert not world.apply(ChangeMembers((leader, member)))
+    assert not world.apply(ChangeMembers((leader,), (member,), promised=(member,)))
+    assert world.apply(ChangeMembers((leader,), (member,)))
 
 
 def test_who_is_lost_is_replaced() -> None:

@@ -128,13 +128,14 @@ def test_no_snapshot_overtakes_what_it_covers(disk: MemoryDisk, open_on: Open, m
     """Others may have committed it, and this member applied it, before there is room for it here."""
     storage, _ = open_on(disk)
     storage.write(make_write(1))
+    waiting = make_write(2)
     disk.fail_at = disk.calls + 1
     with pytest.raises(DiskFull):
-        storage.write(make_write(2))
+        storage.write(waiting)
 
     with pytest.raises(DiskFull, match="what the snapshot covers waits for room"):
         storage.save_snapshot(SnapshotMeta(index=2, term=1, commands=2), [b"state"])
-    storage.write(make_write(2))
+    storage.write(waiting)
 
     assert found(open_on(disk)) == (2, 0)
 
