@@ -125,8 +125,8 @@ class FaultMix:
     """All members are backed up, and set back to that some time later: what was acknowledged since is lost."""
     cut_change_every: float = 0.0
     """The leader is cut off as it is asked for that."""
-    early_change_every: float = 0.0
-    """A leader is asked for that before it has committed anything."""
+    absurd_change_every: float = 0.0
+    """A leader is asked for members that nobody can have."""
 
     cut_behind_change_every: float = 0.0
     """A leader is cut off as soon as other members are agreed on."""
@@ -256,7 +256,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         nonsense_every=maybe(0.2, 2.0, 0.3),
         hasty_share=chance.choice((0.0, 0.0, 0.05)),
         cut_change_every=maybe(2.0, 8.0, 0.1),
-        early_change_every=maybe(1.0, 4.0, 0.1),
+        absurd_change_every=maybe(1.0, 4.0, 0.1),
         starve_every=maybe(2.0, 8.0, 0.1),
         receiver_crash_every=maybe(1.0, 4.0, 0.1),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.2 else None,

@@ -31,8 +31,6 @@ MAX_HOSTS = 14
 REPLACE_EVERY_SECONDS = 1.0
 WRONG_MEMBER_SHARE = 0.15
 """Of what is asked of somebody who need not lead."""
-FIRST_COMMIT_WITHIN_SECONDS = 1.0
-LOOK_EVERY_SECONDS = 0.002
 
 _TRANSITIONS = (Transition.AUTO, Transition.AUTO, Transition.IMPLICIT, Transition.EXPLICIT, Transition.SINGLE)
 
@@ -51,8 +49,7 @@ class MemberChanges:
         yield Strike("transfer", mix.transfer_every, self._transfer)
         yield Strike("change", mix.change_every, self._change)
         yield Strike("cut change", mix.cut_change_every, self._change_and_cut)
-        yield Strike("early change", mix.early_change_every, self._change_at_once)
-        yield Strike("absurd change", mix.early_change_every, self._wish_nonsense)
+        yield Strike("absurd change", mix.absurd_change_every, self._wish_nonsense)
         may_lose = (
             mix.lose_every
             or mix.lying_sync_every
@@ -96,19 +93,6 @@ class MemberChanges:
         yield from self._ask(chance, self._world.hosts[leader].configuration)
         yield draw_seconds(chance, self._mix.partition_seconds)
         yield Rejoin((leader,), others)
-
-    def _change_at_once(self, chance: Random) -> Plan:
-        """Ask a new leader for a change before it has committed anything; it has to refuse."""
-        until = self._world.now + FIRST_COMMIT_WITHIN_SECONDS
-        while self._world.now < until:
-            for member in self._world.running:
-                process = self._world.process(member)
-                if process.member.is_leader and not process.leadership.is_leader:
-                    now = process.member.configuration
-                    voters, learners = self._draw_step(chance, now, [])
-                    yield ChangeMembers(tuple(sorted(voters)), tuple(sorted(learners)), member=member)
-                    return
-            yield LOOK_EVERY_SECONDS
 
     def _wish_nonsense(self, chance: Random) -> Plan:
         """Ask for members that nobody can have."""
