@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -105,7 +105,7 @@ class Worker:
     def end(self) -> None:
         """Kill it: nobody waits for what it is at."""
         self.process.kill()
-        with self.process:  # Closes the pipes, and waits.
+        with suppress(BrokenPipeError), self.process:  # Closes the pipes, of which one may hold orders, and waits.
             pass
 
 

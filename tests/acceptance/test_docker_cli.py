@@ -364,6 +364,7 @@ async def test_workers_are_promoted_and_managers_demoted(replay: Replay) -> None
     await replay("284")
     for worker in ("docker4", "docker5"):
         await replay.until(worker, "docker info", "Is Manager: true")
+    await replay.until("docker1", "docker node ls --format '{{.ManagerStatus}}'", r"(?:(?:Leader|Reachable)\n){5}")
     await replay("285")
     await replay("286")
     assert "docker1" in await replay.text("docker4", "docker node ls"), "a new manager answers like any other"

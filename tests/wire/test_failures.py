@@ -23,6 +23,9 @@ def test_every_error_keeps_its_type_and_all_its_fields(kind: type[RaftSwarmError
         "code": "NotFound",
         "address": "a:1",
         "from_engine": True,
+        "path": "log/1",
+        "offset": 512,
+        "reason": "torn",
     }
     error = kind(**{field.name: samples[field.name] for field in attrs.fields(kind)})  # type: ignore[arg-type]
 
