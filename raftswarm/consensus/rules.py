@@ -28,6 +28,10 @@ class SessionRule(NamedRule):
     OPENED_AGAIN = "dissertation 6.3", "has opened that session already: the question came again"
     EXPIRED = "dissertation 6.3", "forgets a session that was not used for too long"
     UNKNOWN_REFUSED = "dissertation 6.3", "refuses a command of a session that has ended"
+    SET_BACK_ENDED = (
+        "dissertation 6.3",
+        "ends a session whose client has more answers than were given",
+    )
     GAP_REFUSED = "dissertation 6.3", "refuses a command of a session: one before it is missing"
     ANSWERED_AGAIN = "dissertation 6.3", "answers a command as before, and does not apply it again"
     ACKNOWLEDGED_REFUSED = "dissertation 6.3", "refuses a command whose answer its client said it has"

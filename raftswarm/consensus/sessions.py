@@ -91,6 +91,15 @@ class _Session:
     answer_bytes: int = 0
 
 
+def name_session(nonce: bytes, command_number: int) -> int:
+    """Return the id of the session that this command opens with this nonce.
+
+    The number alone would come again, for another client, after all members were set back to a backup; the nonce alone
+    when a late copy of the command opens the session anew that has ended.
+    """
+    return int.from_bytes(nonce[:8], "big") ^ command_number
+
+
 class SavedSession(msgspec.Struct, frozen=True, array_like=True):
     """A session in a snapshot (docs/formats.md)."""
 
@@ -121,14 +130,21 @@ class Sessions:
         return len(self._by_id)
 
     def open(self, nonce: bytes, context: Context) -> int:
-        """Return the session of that nonce, a new one if there is none: its id is the command's number."""
+        """Return the session of that nonce, a new one if there is none.
+
+        Raises:
+            Rejected: its id would be another session's, which one nonce in 2^64 comes to: draw another.
+        """
         known = self._by_nonce.get(nonce)
         if known is not None:
             self._named(SessionRule.OPENED_AGAIN, {})
             return self.use(known, context).id
+        session_id = name_session(nonce, context.command_number)
+        if not session_id or session_id in self._by_id:
+            raise Rejected("this session's id is taken: open it with another nonce")
         while len(self._by_id) >= self._limits.sessions:
             self._forget_oldest()
-        session = _Session(context.command_number, nonce, context.time_ns)
+        session = _Session(session_id, nonce, context.time_ns)
         self._by_id[session.id] = self._newest = session
         self._by_nonce[nonce] = session.id
         return session.id
@@ -164,9 +180,18 @@ class Sessions:
             self._forget_oldest()
 
     def acknowledge(self, session: _Session, answered: int) -> None:
-        """The client has the answers up to that number."""
+        """The client has the answers up to that number.
+
+        One that has more than were given remembers what this cluster does not: all members were set back to a backup.
+        To its next commands the session would give the numbers, and so the answers, of others: it ends.
+        """
         if answered > session.last:
-            raise Rejected(f"answers up to {answered} cannot have arrived: {session.last} commands were applied")
+            self._named(SessionRule.SET_BACK_ENDED, {})
+            self.close(session.id)
+            raise SessionExpired(
+                f"session {session.id} has ended: its client has answers up to {answered}, and {session.last} commands "
+                "were applied, as after a backup was restored: open another one"
+            )
         for _ in range(answered - session.acknowledged):
             size = len(session.answers.popleft())
             session.answer_bytes -= size

@@ -272,7 +272,9 @@ async def test_a_session_that_has_expired_is_said_and_another_one_is_opened(
     autojump_clock: MockClock, cluster: Cluster, client: Client
 ) -> None:
     assert await client.propose(b"one") == 1
-    await (await cluster.leader()).driver.propose(encode_close(1))
+    leader = await cluster.leader()
+    [session] = leader.driver.replica._applier.machine.sessions.save()  # type: ignore[attr-defined]
+    await leader.driver.propose(encode_close(session.id))
 
     with pytest.raises(SessionExpired):
         await client.propose(b"two")

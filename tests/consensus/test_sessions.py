@@ -72,12 +72,69 @@ def test_a_plain_command_is_the_machines_own() -> None:
     assert bench.apply(encode_plain(b"x")) == [2, 2]
 
 
-def test_a_session_is_named_by_the_number_of_the_command_that_opened_it() -> None:
+def test_a_session_is_named_by_its_nonce_and_by_the_number_of_the_command_that_opened_it() -> None:
     bench = Bench()
     bench.apply(encode_plain(b"x"))
 
     assert bench.open() == 2
-    assert bench.open(nonce=1) == 3
+    assert bench.open(nonce=0x0500_0000_0000_0000 << 64) == 0x0500_0000_0000_0003
+
+
+def test_a_late_copy_of_what_opened_a_session_that_ended_opens_another_one() -> None:
+    bench = Bench()
+    ended = bench.open(nonce=7 << 64)
+    bench.command(ended, 1)
+    bench.apply(encode_close(ended))
+
+    assert bench.open(nonce=7 << 64) != ended
+    with pytest.raises(SessionExpired):
+        bench.command(ended, 1)
+    assert bench.register.applied == [b"x"]
+
+
+def test_no_session_takes_the_id_of_another() -> None:
+    bench = Bench()
+    session = bench.open(nonce=6 << 64)  # 6 ^ 1
+
+    with pytest.raises(Rejected, match="taken: open it with another nonce"):
+        bench.open(nonce=(session ^ 2) << 64)
+    with pytest.raises(Rejected, match="taken"):
+        bench.open(nonce=3 << 64)  # 3 ^ 3: no session is called 0.
+
+    assert len(bench.machine.sessions) == 1
+
+
+def test_a_session_from_before_a_restored_backup_gets_no_answers_of_another() -> None:
+    bench = Bench()
+    backup = list(bench.machine.capture().chunks())
+    before = bench.open(nonce=0x10 << 64)
+    bench.command(before, 1, b"given up with the backup")
+
+    bench.machine.restore(backup)
+    bench.number = 0
+    after = bench.open(nonce=0x20 << 64)
+    bench.command(after, 1, b"kept")
+
+    with pytest.raises(SessionExpired):
+        bench.command(before, 1, b"given up with the backup")
+    assert bench.register.applied == [b"kept"]
+
+
+def test_a_session_whose_client_remembers_more_than_a_restored_backup_ends() -> None:
+    bench = Bench()
+    session = bench.open()
+    bench.command(session, 1)
+    backup = list(bench.machine.capture().chunks())
+    bench.command(session, 2)
+    bench.command(session, 3, answered=2)
+
+    bench.machine.restore(backup)
+
+    with pytest.raises(SessionExpired, match="as after a backup was restored: open another one"):
+        bench.command(session, 4, b"late", answered=3)
+    with pytest.raises(SessionExpired):
+        bench.command(session, 2, b"another", answered=1)
+    assert b"late" not in bench.register.applied
 
 
 def test_opening_again_with_the_same_nonce_is_the_same_session() -> None:
@@ -136,7 +193,7 @@ def test_nobody_can_have_an_answer_that_was_not_given() -> None:
     bench = Bench()
     session = bench.open()
 
-    with pytest.raises(Rejected, match="cannot have arrived"):
+    with pytest.raises(SessionExpired, match="answers up to 1, and 0 commands were applied"):
         bench.command(session, 1, answered=1)
     assert bench.register.applied == []
 

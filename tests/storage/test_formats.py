@@ -32,6 +32,7 @@ from tests.storage.written_state import (
     COUNT_UP,
     FIRST,
     MEMBER,
+    OPENED,
     RECEIVED,
     SAVED,
     SECOND,
@@ -256,7 +257,7 @@ def test_records_can_be_read_with_the_document_alone(data_key: bytes) -> None:
 
 def test_envelopes_can_be_read_with_the_document_alone() -> None:
     assert [FIRST[0], FIRST[1]] == [b"\0" + COUNT_UP, b"\x01" + bytes(range(16))]
-    assert [b"\x02" + struct.pack(">QQQ", 2, 1, 0) + COUNT_UP] == SECOND
+    assert [b"\x02" + struct.pack(">QQQ", OPENED, 1, 0) + COUNT_UP] == SECOND
 
 
 def read_chunks(snapshot: bytes, data_key: bytes) -> tuple[object, list[bytes]]:
@@ -290,7 +291,7 @@ def test_snapshots_can_be_read_with_the_document_alone(data_key: bytes) -> None:
     assert described == msgspec.msgpack.decode(msgspec.msgpack.encode(SAVED))
     version, size = msgspec.msgpack.decode(chunks[0])
     assert (version, len(chunks[1])) == (1, size)
-    assert msgspec.msgpack.decode(chunks[1]) == [[2, bytes(range(16)), 3 * SECOND_NS, 0, []]]
+    assert msgspec.msgpack.decode(chunks[1]) == [[OPENED, bytes(range(16)), 3 * SECOND_NS, 0, []]]
     header_bytes = int.from_bytes(chunks[2][:4], "little")
     assert msgspec.msgpack.decode(chunks[2][4 : 4 + header_bytes]) == [b"raftswarm recipes", 1, 3 * SECOND_NS, 1]
     assert msgspec.msgpack.decode(chunks[2][8 + header_bytes :]) == ["count", ["counter", 2]]

@@ -32,8 +32,9 @@ VOTERS = Configuration(
 COUNT_UP = b"\xc1\x01\x93\x0a\xa5count\x01"
 """`raftswarm.recipes`: increase the counter ``count`` by 1."""
 FIRST = [encode_plain(COUNT_UP), encode_open(bytes(range(16))), encode_plain(COUNT_UP)]
-SECOND = [encode_command(2, 1, 0, COUNT_UP)]
-"""In the session that the second command opened."""
+OPENED = 0x0001020304050605
+"""The session that the second command opens: 2, XOR the first 8 bytes of its nonce."""
+SECOND = [encode_command(OPENED, 1, 0, COUNT_UP)]
 THIRD = [encode_plain(COUNT_UP)]
 SAVED = SnapshotMeta(index=3, term=2, commands=3, time_ns=3 * SECOND_NS, configuration=VOTERS)
 RECEIVED = SnapshotMeta(index=50, term=4, commands=40, time_ns=4 * SECOND_NS, configuration=VOTERS)
