@@ -9,6 +9,7 @@ import click
 
 from raftswarm.cli import lab_random, lab_swarm
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from raftswarm.lab.recording import Recording
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--first-seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=20.0,
     show_default=True,
     help="Simulated, until the faults end.",

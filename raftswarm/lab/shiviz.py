@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.explaining import tell_event
+from raftswarm.lab.sentences import tell_event
 from raftswarm.lab.recording import Recording
 from raftswarm.lab.replaying import Replay
 from raftswarm.lab.steps import Step, StepLog

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
+import msgspec
 import pytest
 
+from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidSpec
 from raftswarm.lab.explaining import Explanation, explain
 from raftswarm.lab.fault_events import Crash, Cut, Mend, Pause, Start
+from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.journal import Journal
 from raftswarm.lab.recording import Recording
 from raftswarm.lab.replaying import look_at_steps, run_recording
-from raftswarm.raft import elections
+from raftswarm.raft import elections, replication
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import PreVote, RequestVote
 from raftswarm.raft.rules import Refusal
@@ -111,5 +118,48 @@ def test_who_votes_for_a_log_that_ends_before_its_own_is_named(monkeypatch: pyte
     assert explanation.violation.startswith("Violation: 4: 1 leads term 3 without entry")
     [contradiction] = explanation.contradictions
     assert contradiction.member == 3
-    assert "gave its vote in term 3 to member 1, whose log ends before its own" in contradiction.text
+    assert "gave its vote in term 3 to member 1, whose log ends with entry " in contradiction.text
     assert contradiction.section == "5.4.1 forbids it"
+    assert explanation.promise is not None
+    assert explanation.promise.section == "Leader Completeness, 5.4"
+
+
+def test_of_what_never_happens_it_is_told_what_happens_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: from some moment on a leader takes nothing, as if its tail never shrank."""
+    find = replication.why_not_append
+
+    def forget(core: Core, size: int) -> str:
+        return find(core, size) or ("64 bytes wait to be committed; retry when some are" if core.now > 1.5 else "")
+
+    monkeypatch.setattr(replication, "why_not_append", forget)
+
+    explanation = explain(scripted(seconds=2.0, heals=True))
+
+    assert "did not happen within" in explanation.violation
+    [contradiction] = explanation.contradictions
+    assert "refused a proposal because '64 bytes wait to be committed" in contradiction.text
+    assert any(
+        re.search(r"refuses a proposal: 64 bytes wait .*, \d+ times since \d", sentence.text)
+        for sentence in explanation.story
+    )
+
+
+def test_of_a_state_that_differs_it_is_told_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: a picture of the state counts one too few."""
+    restore = Journal.restore
+
+    def forget(journal: Journal, chunks: Iterable[bytes]) -> None:
+        restore(journal, chunks)
+        journal.count -= 1
+
+    monkeypatch.setattr(Journal, "restore", forget)
+    mix = FaultMix(priority_levels=3, compaction=CompactionPolicy(snapshot_every_commands=5, keep_entries=0))
+    recording = msgspec.structs.replace(FAILOVER, mix=mix, seconds=6.0)
+
+    explanation = explain(recording)
+
+    assert explanation.violation.startswith("Violation: 5: ")
+    assert explanation.origin is not None
+    assert explanation.origin.member == LEADER
+    assert "a snapshot and entries " in explanation.origin.text
+    assert {sentence.member for sentence in explanation.story} == {LEADER}
