@@ -47,6 +47,8 @@ for seed in range(1, int(sys.argv[1] if len(sys.argv) > 1 else "5") + 1):
         transfers.append(world.propose(b"%d %d %d" % (payer, payee, chance.randrange(50))))
         world.run_for(0.05)
     nemesis.stop()
-    check_liveness(world)  # All is healed: everybody serves, and agrees on one state. Raises Violation, as all else does.
+    check_liveness(
+        world
+    )  # All is healed: everybody serves, and agrees on one state. Raises Violation, as all else does.
     moved = sum(transfer.acknowledged and transfer.error is None for transfer in transfers)
     print(f"seed {seed}: {len(world.struck)} faults, {moved} transfers, {world.now:.0f} simulated seconds: held")

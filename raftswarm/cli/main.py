@@ -106,6 +106,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 1
     return 0
 
+
 def _is_broken_pipe(error: BaseException) -> bool:
     """Tell whether all that failed is that whoever read our output has left; nurseries wrap it."""
     if isinstance(error, BaseExceptionGroup):
@@ -120,4 +121,3 @@ def _say_no_more() -> None:
         with contextlib.suppress(OSError, ValueError):  # A test's is no file.
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
-

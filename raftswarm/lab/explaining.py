@@ -145,6 +145,7 @@ class _Watcher:
         elif step.number == self.wanted:
             self.found = step
             self.after = read_states(world)
+            self.accuser.look(step, world)
         for event in step.engine:
             self.accuser.hear(step, event)
             if event.name == RULE:

@@ -119,8 +119,8 @@ class History:
                     )
                 if call.applied is not None and call.applied() < call.result:
                     raise Violation(
-                        f"15: read {call.number} of index {call.result} ended at index {call.applied()}: so far, and no "
-                        f"further, the state machine of member {call.member} had come"
+                        f"15: read {call.number} of index {call.result} ended at index {call.applied()}: the state "
+                        f"machine of member {call.member} had come no further"
                     )
             case "change" if call.error is None:
                 assert isinstance(call.result, int), "a change of members answers with its index"

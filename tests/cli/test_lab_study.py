@@ -117,13 +117,18 @@ def test_random_worlds_in_json(capsys: Captured) -> None:
         ["step", "nothing"],
         ["fork", "nothing", "--after", "1", "--seed", "1"],
         ["convert", "nothing"],
+        ["run", "failover", "--seeds", "5"],
+        ["run", "failover", "--jobs", "2"],
+        ["run", "--seeds", "50"],
+        ["run", "--random", "-o", "one.recording"],
+        ["run", "worker-pause", "--members", "3"],
     ],
 )
 def test_what_is_not_understood_gives_2(arguments: list[str], capsys: Captured) -> None:
     assert ask(capsys, *arguments)[0] == 2
 
 
-.mark.parametrize(
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["step", "failover.recording", "1000000"], "this run has "),

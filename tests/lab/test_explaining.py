@@ -16,10 +16,12 @@ from raftswarm.lab.faults import FaultMix
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.recording import Recording
 from raftswarm.lab.replaying import look_at_steps, run_recording
-from raftswarm.raft import elections, replication
+from raftswarm.raft import elections
 from raftswarm.raft.core import Core
+from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import PreVote, RequestVote
 from raftswarm.raft.rules import Refusal
+from raftswarm.raft.settings import RaftSettings
 from tests.lab.recorded import LEADER, nobody_leads_from, scripted
 
 FAILOVER = scripted((2.0, Crash(LEADER)), (3.0, Start(LEADER)), seconds=4.0)
@@ -124,24 +126,19 @@ def test_who_votes_for_a_log_that_ends_before_its_own_is_named(monkeypatch: pyte
     assert explanation.promise.section == "Leader Completeness, 5.4"
 
 
-def test_of_what_never_happens_it_is_told_what_happens_instead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted bug: from some moment on a leader takes nothing, as if its tail never shrank."""
-    find = replication.why_not_append
+def test_of_what_never_happens_it_is_told_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: what is committed is never counted off a leader's uncommitted tail, which is short here."""
+    monkeypatch.setattr(LogView, "weigh_between", lambda *_: 0)
+    mix = FaultMix(priority_levels=3, settings=RaftSettings(uncommitted_bytes=512))
 
-    def forget(core: Core, size: int) -> str:
-        return find(core, size) or ("64 bytes wait to be committed; retry when some are" if core.now > 1.5 else "")
-
-    monkeypatch.setattr(replication, "why_not_append", forget)
-
-    explanation = explain(scripted(seconds=2.0, heals=True))
+    explanation = explain(msgspec.structs.replace(scripted(heals=True), mix=mix))
 
     assert "did not happen within" in explanation.violation
+    assert explanation.promise is not None
+    assert "a majority has a leader, serves whoever asks" in explanation.promise.text
     [contradiction] = explanation.contradictions
-    assert "refused a proposal because '64 bytes wait to be committed" in contradiction.text
-    assert any(
-        re.search(r"refuses a proposal: 64 bytes wait .*, \d+ times since \d", sentence.text)
-        for sentence in explanation.story
-    )
+    assert re.search(r"leads term 2, and takes no more than fits beside [\d,]+ bytes", contradiction.text)
+    assert all(sentence.at > 6.0 for sentence in explanation.story)
 
 
 def test_of_a_state_that_differs_it_is_told_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,5 +158,5 @@ def test_of_a_state_that_differs_it_is_told_where_it_came_from(monkeypatch: pyte
     assert explanation.violation.startswith("Violation: 5: ")
     assert explanation.origin is not None
     assert explanation.origin.member == LEADER
-    assert "a snapshot and entries " in explanation.origin.text
+    assert "goes on from the state of the snapshot up to entry " in explanation.origin.text
     assert {sentence.member for sentence in explanation.story} == {LEADER}

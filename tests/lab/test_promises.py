@@ -15,11 +15,11 @@ LAB = Path(invariants.__file__).parent
 
 def list_violations() -> list[str]:
     """Return the beginning of every violation that the lab of Raft clusters can raise."""
-    found = []
-    for path in sorted(LAB.glob("*.py")):
-        for text in re.findall(r'raise Violation\(\s*f?"([^"]*)"', path.read_text(encoding="utf-8")):
-            found.append(re.sub(r"\{[^{}]*\}", "3", text))
-    return found
+    return [
+        re.sub(r"\{[^{}]*\}", "3", text)
+        for path in sorted(LAB.glob("*.py"))
+        for text in re.findall(r'raise Violation\(\s*f?"([^"]*)"', path.read_text(encoding="utf-8"))
+    ]
 
 
 def test_every_violation_breaks_a_promise() -> None:
