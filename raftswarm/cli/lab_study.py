@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 12
 
+_NEGATIVE = {"ignore_unknown_options": True}
+"""Such as -1: a number that no step has, and no option."""
 _recording = click.argument("recording", type=click.Path(path_type=Path))
 _output = click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
 _start = click.option("--from", "start", type=FiniteRange(min=0.0), default=0.0, help="Simulated seconds.")
@@ -84,7 +86,7 @@ def fork(recording: Path, after_step: int, seed: int, output: Path | None, as_js
     exit_if(bool(forked.ending.violation))
 
 
-@click.command("step")
+@click.command("step", context_settings=_NEGATIVE)
 @_recording
 @click.argument("number", type=click.IntRange(min=0), default=0)
 @click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many steps.")
@@ -124,7 +126,7 @@ def _outline(one: Step) -> list[str]:
     return [*one.lines, *rules]
 
 
-@click.command("explain")
+@click.command("explain", context_settings=_NEGATIVE)
 @_recording
 @click.argument("number", metavar="[STEP]", type=click.IntRange(min=0), required=False)
 @_json

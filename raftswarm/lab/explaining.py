@@ -46,6 +46,8 @@ ROUTINE: Final = {
     )
 }
 """Rules of every day, left out where a story of a failure is told."""
+OPENINGS: Final = "Openings"
+"""Ends the section of what every start begins with."""
 AGAIN_AND_AGAIN: Final = 5
 """What was done so often without an end is why nothing happens."""
 OF_ONE_MEMBER: Final = re.compile(r"Violation: (5|7|8|15|18|19|20)[: ]|CorruptLog")
@@ -152,11 +154,16 @@ class _Watcher:
                 sentence = name_rule(step, event)
                 self.rules.append((sentence, event.prop))
                 if sentence.rule == "INSTALLED":
-                    self.origins[sentence.member] = sentence
+                    self._comes_from(sentence)
             elif event.name == "InitState" and step.number:
-                [self.origins[int(event.member)]] = tell_event(step, event)
+                self._comes_from(*tell_event(step, event))
             elif event.message is not None and event.name.startswith("Send"):
                 self._sent[event.message] = step.number
+
+    def _comes_from(self, sentence: Sentence) -> None:
+        text = f"{sentence.text}: what went in has to come out again, sessions included"
+        section = f"{sentence.section}; dissertation 6.3"
+        self.origins[sentence.member] = msgspec.structs.replace(sentence, text=text, section=section)
 
     def tell(self, step: Step) -> Iterator[Sentence]:
         """Put a step into sentences, in the order in which things happened in it."""
@@ -187,9 +194,8 @@ def _tell_story(watcher: _Watcher, step: Step, violation: str) -> tuple[Sentence
     if OF_ONE_MEMBER.match(violation):
         named = re.search(r"(?:member|disk of) (\d+)", violation)
         member = int(named[1]) if named else step.member
-        return watcher.origins.get(member), _shorten(
-            [sentence for sentence, _ in rules if sentence.member == member and sentence.rule not in ROUTINE]
-        )
+        own = [one for one, _ in rules if one.member == member and one.rule not in ROUTINE]
+        return watcher.origins.get(member), _shorten([one for one in own if not one.section.endswith(OPENINGS)])
     terms = {int(term) for term in re.findall(r"term[ =](\d+)", violation)}
     story = [sentence for sentence, facts in rules if facts.get("term") in terms and sentence.rule not in ROUTINE]
     return None, _shorten(story or [sentence for sentence, _ in rules if sentence.rule not in ROUTINE])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from raftswarm.cli import main
+from raftswarm.cli.main import group, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,16 +69,16 @@ def test_a_reader_that_left_is_seen_through_the_groups_of_nurseries(monkeypatch:
 
             nursery.start_soon(fail)
 
-    monkeypatch.setattr(main.group, "main", lambda **_: trio.run(write))
+    monkeypatch.setattr(group, "main", lambda **_: trio.run(write))
 
-    assert main.run(["chaos"]) == 1
+    assert run(["chaos"]) == 1
 
 
 def test_other_failures_are_still_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise ExceptionGroup("two", [BrokenPipeError(), ValueError()])
 
-    monkeypatch.setattr(main.group, "main", fail)
+    monkeypatch.setattr(group, "main", fail)
 
     with pytest.raises(ExceptionGroup):
-        main.run(["chaos"])
+        run(["chaos"])

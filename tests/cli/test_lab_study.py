@@ -169,14 +169,14 @@ def edit(path: str, old: str, new: str) -> None:
     ("old", "new", "words"),
     [
         ('"version":1', '"version":2', "line 1: version 2 is not known here, only 1; upgrade raftswarm"),
-        ('"raftswarm recording"', '"raftswarm campaign"', "this is no recording but 'raftswarm campaign'"),
+        ('"raftswarm recording"', '"raftswarm campaign"', "line 1: this is no recording but 'raftswarm campaign'"),
         ('"seed":1', '"seed":-1', "line 1: Expected `int` >= 0 - at `$.seed`"),
         ('"members":3', '"members":0', "line 1: Expected `int` >= 1 - at `$.members`"),
         ('"members":3', '"members":1000', "line 1: Expected `int` <= 64 - at `$.members`"),
         ('"seconds":8.0', '"seconds":-8.0', "line 1: Expected `float` > 0.0 - at `$.seconds`"),
         ('"seconds":8.0', '"seconds":NaN', "line 1: "),
         ('"kind":"crash"', '"kind":"fire"', "line 2: Invalid value 'fire'"),
-        ('"kind":"crash","member":2}}', '"kind":"cra', "line 2: "),
+        ('"kind":"crash","member":2', '"kind":"cra', "line 2: "),
         ('{"at":3.0', '{"at":-3.0', "line 2: Expected `float` >= 0.0 - at `$.at`"),
     ],
 )
