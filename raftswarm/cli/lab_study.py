@@ -165,7 +165,8 @@ def _print_explanation(explanation: Explanation) -> None:
             click.echo(style(f"    {sentence}", "red"))
     if explanation.origin is not None:
         click.echo(f"where its state came from: in step {explanation.origin.step}, {explanation.origin}")
-    click.echo("what led to it:")
+    if explanation.story:
+        click.echo("what led to it:")
     for sentence in explanation.story:
         click.echo(f"    {sentence.at:10.6f} s, step {sentence.step:<7} {sentence}")
 

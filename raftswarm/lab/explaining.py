@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -102,7 +102,7 @@ def explain(recording: Recording, step: int | None = None, *, check: Check | Non
         step=step,
         at=watcher.found.at,
         event=watcher.found.event,
-        sentences=list(watcher.tell(watcher.found)),
+        sentences=_count_equal(watcher.tell(watcher.found)),
         changes=_list_changes(watcher.before, watcher.after),
     )
     if ending.violation and ending.steps == step:
@@ -138,8 +138,8 @@ class _Watcher:
     origins: dict[int, Sentence] = attrs.field(factory=dict)
     """By member: the last start or installed snapshot that its state comes from."""
     accuser: Accuser = attrs.field(factory=Accuser)
-    _sent: dict[TracedMessage, int] = attrs.field(factory=dict)
-    """The step that sent a message last."""
+    _sent: dict[TracedMessage, list[int]] = attrs.field(factory=dict)
+    """Steps that sent a message which has not arrived; what got lost stays there."""
 
     def observe(self, step: Step, world: CoreWorld) -> None:
         if step.number == self.wanted - 1:
@@ -158,7 +158,15 @@ class _Watcher:
             elif event.name == "InitState" and step.number:
                 self._comes_from(*tell_event(step, event))
             elif event.message is not None and event.name.startswith("Send"):
-                self._sent[event.message] = step.number
+                self._sent.setdefault(event.message, []).append(step.number)
+            elif event.message in self._sent and step.number < self.wanted:
+                self._arrived(event.message)
+
+    def _arrived(self, message: TracedMessage) -> None:
+        steps = self._sent[message]
+        del steps[0]
+        if not steps:
+            del self._sent[message]
 
     def _comes_from(self, sentence: Sentence) -> None:
         text = f"{sentence.text}: what went in has to come out again, sessions included"
@@ -177,6 +185,15 @@ class _Watcher:
                 yield Sentence(step.number, step.at, f"then: {line.removeprefix('-- ')}")
         for fault in step.faults:
             yield Sentence(step.number, fault.at, f"then a fault strikes: {describe_fault(fault)}")
+
+
+def _count_equal(sentences: Iterable[Sentence]) -> list[Sentence]:
+    """Tell once what happened several times; who slept wakes up to many heartbeats."""
+    counts = Counter(sentences)
+    return [
+        msgspec.structs.replace(sentence, text=f"{sentence.text}, {count} times") if count > 1 else sentence
+        for sentence, count in counts.items()
+    ]
 
 
 def _list_changes(before: Mapping[int, MemberState], after: Mapping[int, MemberState]) -> list[Change]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -35,8 +35,15 @@ class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{subject}{self.text}" + (f" ({self.section})" if self.section else "")
 
 
-def tell_event(step: Step, event: TraceEvent, origins: Mapping[TracedMessage, int] = {}) -> Iterator[Sentence]:
-    """Put an event of the engine into words; `origins` says which step sent a message that is taken in."""
+Origins = Mapping[TracedMessage, Sequence[int]]
+"""Which steps sent a message that may not have arrived yet; of several that say the same it is not known which did."""
+
+
+NO_ORIGINS: Final[Origins] = {}
+
+
+def tell_event(step: Step, event: TraceEvent, origins: Origins = NO_ORIGINS) -> Iterator[Sentence]:
+    """Put an event of the engine into words; `origins` says where a message that is taken in comes from."""
     member = int(event.member)
     if event.name == RULE:
         yield name_rule(step, event)
@@ -44,7 +51,7 @@ def tell_event(step: Step, event: TraceEvent, origins: Mapping[TracedMessage, in
         message = event.message
         section = MESSAGE_SECTIONS.get(message.type, "")
         if event.name.startswith("Receive"):
-            sent = f", sent in step {origins[message]}" if message in origins else ""
+            sent = _describe_origin(origins.get(message, ()))
             text = f"takes in {describe_message(message)} of member {message.sender}{sent}"
         else:
             text = f"makes {describe_message(message)} for member {message.to}"
@@ -58,6 +65,16 @@ def tell_event(step: Step, event: TraceEvent, origins: Mapping[TracedMessage, in
         kept = f"a snapshot and entries {first} to {event.log}" if first > 1 else f"a log up to entry {event.log}"
         text = f"starts with term {event.state.term} and {kept} from its disk"
         yield Sentence(step.number, step.at, text, member, "Figure 2")
+
+
+def _describe_origin(steps: Sequence[int]) -> str:
+    match steps:
+        case []:
+            return ""
+        case [step]:
+            return f", sent in step {step}"
+        case [first, *_, last]:
+            return f", sent in a step from {first} to {last}"
 
 
 def name_rule(step: Step, event: TraceEvent) -> Sentence:
