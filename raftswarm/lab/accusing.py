@@ -69,8 +69,8 @@ class Accuser:
     """By follower and term: how far its log is known to be its leader's."""
     _append: dict[int, tuple[TracedMessage, int]] = attrs.field(factory=dict)
     """By follower: the last entries that it took in, and how far it had compared before."""
-    _first_commits: set[tuple[int, int]] = attrs.field(factory=set)
-    """Leaders, by member and term, that have committed an entry of their own."""
+    _first_commits: dict[tuple[int, int], int] = attrs.field(factory=dict)
+    """By leader and term: where it first committed an entry of its own."""
     _before_change: dict[int, _Voters] = attrs.field(factory=dict)
     """By leader that is about to append a change in one step: the members before it."""
 
@@ -176,9 +176,8 @@ class Accuser:
 
     def _judge_rule(self, step: int, member: int, event: TraceEvent, facts: _Facts) -> Iterator[Accused]:
         rule, term = str(facts["rule"]), event.state.term
-        if rule in FIRST_COMMITS and (member, term) not in self._first_commits:
-            done, forbids = FIRST_COMMITS[rule]
-            yield Accused(f"{done} before it had committed any entry of its term {term}", forbids)
+        if rule in FIRST_COMMITS:
+            yield from self._judge_first_commit(member, term, facts)
         match rule:
             case "VOTE_GIVEN" | "VOTE_REPEATED" | "CAMPAIGN" | "CAMPAIGN_FOR_TRANSFER":
                 yield from self._judge_vote(step, member, facts)
@@ -208,6 +207,14 @@ class Accuser:
             case _:
                 pass
 
+    def _judge_first_commit(self, member: int, term: int, facts: _Facts) -> Iterator[Accused]:
+        """Only behind its first commit a leader knows what is; a read keeps the index that it began with."""
+        known = self._first_commits.get((member, term))
+        if known is None or _number(facts.get("index", known)) < known:
+            done, forbids = FIRST_COMMITS[str(facts["rule"])]
+            at = f" with index {facts['index']}, from" if "index" in facts else ""
+            yield Accused(f"{done}{at} before it had committed any entry of its term {term}", forbids)
+
     def _judge_vote(self, step: int, member: int, facts: _Facts) -> Iterator[Accused]:
         term = _number(facts["term"])
         candidate = _number(facts.get("candidate", member))  # A campaign is a vote for itself.
@@ -230,7 +237,7 @@ class Accuser:
     def _judge_commit(self, member: int, event: TraceEvent, facts: _Facts) -> Iterator[Accused]:
         index, of_term, term = (_number(facts[name]) for name in ("index", "of_term", "term"))
         if of_term == term:
-            self._first_commits.add((member, term))
+            self._first_commits.setdefault((member, term), index)
         else:
             yield Accused(
                 f"committed entry {index} of the earlier term {of_term} by counting who has it; a later leader may "

@@ -156,7 +156,9 @@ class _Watcher:
                 if sentence.rule == "INSTALLED":
                     self._comes_from(sentence)
             elif event.name == "InitState" and step.number:
-                self._comes_from(*tell_event(step, event))
+                self.origins.pop(int(event.member), None)
+                if event.prop["first"] != 1:
+                    self._comes_from(*tell_event(step, event))
             elif event.message is not None and event.name.startswith("Send"):
                 self._sent.setdefault(event.message, []).append(step.number)
             elif event.message in self._sent and step.number < self.wanted:

@@ -219,6 +219,15 @@ def test_before_the_first_commit_of_a_term_nobody_knows_what_is(story: Story, ru
     assert "before it had committed any entry of its term 4" in only(story.told)
 
 
+def test_a_read_that_began_before_the_first_commit_is_not_answered_behind_it(story: Story) -> None:
+    story.receives("MsgAppResp", 2, 1, 4, index=7)
+    story.decides(1, "COMMITS", 4, index=7, of_term=4)
+
+    story.decides(1, "READS_CONFIRMED", 4, index=5)
+
+    assert "answered reads with index 5, from before it had committed any entry of its term 4" in only(story.told)
+
+
 def test_behind_the_first_commit_reads_may_be_answered(story: Story) -> None:
     story.receives("MsgAppResp", 2, 1, 4, index=7)
     story.decides(1, "COMMITS", 4, index=7, of_term=4)
