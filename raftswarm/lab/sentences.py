@@ -68,13 +68,9 @@ def tell_event(step: Step, event: TraceEvent, origins: Origins = NO_ORIGINS) -> 
 
 
 def _describe_origin(steps: Sequence[int]) -> str:
-    match steps:
-        case []:
-            return ""
-        case [step]:
-            return f", sent in step {step}"
-        case [first, *_, last]:
-            return f", sent in a step from {first} to {last}"
+    if len(steps) > 1:
+        return f", sent in a step from {steps[0]} to {steps[-1]}"
+    return f", sent in step {steps[0]}" if steps else ""
 
 
 def name_rule(step: Step, event: TraceEvent) -> Sentence:
