@@ -163,8 +163,8 @@ def _print_explanation(explanation: Explanation) -> None:
         click.echo("what must not be:")
         for sentence in explanation.contradictions:
             click.echo(style(f"    {sentence}", "red"))
-    if explanation.origin is not None:
-        click.echo(f"where its state came from: in step {explanation.origin.step}, {explanation.origin}")
+    if explanation.clue is not None:
+        click.echo(f"look at step {explanation.clue.step}: {explanation.clue}")
     if explanation.story:
         click.echo("what led to it:")
     for sentence in explanation.story:

@@ -46,6 +46,7 @@ ROUTINE: Final = {
     )
 }
 """Rules of every day, left out where a story of a failure is told."""
+OF_A_DISK: Final = re.compile(r"Violation: (7|8):|CorruptLog")
 OPENINGS: Final = "Openings"
 """Ends the section of what every start begins with."""
 AGAIN_AND_AGAIN: Final = 5
@@ -78,8 +79,8 @@ class Explanation(msgspec.Struct, kw_only=True):
     """What has to hold, and did not."""
     contradictions: list[Sentence] = []
     """What no member may have done, as far as this can be told from what the engine says."""
-    origin: Sentence | None = None
-    """Of a violation by one member: where its state came from last, if that was not the log alone."""
+    clue: Sentence | None = None
+    """Of a violation by one member: when its state was last read back from a snapshot, or its log cut."""
     story: list[Sentence] = []
     """Of a violation: what led to it."""
 
@@ -109,7 +110,7 @@ def explain(recording: Recording, step: int | None = None, *, check: Check | Non
         found.violation = ending.violation
         found.promise = find_promise(ending.violation)
         found.contradictions = watcher.accuser.tell()
-        found.origin, found.story = _tell_story(watcher, watcher.found, ending.violation)
+        found.clue, found.story = _tell_story(watcher, watcher.found, ending.violation)
     elif asked is None:
         raise InvalidSpec(
             f"the recording says that step {step} violates something, and with this engine it does not: "
@@ -137,6 +138,8 @@ class _Watcher:
     """Every rule that was named, with its facts."""
     origins: dict[int, Sentence] = attrs.field(factory=dict)
     """By member: the last start or installed snapshot that its state comes from."""
+    cuts: dict[int, Sentence] = attrs.field(factory=dict)
+    """By member: where its log was cut last."""
     accuser: Accuser = attrs.field(factory=Accuser)
     _sent: dict[TracedMessage, list[int]] = attrs.field(factory=dict)
     """Steps that sent a message which has not arrived; what got lost stays there."""
@@ -155,6 +158,9 @@ class _Watcher:
                 self.rules.append((sentence, event.prop))
                 if sentence.rule == "INSTALLED":
                     self._comes_from(sentence)
+                elif sentence.rule == "CONFLICT_CUT":
+                    text = f"{sentence.text}; whoever reads its disk has to leave these out as well"
+                    self.cuts[sentence.member] = msgspec.structs.replace(sentence, text=text)
             elif event.name == "InitState" and step.number:
                 self.origins.pop(int(event.member), None)
                 if event.prop["first"] != 1:
@@ -203,7 +209,7 @@ def _list_changes(before: Mapping[int, MemberState], after: Mapping[int, MemberS
 
 
 def _tell_story(watcher: _Watcher, step: Step, violation: str) -> tuple[Sentence | None, list[Sentence]]:
-    """Tell what led to a violation, and where the state of the one member came from that it is about, if it is one.
+    """Tell what led to a violation, and what may have to do with it, if it is about one member.
 
     What a member did again and again is told once, but where nothing happened that should have: there it is why.
     """
@@ -214,7 +220,8 @@ def _tell_story(watcher: _Watcher, step: Step, violation: str) -> tuple[Sentence
         named = re.search(r"(?:member|disk of) (\d+)", violation)
         member = int(named[1]) if named else step.member
         own = [one for one, _ in rules if one.member == member and one.rule not in ROUTINE]
-        return watcher.origins.get(member), _shorten([one for one in own if not one.section.endswith(OPENINGS)])
+        clue = watcher.cuts.get(member) if OF_A_DISK.match(violation) else None
+        return clue or watcher.origins.get(member), _shorten([one for one in own if not one.section.endswith(OPENINGS)])
     terms = {int(term) for term in re.findall(r"term[ =](\d+)", violation)}
     story = [sentence for sentence, facts in rules if facts.get("term") in terms and sentence.rule not in ROUTINE]
     return None, _shorten(story or [sentence for sentence, _ in rules if sentence.rule not in ROUTINE])

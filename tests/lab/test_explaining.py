@@ -22,6 +22,8 @@ from raftswarm.raft.log_view import LogView
 from raftswarm.raft.messages import PreVote, RequestVote
 from raftswarm.raft.rules import Refusal
 from raftswarm.raft.settings import RaftSettings
+from raftswarm.storage import replay
+from raftswarm.storage.records import Content
 from tests.lab.recorded import LEADER, nobody_leads_from, scripted
 
 FAILOVER = scripted((2.0, Crash(LEADER)), (3.0, Start(LEADER)), seconds=4.0)
@@ -141,7 +143,7 @@ def test_of_what_never_happens_it_is_told_what_is_waited_for(monkeypatch: pytest
     assert all(sentence.at > 6.0 for sentence in explanation.story)
 
 
-def test_of_a_state_that_differs_it_is_told_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_state_that_differs_it_is_told_which_snapshot_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted bug: a picture of the state counts one too few."""
     restore = Journal.restore
 
@@ -156,7 +158,33 @@ def test_of_a_state_that_differs_it_is_told_where_it_came_from(monkeypatch: pyte
     explanation = explain(recording)
 
     assert explanation.violation.startswith("Violation: 5: ")
-    assert explanation.origin is not None
-    assert explanation.origin.member == LEADER
-    assert "goes on from the state of the snapshot up to entry " in explanation.origin.text
+    assert explanation.clue is not None
+    assert explanation.clue.member == LEADER
+    assert "goes on from the state of the snapshot up to entry " in explanation.clue.text
     assert {sentence.member for sentence in explanation.story} == {LEADER}
+
+
+def test_of_a_disk_that_holds_something_else_it_is_told_where_its_log_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted bug: reading a log back leaves the first of the entries in that a record cuts off."""
+    apply = replay._Replaying._apply
+
+    def forget(replaying: replay._Replaying, content: Content) -> None:
+        cut = content.truncate_after
+        place = replaying.last_index if cut is None else cut - replaying.base_index
+        left = replaying.entries[place : place + 1]
+        apply(replaying, content)
+        if cut is not None:
+            replaying.entries[place:place] = left
+
+    monkeypatch.setattr(replay._Replaying, "_apply", forget)
+    links = ((2, 1), (1, 2), (2, 3), (3, 2))
+    cuts, mends = [(2.0, Cut(*link)) for link in links], [(4.0, Mend(*link)) for link in links]
+    mix = FaultMix(priority_levels=3, call_every=0.02)
+    recording = msgspec.structs.replace(scripted(*cuts, *mends, heals=True), mix=mix)
+
+    explanation = explain(recording)
+
+    assert explanation.violation.startswith("Violation: 7: the disk of 2 ")
+    assert explanation.clue is not None
+    assert explanation.clue.rule == "CONFLICT_CUT"
+    assert "whoever reads its disk has to leave these out as well" in explanation.clue.text
