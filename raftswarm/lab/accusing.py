@@ -69,6 +69,8 @@ class Accuser:
     """By follower and term: how far its log is known to be its leader's."""
     _append: dict[int, tuple[TracedMessage, int]] = attrs.field(factory=dict)
     """By follower: the last entries that it took in, and how far it had compared before."""
+    _promised: dict[int, tuple[int, int]] = attrs.field(factory=dict)
+    """By follower: in which term it acknowledged entries last since it started, and up to which."""
     _first_commits: dict[tuple[int, int], int] = attrs.field(factory=dict)
     """By leader and term: where it first committed an entry of its own."""
     _before_change: dict[int, _Voters] = attrs.field(factory=dict)
@@ -119,6 +121,7 @@ class Accuser:
                 yield from self._judge_sent(member, event, event.message)
         elif event.name == "InitState":
             self._forget_votes(member)
+            self._promised.pop(member, None)
         elif event.name in {"ChangeConf", "ApplyConfChange"} and member in self._before_change:
             yield from _judge_change(self._before_change.pop(member), event.conf)
 
@@ -162,6 +165,8 @@ class Accuser:
                     "Figure 2: min(leaderCommit, what was compared)",
                 )
             case "MsgAppResp" if not message.reject and to != member:
+                of_term, index = self._promised.get(member, (term, 0))
+                self._promised[member] = term, max(message.index, index if of_term == term else 0)
                 compared = max(self._compared.get((member, term), 0), event.state.commit)
                 if message.index > compared:
                     yield Accused(
@@ -256,6 +261,14 @@ class Accuser:
         first, last = _number(facts["first"]), _number(facts["last"])
         if first <= event.state.commit:
             yield Accused(f"cut entries {first} to {last} from its log, of which some are committed", "5.4 forbids it")
+            return
+        term, index = self._promised.get(member, (0, 0))
+        if term == event.state.term and first <= index:
+            yield Accused(
+                f"cut entries {first} to {last} from its log, and had acknowledged it up to entry {index} to the "
+                f"leader of the same term {term}: a late message must cut nothing",
+                "Figure 2, AppendEntries 3: only entries that conflict",
+            )
         elif member in self._append:
             message, _ = self._append[member]
             end = message.index + message.entries

@@ -46,12 +46,12 @@ ROUTINE: Final = {
     )
 }
 """Rules of every day, left out where a story of a failure is told."""
-OF_A_DISK: Final = re.compile(r"Violation: (7|8):|CorruptLog")
+OF_A_DISK: Final = re.compile(r"Violation: (7: the disk|8)[: ]|CorruptLog")
 OPENINGS: Final = "Openings"
 """Ends the section of what every start begins with."""
 AGAIN_AND_AGAIN: Final = 5
 """What was done so often without an end is why nothing happens."""
-OF_ONE_MEMBER: Final = re.compile(r"Violation: (5|7|8|15|18|19|20)[: ]|CorruptLog")
+OF_ONE_MEMBER: Final = re.compile(r"Violation: (5|7: the disk|8|15|18|19|20)[: ]|CorruptLog")
 """Violations that one member's disk, state machine or sessions have led to: the terms that they name say little."""
 
 

@@ -68,7 +68,7 @@ def tell_event(step: Step, event: TraceEvent, origins: Origins = NO_ORIGINS) -> 
 
 
 def _describe_origin(steps: Sequence[int]) -> str:
-    if len(steps) > 1:
+    if len({*steps}) > 1:
         return f", sent in a step from {steps[0]} to {steps[-1]}"
     return f", sent in step {steps[0]}" if steps else ""
 

@@ -203,6 +203,27 @@ def test_a_cut_where_nothing_conflicts(story: Story) -> None:
     assert "cut entries 8 to 9 from its log for a message that spoke only of entries up to 7" in only(story.told)
 
 
+def test_a_cut_of_what_was_acknowledged_in_the_same_term(story: Story) -> None:
+    story.receives("MsgApp", 1, 2, 4, index=5, entries=3)
+    story.sends("MsgAppResp", 2, 1, 4, index=8)
+    story.decides(2, "CONFLICT_CUT", 5, first=7, last=8)
+    assert story.told == []
+
+    story.decides(2, "CONFLICT_CUT", 4, first=7, last=8)
+
+    assert "cut entries 7 to 8 from its log, and had acknowledged it up to entry 8" in only(story.told)
+
+
+def test_after_a_start_an_acknowledgement_need_not_have_left(story: Story) -> None:
+    story.receives("MsgApp", 1, 2, 4, index=5, entries=3)
+    story.sends("MsgAppResp", 2, 1, 4, index=8)
+    story.starts(2, 4)
+
+    story.decides(2, "CONFLICT_CUT", 4, first=7, last=8)
+
+    assert story.told == []
+
+
 def test_a_cut_of_what_is_committed(story: Story) -> None:
     story.decides(2, "CONFLICT_CUT", 4, commit=8, first=8, last=9)
 
