@@ -5,6 +5,8 @@ python examples/service_in_the_lab.py [SEED]
 
 from __future__ import annotations
 
+import sys
+
 from raftswarm.lab import Lab, simulate
 from raftswarm.lab.swarm import Run
 from raftswarm.objects.specs import ContainerSpec, Replicated, RestartPolicy, ServiceMode, ServiceSpec, TaskSpec
@@ -35,5 +37,6 @@ async def scenario(lab: Lab) -> None:
     print(f"{lab.now:6.1f} s  runs on", *sorted(node.name for node in lab.nodes_of(service)))
 
 
-outcome = simulate(scenario, seed=1, managers=3, workers=2)
+seed = int(sys.argv[1] if len(sys.argv) > 1 else "1")
+outcome = simulate(scenario, seed=seed, managers=3, workers=2)
 print(f"{outcome.seconds:.0f} simulated seconds; the same seed is the same run: {outcome.digest}")

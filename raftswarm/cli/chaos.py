@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raftswarm.cli.ranges import FiniteRange
+
 if TYPE_CHECKING:
     from raftswarm.lab.chaos import ChaosOptions, Report
 
@@ -27,7 +29,7 @@ def command() -> None:
 def _plan_options(function: click.decorators.FC) -> click.decorators.FC:
     for option in (
         click.option("--seed", type=click.IntRange(min=0), help="What the schedule is drawn from; drawn if not given."),
-        click.option("--duration", type=click.FloatRange(min=10), default=120, show_default=True, help="Seconds."),
+        click.option("--duration", type=FiniteRange(min=10), default=120, show_default=True, help="Seconds."),
         click.option("--faults", default="", help="Kinds of faults, with commas  [default: all]."),
         click.option("--targets", default="", help="Of leader, follower, worker  [default: all]."),
     ):
@@ -101,6 +103,9 @@ def run(
         keep=keep,
     )
     on_stdout = str(json_file) == "-"
+    for file in (html_file, None if on_stdout else json_file):
+        if file is not None and not file.parent.is_dir():  # Better now than after the run.
+            raise click.UsageError(f"cannot write {file}: there is no directory {file.parent}")
     report = _run(options, _Teller(sys.stderr if on_stdout else sys.stdout))
     _write(report, json_file, html_file)
     if not on_stdout:
@@ -138,10 +143,11 @@ def _write(report: Report, json_file: Path | None, html_file: Path | None) -> No
     from raftswarm.lab.chaos import render_page
     from raftswarm.lab.chaos.report import encode_report
 
+    if str(json_file) == "-":
+        click.echo(encode_report(report), nl=False)
+        json_file = None
     try:
-        if str(json_file) == "-":
-            click.echo(encode_report(report), nl=False)
-        elif json_file is not None:
+        if json_file is not None:
             json_file.write_bytes(encode_report(report))
         if html_file is not None:
             html_file.write_text(render_page(report), encoding="utf-8")

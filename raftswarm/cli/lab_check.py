@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
+from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style, write_text
 
 if TYPE_CHECKING:
     from raftswarm.lab.linearizability import Verdict, Window
@@ -31,19 +31,20 @@ def command(files: tuple[Path, ...], model: str, svg: Path | None, as_json: bool
 
     verdicts: list[tuple[Path, Verdict]] = []
     expected: dict[Path, bool] = {}
-    try:
-        for path in _expand(files):
+    for path in _expand(files):
+        try:
             listed, is_good = read_verdict(path)
-            if listed:
-                expected[path] = is_good
-            verdicts.append((path, check_history_file(path, model=model or listed)))
-            if not as_json:
-                _print(*verdicts[-1])
-    except InvalidSpec as error:
-        raise NotUnderstood(str(error)) from None
-    except OSError as error:
-        raise NotUnderstood(f"cannot read {error.filename}: {error.strerror}") from None
-    if svg is not None and verdicts:
+            verdict = check_history_file(path, model=model or listed)
+        except InvalidSpec as error:
+            raise NotUnderstood(str(error)) from None
+        except OSError as error:
+            raise NotUnderstood(f"cannot read {error.filename}: {error.strerror}") from None
+        if listed:
+            expected[path] = is_good
+        verdicts.append((path, verdict))
+        if not as_json:
+            _print(path, verdict)
+    if svg is not None:
         _draw(*verdicts[-1], svg)
     good = sum(verdict.is_linearizable for _, verdict in verdicts)
     surprising = [path for path, verdict in verdicts if _differs(verdict, expected.get(path))]
@@ -73,11 +74,17 @@ def _differs(verdict: Verdict, expected: bool | None) -> bool:
 def _draw(path: Path, verdict: Verdict, svg: Path) -> None:
     from raftswarm.lab.linearizability import draw_history, read_history
 
-    svg.write_text(draw_history(read_history(path), verdict, path.name), encoding="utf-8")
+    write_text(svg, draw_history(read_history(path), verdict, path.name))
 
 
 def _expand(files: tuple[Path, ...]) -> list[Path]:
-    return [path for file in files for path in (sorted(file.glob("*.jsonl")) if file.is_dir() else [file])]
+    found: list[Path] = []
+    for file in files:
+        inside = sorted(file.glob("*.jsonl")) if file.is_dir() else [file]
+        if not inside:
+            raise NotUnderstood(f"there is no history in {file}: none of its files ends in .jsonl")
+        found += inside
+    return found
 
 
 def _print(path: Path, verdict: Verdict) -> None:

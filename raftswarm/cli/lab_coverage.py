@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from raftswarm.lab.coverage import Coverage
@@ -24,9 +25,7 @@ TRACED_ONE_IN = 20
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--seeds", type=click.IntRange(min=0), default=0, help="Run so many random worlds, too.")
 @click.option("--first-seed", type=click.IntRange(min=0), help="Default: the one behind those that are in the files.")
-@click.option(
-    "--seconds", type=click.FloatRange(min=0.1), default=20.0, show_default=True, help="Simulated, of each world."
-)
+@click.option("--seconds", type=FiniteRange(min=0.1), default=20.0, show_default=True, help="Simulated, of each world.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the sum there.")
 @click.option("--all", "shows_all", is_flag=True, help="Show all counts, not only what is missed or seldom.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

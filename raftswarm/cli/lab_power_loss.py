@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from raftswarm.cli.lab_words import exit_if, print_json, style
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 @click.command("power-loss")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="How many worlds.")
 @click.option("--first-seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Simulated, of each.")
+@click.option("--seconds", type=FiniteRange(min=0.1), default=5.0, show_default=True, help="Simulated, of each.")
 @click.option("--members", type=click.IntRange(min=1, max=9), default=3, show_default=True)
-@click.option("--budget", type=click.FloatRange(min=1.0), help="Begin more worlds until so many real seconds are over.")
+@click.option("--budget", type=FiniteRange(min=1.0), help="Begin more worlds until so many real seconds are over.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(seeds: int, first_seed: int, seconds: float, members: int, budget: float | None, as_json: bool) -> None:
     """Let the power fail at every disk call, of one, some and all machines, and look for what was acknowledged.

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
+from click.core import ParameterSource
 
 from raftswarm.cli import lab_random, lab_swarm
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from raftswarm.lab.recording import Recording
+
+
+LISTED: Final = "a list of scenarios: name one, or say --random"
+FITTING: Final = {
+    LISTED: {"as_json"},
+    "a scenario": {"scenario", "output", "as_json"},
+    "a scenario of a swarm": {"scenario", "seeds", "first_seed", "twice", "as_json"},
+    "random worlds": {
+        *("is_random", "seeds", "first_seed", "seconds", "members", "as_json"),
+        *("keep", "keep_all", "jobs", "resume", "digests", "twice"),
+    },
+}
+"""Which parameters mean something for what is run."""
 
 
 @click.command("run")
@@ -21,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--first-seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.1),
+    type=FiniteRange(min=0.1),
     default=20.0,
     show_default=True,
     help="Simulated, until the faults end.",
@@ -89,6 +104,11 @@ def command(
         raise click.UsageError("runs of whole swarms are not recorded: their seed is all it takes to run them again")
     if twice and not (is_of_a_swarm or is_random):
         raise click.UsageError("--twice is for random worlds and whole swarms; what others do again, `lab replay` says")
+    if is_random:
+        kind = "random worlds"
+    else:
+        kind = LISTED if scenario is None else "a scenario of a swarm" if is_of_a_swarm else "a scenario"
+    _require_fit(kind)
     asked = range(first_seed, first_seed + seeds)
     if scenario is not None and is_of_a_swarm:
         lab_swarm.run_swarm_scenarios(scenario, asked, twice=twice, as_json=as_json)
@@ -106,6 +126,15 @@ def command(
         _run_scenario(_find(scenario), output, as_json=as_json)
     else:
         _list_scenarios(as_json=as_json)
+
+
+def _require_fit(what: str) -> None:
+    """Refuse what would be without effect; UsageError."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in FITTING[what] and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[-1]} has no meaning for {what}")
 
 
 def _list_scenarios(*, as_json: bool) -> None:

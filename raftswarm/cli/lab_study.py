@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write
+from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, read, style, write, write_text
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from raftswarm.lab.comparing import Side
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
 SHOWN_LINES = 12
 
+_NEGATIVE = {"ignore_unknown_options": True}
+"""Such as -1: a number that no step has, and no option."""
 _recording = click.argument("recording", type=click.Path(path_type=Path))
 _output = click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
+_start = click.option("--from", "start", type=FiniteRange(min=0.0), default=0.0, help="Simulated seconds.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -46,6 +51,8 @@ def replay(recording: Path, as_json: bool) -> None:
             click.echo(f"this is not the recorded run: it differs somewhere after step {departed}")
         elif known.ending is not None:
             click.echo("the same as recorded")
+        else:
+            click.echo("the file says nothing of how the run ended: it is a scenario, or its last line is cut off")
     exit_if(departed is not None)
 
 
@@ -79,7 +86,7 @@ def fork(recording: Path, after_step: int, seed: int, output: Path | None, as_js
     exit_if(bool(forked.ending.violation))
 
 
-@click.command("step")
+@click.command("step", context_settings=_NEGATIVE)
 @_recording
 @click.argument("number", type=click.IntRange(min=0), default=0)
 @click.option("--count", type=click.IntRange(min=1), default=10, show_default=True, help="How many steps.")
@@ -88,10 +95,15 @@ def fork(recording: Path, after_step: int, seed: int, output: Path | None, as_js
 @_json
 def step(recording: Path, number: int, count: int, with_quiet: bool, states: bool, as_json: bool) -> None:
     """Walk through a run from a step on: what happens, and what is told."""
+    from raftswarm.errors import InvalidSpec
     from raftswarm.lab.replaying import look_at_steps
 
+    try:
+        shown = list(look_at_steps(read(recording), number, count, with_quiet=with_quiet))
+    except InvalidSpec as error:
+        raise NotUnderstood(str(error)) from None
     rows: list[dict[str, Any]] = []
-    for one, members in look_at_steps(read(recording), number, count, with_quiet=with_quiet):
+    for one, members in shown:
         if as_json:
             rows.append({"step": one, "states": list(members.values()) if states else []})
             continue
@@ -114,7 +126,7 @@ def _outline(one: Step) -> list[str]:
     return [*one.lines, *rules]
 
 
-@click.command("explain")
+@click.command("explain", context_settings=_NEGATIVE)
 @_recording
 @click.argument("number", metavar="[STEP]", type=click.IntRange(min=0), required=False)
 @_json
@@ -145,11 +157,16 @@ def _print_explanation(explanation: Explanation) -> None:
     if not explanation.violation:
         return
     click.echo(style(f"violated: {explanation.violation}", "red"))
+    if explanation.promise is not None:
+        click.echo(f"what has to hold: {explanation.promise}")
     if explanation.contradictions:
         click.echo("what must not be:")
         for sentence in explanation.contradictions:
             click.echo(style(f"    {sentence}", "red"))
-    click.echo("what led to it:")
+    if explanation.clue is not None:
+        click.echo(f"look at step {explanation.clue.step}: {explanation.clue}")
+    if explanation.story:
+        click.echo("what led to it:")
     for sentence in explanation.story:
         click.echo(f"    {sentence.at:10.6f} s, step {sentence.step:<7} {sentence}")
 
@@ -238,44 +255,52 @@ def _print_side(side: Side, number: int) -> None:
 @click.command("timeline")
 @_recording
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw a picture there instead.")
-@click.option("--from", "start", type=float, default=0.0, help="Simulated seconds.")
-@click.option("--to", "end", type=float, default=float("inf"), help="Simulated seconds.")
+@_start
+@click.option("--to", "end", type=FiniteRange(min=0.0), help="Simulated seconds.")
 @_json
-def timeline(recording: Path, svg: Path | None, start: float, end: float, as_json: bool) -> None:
+def timeline(recording: Path, svg: Path | None, start: float, end: float | None, as_json: bool) -> None:
     """Show a run at a glance: who was what when, and what befell them."""
-    from raftswarm.lab.timeline import draw_svg, draw_timeline, write_text
+    from raftswarm.lab import timeline as timelines
 
-    known = read(recording)
-    drawn, _ = draw_timeline(known)
-    drawn = drawn.between(start, end)
+    until = _end_after(start, end)
+    drawn, _ = timelines.draw_timeline(read(recording))
+    drawn = drawn.between(start, until)
     if svg is not None:
-        svg.write_text(draw_svg(drawn), encoding="utf-8")
-        click.echo(f"drawn in {svg}")
-    elif as_json:
+        write_text(svg, timelines.draw_svg(drawn))
+    if as_json:
         print_json(drawn)
+    elif svg is not None:
+        click.echo(f"drawn in {svg}")
     else:
-        for line in write_text(drawn):
+        for line in timelines.write_text(drawn):
             click.echo(line)
+
+
+def _end_after(start: float, end: float | None) -> float:
+    if end is not None and end <= start:
+        raise click.UsageError(f"there is nothing from {start:g} s to {end:g} s: let it end after it begins")
+    return inf if end is None else end
 
 
 @click.command("convert")
 @_recording
 @click.option("--to", "form", type=click.Choice(["shiviz"]), default="shiviz", show_default=True)
 @click.option("--heartbeats", is_flag=True, help="With all heartbeats, which are most of the messages.")
-@click.option("--from", "start", type=float, default=0.0, help="Simulated seconds.")
-@click.option("--to-seconds", "end", type=float, default=float("inf"), help="Simulated seconds.")
+@_start
+@click.option("--to-seconds", "end", type=FiniteRange(min=0.0), help="Simulated seconds.")
 @_output
-def convert(recording: Path, form: str, heartbeats: bool, start: float, end: float, output: Path | None) -> None:
+def convert(recording: Path, form: str, heartbeats: bool, start: float, end: float | None, output: Path | None) -> None:
     """Write a run in another program's form: a log with vector clocks for ShiViz."""
     from raftswarm.lab.shiviz import write_shiviz
 
     del form  # There is one.
-    lines = write_shiviz(read(recording), start=start, end=end, heartbeats=heartbeats)
+    until = _end_after(start, end)
+    lines = write_shiviz(read(recording), start=start, end=until, heartbeats=heartbeats)
     text = "".join(f"{line}\n" for line in lines)
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_text(output, text)
         click.echo(f"written to {output}")
 
 

@@ -52,6 +52,16 @@ def write(path: Path, recording: Recording) -> None:
         raise CommandFailed(f"cannot write {path}: {error.strerror}") from None
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file that somebody asked for."""
+    from raftswarm.cli.session import CommandFailed
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(f"cannot write {path}: {error.strerror}") from None
+
+
 def exit_if(failed: bool) -> None:
     """End with status 1 if something failed; what, has been shown."""
     if failed:

@@ -16,6 +16,7 @@ import click
 from raftswarm.api.times import SECOND, write_duration
 from raftswarm.cli.local_words import directory_option, run_local
 from raftswarm.cli.parsing import DURATION
+from raftswarm.cli.ranges import FiniteRange
 
 if TYPE_CHECKING:
     from raftswarm.local import LocalNode, LocalSwarm
@@ -76,7 +77,7 @@ def delay(duration: int, names: tuple[str, ...], directory: Path) -> None:
 
 
 @click.command("loss")
-@click.argument("percent", type=click.FloatRange(0, MOST_LOSS))
+@click.argument("percent", type=FiniteRange(0, MOST_LOSS))
 @click.argument("names", metavar="[NAME...]", nargs=-1)
 @directory_option
 def loss(percent: float, names: tuple[str, ...], directory: Path) -> None:
@@ -117,7 +118,7 @@ def disk(name: str, slow: int | None, full: bool | None, directory: Path) -> Non
 @click.argument("name")
 @click.option("--ahead", type=DURATION, help="How far its date is ahead, such as 2h; 0s for not at all.")
 @click.option("--behind", type=DURATION, help="How far it is behind.")
-@click.option("--rate", type=click.FloatRange(0.1, 10), help="How fast date and timers go; 1 is right.")
+@click.option("--rate", type=FiniteRange(0.1, 10), help="How fast date and timers go; 1 is right.")
 @directory_option
 def clock(name: str, ahead: int | None, behind: int | None, rate: float | None, directory: Path) -> None:
     """Make a node's clock wrong, or go too fast or too slow."""

@@ -5,7 +5,9 @@ Exit status: 0 done, 1 failed or refused, 2 not understood, 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final, Never
@@ -91,10 +93,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # Whoever read our output has left; nobody is told.
-        return 1
     except Exception as error:
+        if _is_broken_pipe(error):
+            _say_no_more()
+            return 1
         from raftswarm.cli.session import explain
 
         message = explain(error)
@@ -103,3 +105,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(message, err=True)
         return 1
     return 0
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    """Tell whether all that failed is that whoever read our output has left; nurseries wrap it."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_broken_pipe, error.exceptions))
+    return isinstance(error, BrokenPipeError)
+
+
+def _say_no_more() -> None:
+    """Nobody is told: not by us, and not by the interpreter when it flushes what is left."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # A test's is no file.
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

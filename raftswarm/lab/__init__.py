@@ -12,6 +12,7 @@ from raftswarm.lab.history import Call, History
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.journal import Journal
 from raftswarm.lab.nemesis import Nemesis
+from raftswarm.lab.phases import check_liveness
 from raftswarm.lab.recording import Recording, read_recording, write_recording
 from raftswarm.lab.replaying import run_recording
 from raftswarm.lab.seeds import SeedOutcome, run_seed, run_seeds
@@ -34,6 +35,7 @@ __all__ = [
     "SeedOutcome",
     "Trace",
     "Violation",
+    "check_liveness",
     "draw_fault_mix",
     "read_recording",
     "run_recording",

@@ -1,27 +1,32 @@
 """Why did this happen? A step in plain sentences, with the sections of the paper that the engine itself names.
 
 The one big idea: nothing is guessed afterwards. The engine says by which rule it decides (`raft.rules`), the world what
-arrived and what struck; here that is only put in order, and every message traced back to the step that sent it.
+arrived and what struck; here that is only put in order, and every message traced back to the step that sent it. Of a
+failure it is told what it breaks (`promises`), whose decision led to it (`accusing`), and what came before.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
 import msgspec
 
 from raftswarm.errors import InvalidSpec
+from raftswarm.lab.accusing import Accuser
 from raftswarm.lab.core_world import CoreWorld
+from raftswarm.lab.promises import Promise, find_promise
 from raftswarm.lab.recording import Recording, describe_fault
 from raftswarm.lab.replaying import Check, Replay
+from raftswarm.lab.sentences import Sentence, name_rule, tell_event
 from raftswarm.lab.steps import MemberState, Step, StepLog, read_states
-from raftswarm.raft.rules import MESSAGE_SECTIONS, Rule
-from raftswarm.raft.tracing import RULE, TracedMessage, TraceEvent
+from raftswarm.raft.rules import Rule
+from raftswarm.raft.tracing import RULE, TracedMessage
 
-LONGEST_STORY: Final = 40
+LONGEST_STORY: Final = 24
 ROUTINE: Final = {
     rule.name
     for rule in (
@@ -41,28 +46,13 @@ ROUTINE: Final = {
     )
 }
 """Rules of every day, left out where a story of a failure is told."""
-BECOMES: Final = {
-    "BecomeFollower": "is a follower",
-    "BecomeCandidate": "is a candidate",
-    "BecomeLeader": "is the leader",
-}
-
-
-class Sentence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that a member did in a step, or that befell it."""
-
-    step: int
-    at: float
-    text: str
-    member: int = 0
-    section: str = ""
-    """Of the extended Raft paper, unless it says otherwise."""
-    rule: str = ""
-
-    def __str__(self) -> str:
-        """Render it with its section."""
-        subject = f"member {self.member} " if self.member else ""
-        return f"{subject}{self.text}" + (f" ({self.section})" if self.section else "")
+OF_A_DISK: Final = re.compile(r"Violation: (7: the disk|8)[: ]|CorruptLog")
+OPENINGS: Final = "Openings"
+"""Ends the section of what every start begins with."""
+AGAIN_AND_AGAIN: Final = 5
+"""What was done so often without an end is why nothing happens."""
+OF_ONE_MEMBER: Final = re.compile(r"Violation: (5|7: the disk|8|15|18|19|20)[: ]|CorruptLog")
+"""Violations that one member's disk, state machine or sessions have led to: the terms that they name say little."""
 
 
 _Named = tuple[Sentence, Mapping[str, object]]
@@ -85,8 +75,12 @@ class Explanation(msgspec.Struct, kw_only=True):
     sentences: list[Sentence] = []
     changes: list[Change] = []
     violation: str = ""
+    promise: Promise | None = None
+    """What has to hold, and did not."""
     contradictions: list[Sentence] = []
-    """What no member may have done, as far as this can be told from the rules that were named."""
+    """What no member may have done, as far as this can be told from what the engine says."""
+    clue: Sentence | None = None
+    """Of a violation by one member: when its state was last read back from a snapshot, or its log cut."""
     story: list[Sentence] = []
     """Of a violation: what led to it."""
 
@@ -97,6 +91,7 @@ def explain(recording: Recording, step: int | None = None, *, check: Check | Non
     Raises:
         InvalidSpec: the run has no such step, or did not fail.
     """
+    asked = step
     if step is None:
         step = _find_failing_step(recording, check)
     watcher = _Watcher(step)
@@ -108,13 +103,19 @@ def explain(recording: Recording, step: int | None = None, *, check: Check | Non
         step=step,
         at=watcher.found.at,
         event=watcher.found.event,
-        sentences=list(watcher.tell(watcher.found)),
+        sentences=_count_equal(watcher.tell(watcher.found)),
         changes=_list_changes(watcher.before, watcher.after),
     )
     if ending.violation and ending.steps == step:
         found.violation = ending.violation
-        found.contradictions = _find_contradictions(watcher.rules)
-        found.story = _tell_story(watcher.rules, ending.violation)
+        found.promise = find_promise(ending.violation)
+        found.contradictions = watcher.accuser.tell()
+        found.clue, found.story = _tell_story(watcher, watcher.found, ending.violation)
+    elif asked is None:
+        raise InvalidSpec(
+            f"the recording says that step {step} violates something, and with this engine it does not: "
+            "the engine has changed since it was recorded"
+        )
     return found
 
 
@@ -135,8 +136,13 @@ class _Watcher:
     after: Mapping[int, MemberState] = attrs.field(factory=dict)
     rules: list[_Named] = attrs.field(factory=list)
     """Every rule that was named, with its facts."""
-    _sent: dict[TracedMessage, int] = attrs.field(factory=dict)
-    """The step that sent a message last."""
+    origins: dict[int, Sentence] = attrs.field(factory=dict)
+    """By member: the last start or installed snapshot that its state comes from."""
+    cuts: dict[int, Sentence] = attrs.field(factory=dict)
+    """By member: where its log was cut last."""
+    accuser: Accuser = attrs.field(factory=Accuser)
+    _sent: dict[TracedMessage, list[int]] = attrs.field(factory=dict)
+    """Steps that sent a message which has not arrived; what got lost stays there."""
 
     def observe(self, step: Step, world: CoreWorld) -> None:
         if step.number == self.wanted - 1:
@@ -144,11 +150,36 @@ class _Watcher:
         elif step.number == self.wanted:
             self.found = step
             self.after = read_states(world)
+            self.accuser.look(step, world)
         for event in step.engine:
+            self.accuser.hear(step, event)
             if event.name == RULE:
-                self.rules.append((_name_rule(step, event), event.prop))
+                sentence = name_rule(step, event)
+                self.rules.append((sentence, event.prop))
+                if sentence.rule == "INSTALLED":
+                    self._comes_from(sentence)
+                elif sentence.rule == "CONFLICT_CUT":
+                    text = f"{sentence.text}; whoever reads its disk has to leave these out as well"
+                    self.cuts[sentence.member] = msgspec.structs.replace(sentence, text=text)
+            elif event.name == "InitState" and step.number:
+                self.origins.pop(int(event.member), None)
+                if event.prop["first"] != 1:
+                    self._comes_from(*tell_event(step, event))
             elif event.message is not None and event.name.startswith("Send"):
-                self._sent[event.message] = step.number
+                self._sent.setdefault(event.message, []).append(step.number)
+            elif event.message in self._sent and step.number < self.wanted:
+                self._arrived(event.message)
+
+    def _arrived(self, message: TracedMessage) -> None:
+        steps = self._sent[message]
+        del steps[0]
+        if not steps:
+            del self._sent[message]
+
+    def _comes_from(self, sentence: Sentence) -> None:
+        text = f"{sentence.text}: what went in has to come out again, sessions included"
+        section = f"{sentence.section}; dissertation 6.3"
+        self.origins[sentence.member] = msgspec.structs.replace(sentence, text=text, section=section)
 
     def tell(self, step: Step) -> Iterator[Sentence]:
         """Put a step into sentences, in the order in which things happened in it."""
@@ -164,117 +195,52 @@ class _Watcher:
             yield Sentence(step.number, fault.at, f"then a fault strikes: {describe_fault(fault)}")
 
 
-def tell_event(step: Step, event: TraceEvent, origins: Mapping[TracedMessage, int] = {}) -> Iterator[Sentence]:
-    """Put an event of the engine into words; `origins` says which step sent a message that is taken in."""
-    member = int(event.member)
-    if event.name == RULE:
-        yield _name_rule(step, event)
-    elif event.message is not None:
-        message = event.message
-        section = MESSAGE_SECTIONS.get(message.type, "")
-        if event.name.startswith("Receive"):
-            sent = f", sent in step {origins[message]}" if message in origins else ""
-            text = f"takes in {describe_message(message)} of member {message.sender}{sent}"
-        else:
-            text = f"makes {describe_message(message)} for member {message.to}"
-        yield Sentence(step.number, step.at, text, member, section)
-    elif event.name in BECOMES:
-        yield Sentence(step.number, step.at, f"{BECOMES[event.name]} in term {event.state.term}", member, "Figure 4")
-    elif event.name in {"Replicate", "ChangeConf"}:
-        yield Sentence(step.number, step.at, f"appends entry {event.log} to its log", member, "5.3")
-    elif event.name == "InitState":
-        text = f"starts with term {event.state.term} and a log up to entry {event.log} from its disk"
-        yield Sentence(step.number, step.at, text, member, "Figure 2")
-
-
-def _name_rule(step: Step, event: TraceEvent) -> Sentence:
-    told = event.prop
-    return Sentence(
-        step.number, step.at, str(told["because"]), int(event.member), str(told["section"]), str(told["rule"])
-    )
-
-
-def describe_message(message: TracedMessage) -> str:
-    """Put a message into words."""
-    of_term = f"of term {message.term}"
-    match message.type:
-        case "MsgApp" if message.entries:
-            last = message.index + message.entries
-            entries = f"entry {last}" if message.entries == 1 else f"entries {message.index + 1} to {last}"
-            text = f"AppendEntries {of_term} with {entries}, behind {message.index} of term {message.log_term}"
-        case "MsgApp":
-            text = f"AppendEntries {of_term} without entries, behind {message.index} of term {message.log_term}"
-        case "MsgAppResp" if message.reject:
-            text = f"a refusal {of_term} of entries behind {message.index}"
-        case "MsgAppResp":
-            text = f"an acknowledgement {of_term} of the log up to entry {message.index}"
-        case "MsgHeartbeat":
-            text = f"a heartbeat {of_term}, commit index {message.commit}"
-        case "MsgHeartbeatResp":
-            text = f"an answer {of_term} to a heartbeat"
-        case "MsgVote":
-            text = f"RequestVote {of_term}, for a log that ends with entry {message.index} of term {message.log_term}"
-        case "MsgVoteResp":
-            text = f"a vote {of_term}" if not message.reject else f"a refused vote {of_term}"
-        case _:
-            text = f"a snapshot {of_term} up to entry {message.entries}"
-    return text
+def _count_equal(sentences: Iterable[Sentence]) -> list[Sentence]:
+    """Tell once what happened several times; who slept wakes up to many heartbeats."""
+    counts = Counter(sentences)
+    return [
+        msgspec.structs.replace(sentence, text=f"{sentence.text}, {count} times") if count > 1 else sentence
+        for sentence, count in counts.items()
+    ]
 
 
 def _list_changes(before: Mapping[int, MemberState], after: Mapping[int, MemberState]) -> list[Change]:
     return [Change(before.get(member), state) for member, state in after.items() if before.get(member) != state]
 
 
-def _find_contradictions(rules: list[_Named]) -> list[Sentence]:
-    """Find where a member did what the section that it names forbids, by the facts that it named."""
-    votes: dict[tuple[int, object], tuple[object, int]] = {}
-    found = []
-    for sentence, facts in rules:
-        match sentence.rule:
-            case "VOTE_GIVEN" | "VOTE_REPEATED" | "CAMPAIGN" | "CAMPAIGN_FOR_TRANSFER":
-                candidate = facts.get("candidate", sentence.member)  # A campaign is a vote for itself.
-                first, step = votes.setdefault((sentence.member, facts["term"]), (candidate, sentence.step))
-                if first != candidate:
-                    text = (
-                        f"voted twice in term {facts['term']}: for member {first} in step {step}, "
-                        f"and for member {candidate}"
-                    )
-                    found.append(_accuse(sentence, text, "5.2 allows one vote a term"))
-            case "COMMITS" if facts["of_term"] != facts["term"]:
-                text = f"committed entry {facts['index']} of the earlier term {facts['of_term']} by counting"
-                found.append(_accuse(sentence, text, "5.4.2 forbids it"))
-            case "READS_BY_LEASE" if float(str(facts["left_seconds"])) <= 0:
-                found.append(
-                    _accuse(sentence, "answered reads without asking anybody and without a lease", "6.4 forbids it")
-                )
-            case _:
-                pass
-        if sentence.rule == "VOTE_GIVEN" and _end_of_log(facts, "last_term", "last_index") > _end_of_log(
-            facts, "of_term", "index"
-        ):
-            text = (
-                f"gave its vote in term {facts['term']} to member {facts['candidate']}, whose log ends before its own"
-            )
-            found.append(_accuse(sentence, text, "5.4.1 forbids it"))
-    return found
+def _tell_story(watcher: _Watcher, step: Step, violation: str) -> tuple[Sentence | None, list[Sentence]]:
+    """Tell what led to a violation, and what may have to do with it, if it is about one member.
 
-
-def _accuse(sentence: Sentence, text: str, section: str) -> Sentence:
-    return Sentence(sentence.step, sentence.at, f"{text}, in step {sentence.step}", sentence.member, section)
-
-
-def _end_of_log(facts: Mapping[str, object], term: str, index: str) -> tuple[int, int]:
-    return int(str(facts[term])), int(str(facts[index]))
-
-
-def _tell_story(rules: list[_Named], violation: str) -> list[Sentence]:
-    """Tell what led to a violation: all that was decided in the terms that it names, or the last things that were.
-
-    What a member did again and again is told once.
+    What a member did again and again is told once, but where nothing happened that should have: there it is why.
     """
+    rules = watcher.rules
+    if within := re.search(r"did not (?:happen|end) within ([\d.]+) s", violation):
+        return None, _tell_what_goes_on(rules, step.at - float(within[1]))
+    if OF_ONE_MEMBER.match(violation):
+        named = re.search(r"(?:member|disk of) (\d+)", violation)
+        member = int(named[1]) if named else step.member
+        own = [one for one, _ in rules if one.member == member and one.rule not in ROUTINE]
+        clue = watcher.cuts.get(member) if OF_A_DISK.match(violation) else None
+        return clue or watcher.origins.get(member), _shorten([one for one in own if not one.section.endswith(OPENINGS)])
     terms = {int(term) for term in re.findall(r"term[ =](\d+)", violation)}
     story = [sentence for sentence, facts in rules if facts.get("term") in terms and sentence.rule not in ROUTINE]
-    if not story:
-        story = [sentence for sentence, _ in rules if sentence.rule not in ROUTINE]
+    return None, _shorten(story or [sentence for sentence, _ in rules if sentence.rule not in ROUTINE])
+
+
+def _shorten(story: list[Sentence]) -> list[Sentence]:
     first_told = {(sentence.member, sentence.text): sentence for sentence in reversed(story)}
     return [one for one in story if first_told[one.member, one.text] is one][-LONGEST_STORY:]
+
+
+def _tell_what_goes_on(rules: list[_Named], since: float) -> list[Sentence]:
+    """Tell what was done again and again since then, and what was done last."""
+    late = [sentence for sentence, _ in rules if sentence.at >= since]
+    counts = Counter((sentence.member, sentence.text) for sentence in late)
+    last = {(sentence.member, sentence.text): sentence for sentence in late}
+    often = [
+        msgspec.structs.replace(last[done], text=f"{last[done].text}, {count} times since {since:.3f} s")
+        for done, count in counts.most_common(AGAIN_AND_AGAIN)
+        if count >= AGAIN_AND_AGAIN
+    ]
+    rest = [one for one in late if counts[one.member, one.text] < AGAIN_AND_AGAIN and one.rule not in ROUTINE]
+    return sorted([*often, *_shorten(rest)[-LONGEST_STORY // 2 :]], key=lambda one: one.step)

@@ -8,7 +8,7 @@ out still means the same for the others. What does not fit the moment (a crash o
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -392,6 +392,6 @@ Fault = (
 class FaultEvent(msgspec.Struct, frozen=True):
     """A fault, and when it struck."""
 
-    at: float
+    at: Annotated[float, msgspec.Meta(ge=0)]
     """Seconds since the world began."""
     fault: Fault

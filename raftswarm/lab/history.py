@@ -113,9 +113,15 @@ class History:
                 assert isinstance(call.result, int), "a read barrier answers with an index"
                 self.acknowledged_reads += 1
                 if call.result < call.floor:
-                    raise Violation(f"read {call.number} saw index {call.result}; {call.floor} was acknowledged before")
+                    raise Violation(
+                        f"read {call.number} saw index {call.result}; {call.floor} was acknowledged before it was "
+                        f"asked of member {call.member}"
+                    )
                 if call.applied is not None and call.applied() < call.result:
-                    raise Violation(f"15: read {call.number} of index {call.result} ended at index {call.applied()}")
+                    raise Violation(
+                        f"15: read {call.number} of index {call.result} ended at index {call.applied()}: the state "
+                        f"machine of member {call.member} had come no further"
+                    )
             case "change" if call.error is None:
                 assert isinstance(call.result, int), "a change of members answers with its index"
                 self._acknowledged_index = max(self._acknowledged_index, call.result)

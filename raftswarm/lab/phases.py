@@ -14,6 +14,7 @@ from random import Random
 import attrs
 
 from raftswarm.consensus.compaction import LAST_RETRY_SECONDS
+from raftswarm.errors import StorageError
 from raftswarm.lab import strikes
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.host import Host
@@ -95,7 +96,10 @@ def scan_durability(world: CoreWorld) -> None:
         what="a sync of what was acknowledged on every disk",
     )
     for member in members:
-        recovered = world.hosts[member].recover_copy()
+        try:
+            recovered = world.hosts[member].recover_copy()
+        except StorageError as refusal:
+            raise Violation(f"7: the disk of {member} cannot be read back: {refusal}") from refusal
         last = max(recovered.snapshot.index, recovered.entries[-1].index if recovered.entries else 0)
         if last < acknowledged:
             raise Violation(f"7: the disk of {member} ends at {last}, and {acknowledged} was acknowledged")

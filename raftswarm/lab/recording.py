@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from math import inf, isinf
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -19,6 +19,8 @@ from raftswarm.lab.faults import FaultMix
 
 FORMAT: Final = "raftswarm recording"
 VERSION: Final = 1
+MOST_MEMBERS: Final = 64
+"""A cluster may begin with; far more than Raft is made for."""
 CHECKPOINT_STEPS: Final = 500
 """After so many steps there is a digest of all that was told so far."""
 
@@ -68,9 +70,9 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     format: str
     version: int
-    seed: int
-    members: int
-    seconds: float
+    seed: Annotated[int, msgspec.Meta(ge=0)]
+    members: Annotated[int, msgspec.Meta(ge=1, le=MOST_MEMBERS)]
+    seconds: Annotated[float, msgspec.Meta(gt=0)]
     heals: bool = True
     title: str = ""
     forks: tuple[Fork, ...] = ()

@@ -164,7 +164,11 @@ def fork_recording(recording: Recording, after_step: int, seed: int) -> Recordin
 def look_at_steps(
     recording: Recording, first: int, count: int, *, with_quiet: bool = False
 ) -> Iterator[tuple[Step, Mapping[int, MemberState]]]:
-    """Return steps from `first` on, each with all members at its end; quiet ones only if asked for."""
+    """Return steps from `first` on, each with all members at its end; quiet ones only if asked for.
+
+    Raises:
+        InvalidSpec: the run is over by then, or nothing is told any more.
+    """
     seen: list[tuple[Step, Mapping[int, MemberState]]] = []
 
     def observe(step: Step, world: CoreWorld) -> None:
@@ -173,5 +177,7 @@ def look_at_steps(
         if len(seen) == count:
             raise StopRun
 
-    Replay(recording, log=StepLog(first=first, observe=observe)).run()
+    ending = Replay(recording, log=StepLog(first=first, observe=observe)).run()
+    if not seen:
+        raise InvalidSpec(f"this run has {ending.steps} steps, from 0 on; nothing is told from step {first} on")
     yield from seen

@@ -13,9 +13,9 @@ import attrs
 import msgspec
 
 from raftswarm.lab.core_world import CoreWorld
-from raftswarm.lab.explaining import tell_event
 from raftswarm.lab.recording import Recording
 from raftswarm.lab.replaying import Replay
+from raftswarm.lab.sentences import tell_event
 from raftswarm.lab.steps import Step, StepLog
 from raftswarm.raft.tracing import RULE, TracedMessage, TraceEvent
 

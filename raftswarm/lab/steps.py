@@ -58,6 +58,8 @@ class MemberState(msgspec.Struct, frozen=True):
         if self.status == "down":
             return f"member {self.member} is down"
         parts = [f"term {self.term}", f"log {self.first}..{self.last}", f"commit {self.commit}"]
+        if self.applied != self.commit:
+            parts.append(f"applied {self.applied}")
         if self.voted_for:
             parts.append(f"voted for {self.voted_for}")
         if self.leader not in {0, self.member}:

@@ -117,10 +117,104 @@ def test_random_worlds_in_json(capsys: Captured) -> None:
         ["step", "nothing"],
         ["fork", "nothing", "--after", "1", "--seed", "1"],
         ["convert", "nothing"],
+        ["run", "failover", "--seeds", "5"],
+        ["run", "failover", "--jobs", "2"],
+        ["run", "--seeds", "50"],
+        ["run", "--random", "-o", "one.recording"],
+        ["run", "worker-pause", "--members", "3"],
     ],
 )
 def test_what_is_not_understood_gives_2(arguments: list[str], capsys: Captured) -> None:
     assert ask(capsys, *arguments)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["step", "failover.recording", "1000000"], "this run has "),
+        (["explain", "failover.recording", "1000000"], "there is no step 1000000"),
+        (["explain", "failover.recording", "-1"], "-1 is not in the range"),
+        (["fork", "failover.recording", "--after", "1000000", "--seed", "1"], "fork it earlier"),
+        (["fork", "failover.recording", "--after", "5", "--seed", "-1"], "-1 is not in the range"),
+        (["timeline", "failover.recording", "--from", "nan"], "nan is not a finite number"),
+        (["timeline", "failover.recording", "--from", "3", "--to", "2"], "there is nothing from 3 s to 2 s"),
+        (["convert", "failover.recording", "--to-seconds", "nan"], "nan is not a finite number"),
+        (["run", "--random", "--seconds", "nan"], "nan is not a finite number"),
+        (["run", "--random", "--seconds", "inf"], "inf is not a finite number"),
+        (["run", "--random", "--first-seed", "-3"], "-3 is not in the range"),
+        (["power-loss", "--budget", "nan"], "nan is not a finite number"),
+        (["check", "empty"], "there is no history in empty"),
+    ],
+)
+def test_a_mistake_is_answered_with_a_sentence(
+    arguments: list[str], words: str, capsys: Captured, failover: str
+) -> None:
+    assert failover == "failover.recording"
+    Path("empty").mkdir()
+
+    assert run(["lab", *arguments]) == 2
+
+    told = capsys.readouterr().err
+    assert words in told
+    assert "Traceback" not in told
+
+
+def edit(path: str, old: str, new: str) -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"version":1', '"version":2', "line 1: version 2 is not known here, only 1; upgrade raftswarm"),
+        ('"raftswarm recording"', '"raftswarm campaign"', "line 1: this is no recording but 'raftswarm campaign'"),
+        ('"seed":1', '"seed":-1', "line 1: Expected `int` >= 0 - at `$.seed`"),
+        ('"members":3', '"members":0', "line 1: Expected `int` >= 1 - at `$.members`"),
+        ('"members":3', '"members":1000', "line 1: Expected `int` <= 64 - at `$.members`"),
+        ('"seconds":8.0', '"seconds":-8.0', "line 1: Expected `float` > 0.0 - at `$.seconds`"),
+        ('"seconds":8.0', '"seconds":NaN', "line 1: "),
+        ('"kind":"crash"', '"kind":"fire"', "line 2: Invalid value 'fire'"),
+        ('"kind":"crash","member":2', '"kind":"cra', "line 2: "),
+        ('{"at":3.0', '{"at":-3.0', "line 2: Expected `float` >= 0.0 - at `$.at`"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_named_with_its_line(
+    old: str, new: str, words: str, capsys: Captured, failover: str
+) -> None:
+    edit(failover, old, new)
+
+    assert run(["lab", "replay", failover]) == 2
+
+    assert f"failover.recording, {words}" in capsys.readouterr().err
+
+
+def test_faults_of_a_member_that_is_not_there_change_nothing(capsys: Captured, failover: str) -> None:
+    edit(failover, '"kind":"crash","member":2', '"kind":"crash","member":99')
+
+    assert ask(capsys, "timeline", failover)[0] == 0
+
+
+def test_a_recording_whose_end_was_cut_off_is_still_a_scenario(capsys: Captured, failover: str) -> None:
+    lines = Path(failover).read_text().splitlines(keepends=True)
+    Path(failover).write_text("".join(lines[:-1]))
+
+    status, printed = ask(capsys, "replay", failover)
+
+    assert status == 0
+    assert printed.endswith("how the run ended: it is a scenario, or its last line is cut off\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["timeline", "--svg"], ["convert", "-o"], ["fork", "--after", "5", "--seed", "1", "-o"]]
+)
+def test_a_place_that_cannot_be_written_gives_1(arguments: list[str], capsys: Captured, failover: str) -> None:
+    command, *options = arguments
+
+    assert run(["lab", command, failover, *options, "nowhere/out"]) == 1
+
+    assert capsys.readouterr().err == "cannot write nowhere/out: No such file or directory\n"
 
 
 # Recordings.
@@ -215,6 +309,14 @@ def test_a_failure_is_recorded_replayed_explained_and_shrunk(capsys: Captured, f
     assert shrunk[0] == 0
     assert shrunk[1]["ending"]["violation"].startswith("Violation: 99: ")
     assert ask(capsys, "timeline", "seed-1-shrunk.recording")[1].count("!! Violation: 99: ") == 1
+
+
+def test_a_failure_that_the_engine_no_longer_has_is_not_explained(capsys: Captured, failing: str) -> None:
+    with pytest.MonkeyPatch.context() as sound:
+        sound.setattr(Invariants, "turn_ended", lambda *_: None)
+        assert run(["lab", "explain", failing]) == 2
+
+    assert "the engine has changed since it was recorded" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_well_is_neither_explained_nor_shrunk(capsys: Captured, failover: str) -> None:

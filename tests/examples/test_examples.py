@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def run(name: str, directory: Path) -> list[str]:
+def run(name: str, argument: Path | str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / name, directory],
+        [sys.executable, ROOT / "examples" / name, argument],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -105,10 +105,39 @@ def test_a_cache_serves_http_from_asyncio(tmp_path: Path) -> None:
     assert run("replicated_cache.py", tmp_path) == ["PUT /colour: 200 ", "GET /colour: 200 blue"]
 
 
-def test_a_service_of_ones_own_runs_in_the_lab(tmp_path: Path) -> None:
-    before, after, outcome = run("service_in_the_lab.py", tmp_path)
+def test_a_service_of_ones_own_runs_in_the_lab() -> None:
+    before, after, outcome = run("service_in_the_lab.py", "1")
 
     assert len(before.split("runs on")[1].split()) == len(after.split("runs on")[1].split()) == 4
     assert "worker-1" in before
     assert "worker-1" not in after
-    assert outcome == run("service_in_the_lab.py", tmp_path)[2], "the same seed is the same run"
+    assert outcome == run("service_in_the_lab.py", "1")[2], "the same seed is the same run"
+    assert outcome != run("service_in_the_lab.py", "2")[2]
+
+
+def test_a_state_machine_of_ones_own_runs_in_the_lab() -> None:
+    lines = run("state_machine_in_the_lab.py", "3")
+
+    assert len(lines) == 3
+    assert all(line.endswith(": held") for line in lines)
+    assert all(int(line.split()[2]) > 0 for line in lines), "faults strike"
+
+
+def test_what_a_machine_keeps_to_itself_is_found(tmp_path: Path) -> None:
+    """A bank whose accounts depend on who serves: planted in a copy of the example."""
+    text = (ROOT / "examples" / "state_machine_in_the_lab.py").read_text(encoding="utf-8")
+    careless = tmp_path / "careless.py"
+    careless.write_text(text.replace("return self.accounts[payer]\n", "return id(self)\n"), encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, careless, "1"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "Violation: 5: after command" in done.stderr

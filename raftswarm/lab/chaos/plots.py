@@ -15,6 +15,34 @@ PLOT: Final = WIDTH - LEFT - RIGHT
 LETTER: Final = 6.2
 """About as wide as a letter of the labels."""
 TICK_STEPS: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600)
+CEILINGS: Final = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    15,
+    20,
+    30,
+    40,
+    50,
+    60,
+    80,
+    100,
+    150,
+    200,
+    300,
+    400,
+    500,
+    1000,
+)
+"""Round numbers for axes to end with."""
 DOT: Final = 5
 
 
@@ -157,7 +185,33 @@ def _ceiling(most: float) -> float:
     """The next round number."""
     if most <= 0:
         return 1.0
-    for step in (0.1, 0.2, 0.5, 1, 2, 4, 5, 6, 8, 10, 15, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500, 1000):
+    for step in (
+        0.1,
+        0.2,
+        0.5,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        8,
+        10,
+        15,
+        20,
+        30,
+        40,
+        50,
+        60,
+        80,
+        100,
+        150,
+        200,
+        300,
+        400,
+        500,
+        1000,
+    ):
         if most <= step:
             return step
     return most

@@ -51,7 +51,10 @@ def write_text(timeline: Timeline, *, marks: bool = True) -> Iterator[str]:
                 grown = known[member] != shown_commits[member]
                 shown_commits[member] = known[member]
                 cells.append(_write_cell(current.get(member), known[member] if grown else 0, changed=changed))
-            yield _write_moment(at, spans[0].step) + "".join(cell.ljust(COLUMN_WIDTH) for cell in cells).rstrip()
+            yield (
+                _write_moment(at, max(span.step for span in spans))
+                + "".join(cell.ljust(COLUMN_WIDTH) for cell in cells).rstrip()
+            )
     known |= {commit.member: commit.index for commit in timeline.commits}
     ends = "".join(f"commit {known[member]}".ljust(COLUMN_WIDTH) for member in members).rstrip()
     yield _write_moment(timeline.seconds) + ends
