@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 from msgspec.structs import replace
 
-from raftswarm.lab.swarm_rules import SwarmRules, Violation
+from raftswarm.lab.swarm_rules import Violation
 from raftswarm.objects.records import Service, Task
 from raftswarm.objects.specs import NodeSpec, RestartPolicy, UpdateConfig
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
@@ -170,7 +170,7 @@ def test_17_a_restart_is_delayed(bench: Bench) -> None:
 
 
 def test_17_where_clocks_jump_times_prove_nothing(bench: Bench) -> None:
-    bench.rules = SwarmRules(clocks_are_true=False)
+    bench.rules.distrust_clocks()
     new = failed(bench)
 
     bench.write(bench.wanted(new, RUNNING))
