@@ -75,6 +75,13 @@ class Jobs(Bench):
         self.write(self.wanted(task, SHUTDOWN), new)
         return self.bring(new, READY)
 
+    def fail_twice(self) -> Task:
+        """A task that failed, as did the one before it."""
+        again = self.try_again(self.work())
+        self.write(self.wanted(again, COMPLETE))
+        self.wait(1)
+        return self.move(self.bring(again, RUNNING), TaskState.FAILED)
+
 
 @pytest.fixture
 def bench() -> Jobs:
@@ -253,7 +260,13 @@ def test_16_a_run_waits_for_what_the_run_before_has_in_its_slot(bench: Jobs) -> 
     with breaks(16, "may still run"):
         bench.begin_task()
 
+
+def test_16_it_begins_when_that_has_stopped(bench: Jobs) -> None:
+    old = bench.work()
+    bench.write(bench.next_run())
+    bench.write(bench.wanted(old, REMOVE))
     bench.move(old, SHUTDOWN)
+
     bench.begin_task()
 
 
@@ -275,14 +288,9 @@ def test_18_what_is_done_is_not_restarted_whatever_the_policy(bench: Jobs) -> No
 
 def test_18_attempts_are_counted_in_each_run(bench: Jobs) -> None:
     bench.begin(restart=RestartPolicy(max_attempts=1, delay=0))
-    for _ in range(2):
-        again = bench.try_again(bench.work())
-        bench.write(bench.wanted(again, COMPLETE))
-        bench.wait(1)
-        last = bench.move(bench.bring(again, RUNNING), TaskState.FAILED)
-        if bench.job.job_status == JobStatus():
-            bench.write(bench.wanted(last, SHUTDOWN))
-            bench.write(bench.next_run())
+    bench.write(bench.wanted(bench.fail_twice(), SHUTDOWN))
+    bench.write(bench.next_run())
+    last = bench.fail_twice()
 
     with breaks(18, "restart 2 of 1"):
         bench.write(bench.wanted(last, SHUTDOWN), bench.new(service=bench.job_id, desired=READY))
