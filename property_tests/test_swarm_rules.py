@@ -156,7 +156,9 @@ class Operators:
                 ServiceMode(global_=Global()),
                 ServiceMode(replicated=Replicated(replicas=draw([0, 1, 2, 3, 5]))),
                 ServiceMode(replicated=Replicated(replicas=draw([1, 3, 5]))),
-                ServiceMode(replicated_job=ReplicatedJob(max_concurrent=draw([1, 2, 3]), total_completions=draw([1, 3, 5]))),
+                ServiceMode(
+                    replicated_job=ReplicatedJob(max_concurrent=draw([1, 2, 3]), total_completions=draw([1, 3, 5]))
+                ),
                 ServiceMode(global_job=Global()),
             ]
         )

@@ -1,4 +1,4 @@
-"""A swarm at rest: nothing has changed for a while, and nobody is about to change anything; what rules 31 to 41 look at.
+"""A swarm at rest: nothing has changed for a while, and nobody is about to change anything (rules 31 to 41).
 
 Then every service has what its user wants, as far as the nodes allow, and each record beyond has a reason (SWARM 4).
 """
