@@ -253,11 +253,11 @@ class Operators:
             agent.is_in_touch = True
         while doomed := [service for service in self.services() if is_doomed(service)]:
             for service in doomed:
-                image, config = "good-9", UpdateConfig(failure_action="continue")
-                if is_job(service.spec.mode):
-                    image, config = "short-9", None
-                template = replace(service.spec.task_template, container_spec=ContainerSpec(image=image))
-                spec = replace(service.spec, task_template=template, update_config=config)
+                is_of_job = is_job(service.spec.mode)
+                container = ContainerSpec(image="short-9" if is_of_job else "good-9")
+                template = replace(service.spec.task_template, container_spec=container)
+                update = None if is_of_job else UpdateConfig(failure_action="continue")
+                spec = replace(service.spec, task_template=template, update_config=update)
                 with contextlib.suppress(RaftSwarmError):
                     await self.write_spec(service, spec)
             await trio.sleep(1)
