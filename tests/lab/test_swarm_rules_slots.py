@@ -76,6 +76,21 @@ def test_14_a_third_is_one_too_many(bench: Bench) -> None:
         bench.make()
 
 
+def test_14_what_takes_the_place_of_its_like_doubles_nothing(bench: Bench) -> None:
+    """A rollback that starts first has paused; what it made failed, and is restarted beside what it was to replace."""
+    bench.user_writes(update_config=UpdateConfig(), rollback_config=UpdateConfig(order="start-first"))
+    old = bench.run()
+    updating(bench)
+    change_over(bench, old)
+    forward = bench.web
+    back = rolled_back(bench.update_is(UpdateState.ROLLBACK_STARTED))
+    bench.write(replace(back, previous_spec=forward.spec, previous_spec_version=forward.spec_version))
+    new = bench.move(bench.run(), TaskState.FAILED)
+    bench.write(bench.update_is(UpdateState.ROLLBACK_PAUSED))
+
+    bench.write(bench.wanted(new, SHUTDOWN), bench.new(desired=READY))
+
+
 def test_14_there_are_no_more_slots_than_replicas(bench: Bench) -> None:
     for slot in (1, 2, 3):
         bench.run(slot=slot)

@@ -48,12 +48,17 @@ def no_task_is_doubled(step: Step) -> Iterator[str]:
             yield f"{tell(task)} was made beside {len(others)} others that are wanted"
         elif is_alike(others[0], task):
             yield f"{tell(task)} was made beside {others[0].id}, which is wanted and of the same spec"
-        elif service is not None and update_rule(service).order != "start-first":
+        elif service is not None and update_rule(service).order != "start-first" and not _takes_over(step, task):
             yield f"{tell(task)} was made beside {others[0].id}, which is wanted, though updates here stop first"
 
 
 def _is_over(task: Task, later: Task) -> bool:
     return is_done(task) and task.job_iteration != later.job_iteration
+
+
+def _takes_over(step: Step, task: Task) -> bool:
+    """Tell whether its like is let go in the same command: then there are as many as before."""
+    return any(slot_of(gone) == slot_of(task) and is_alike(gone, task) for gone in step.retired())
 
 
 def _check_replicas(step: Step) -> Iterator[str]:
