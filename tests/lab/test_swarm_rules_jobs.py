@@ -357,6 +357,19 @@ def test_32_a_global_job_has_run_on_every_node_that_is_active(bench: Jobs) -> No
         check_at_rest(bench.store)
 
 
+def test_32_what_is_done_is_done_although_it_was_told_to_stop(bench: Jobs) -> None:
+    """Its node was drained while it was out of reach, and the news came later."""
+    bench.begin(GLOBAL_JOB)
+    bench.finish(node="n1")
+    task = bench.work(node="n2")
+    bench.write(replace(bench.node("n2"), spec=NodeSpec(availability="drain")))
+    bench.write(bench.wanted(task, SHUTDOWN))
+    bench.move(task, COMPLETE)
+    bench.write(replace(bench.node("n2"), spec=NodeSpec()))
+
+    check_at_rest(bench.store)
+
+
 def test_33_what_an_earlier_run_has_not_finished_is_not_wanted(bench: Jobs) -> None:
     bench.work(1)
     bench.write(bench.next_run())

@@ -69,7 +69,8 @@ def _of_present_run(service: Service, slots: dict[int | str, list[Task]]) -> dic
 
 
 def _is_filled(records: list[Task]) -> bool:
-    return any(map(is_wanted, records)) or _has_ended_for_good(records)
+    # What a job has done is done, although it was told to stop meanwhile.
+    return any(is_wanted(task) or is_done(task) for task in records) or _has_ended_for_good(records)
 
 
 def _has_ended_for_good(records: list[Task]) -> bool:
