@@ -15,9 +15,11 @@ import trio
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from msgspec.structs import replace
 
 from raftswarm.errors import RaftSwarmError
-from raftswarm.lab.swarm import Lab, LabNode, simulate
+from raftswarm.lab.swarm import Lab, LabNode, plain_service, simulate
+from raftswarm.objects.specs import ReplicatedJob, ServiceMode
 
 EXAMPLES = int(os.environ.get("RAFTSWARM_EXAMPLES", "5"))
 MANAGERS = ("manager-1", "manager-2", "manager-3")
@@ -70,6 +72,20 @@ class Swarms(RuleBasedStateMachine):
 
         self.services.add(name)
         self.then(f"{replicas} of {name}", wait, step)
+
+    @precondition(has_quorum)
+    @rule(name=st.sampled_from(("sum", "mean")), concurrent=st.integers(1, 3), total=st.integers(0, 5), wait=waits)
+    def run_job(self, name: str, concurrent: int, total: int, wait: float) -> None:
+        job = ServiceMode(replicated_job=ReplicatedJob(max_concurrent=concurrent, total_completions=total))
+
+        async def step(lab: Lab) -> None:
+            if name in lab.services:
+                await lab.update_service(name, lambda spec: replace(spec, mode=job))
+            else:
+                await lab.create_service(replace(plain_service(name, image="job"), mode=job))
+
+        self.services.add(name)
+        self.then(f"{total} of job {name}, {concurrent} at once", wait, step)
 
     @precondition(lambda self: self.services and self.has_quorum())
     @rule(data=st.data(), wait=waits, version=st.integers(1, 9))

@@ -13,10 +13,11 @@ from random import Random
 import pytest
 import trio
 from msgspec.structs import replace
-from trio.testing import MockClock
 
 from raftswarm.errors import RaftSwarmError
+from raftswarm.lab.swarm.scheduling import run_seeded
 from raftswarm.manager.control.requests import CreateService, RemoveNode, RemoveService, UpdateService
+from raftswarm.manager.control.service_specs import mode_name
 from raftswarm.objects.ids import ID_RANDOM_BYTES, make_id
 from raftswarm.objects.records import Node, NodeDescription, Platform, Service
 from raftswarm.objects.specs import (
@@ -27,6 +28,7 @@ from raftswarm.objects.specs import (
     Placement,
     PortConfig,
     Replicated,
+    ReplicatedJob,
     Reservations,
     Resources,
     RestartPolicy,
@@ -34,9 +36,10 @@ from raftswarm.objects.specs import (
     ServiceSpec,
     TaskSpec,
     UpdateConfig,
+    is_job,
 )
 from raftswarm.store.store import Transaction
-from tests.lab.small_swarm import SmallSwarm, ToyAgent, seeded_trio
+from tests.lab.small_swarm import SmallSwarm, ToyAgent
 
 FIRST_SEED = int(os.environ.get("RAFTSWARM_FIRST_SEED", "1"))
 SEEDS = int(os.environ.get("RAFTSWARM_SEEDS", "10"))
@@ -44,7 +47,7 @@ OPERATIONS = 60
 SECOND = 1_000_000_000
 GIB = 1 << 30
 MOST_NODES = 6
-IMAGES = ("good-1", "good-2", "good-3", "bad-1", "flaky-1", "short-1")
+IMAGES = ("good-1", "good-2", "good-3", "bad-1", "flaky-1", "short-1", "short-2")
 
 
 class Operators:
@@ -86,8 +89,11 @@ class Operators:
             spec = service.spec
             for field in self.chance.sample(["task_template", "mode", "update_config", "endpoint_spec"], 2):
                 spec = replace(spec, **{field: getattr(drawn, field)})
-            if (spec.mode.global_ is None) == (service.spec.mode.global_ is None):
-                await self.write_spec(service, spec)
+            if mode_name(spec.mode) != mode_name(service.spec.mode):
+                spec = replace(spec, mode=service.spec.mode)
+            if is_job(spec.mode):
+                spec = replace(spec, update_config=None)
+            await self.write_spec(service, spec)
 
     async def write_spec(self, service: Service, spec: ServiceSpec, *, rollback: bool = False) -> None:
         request = UpdateService(reference=service.id, version=service.version, spec=spec, rollback=rollback)
@@ -145,17 +151,22 @@ class Operators:
             PortConfig(target_port=80, published_port=8080),
             PortConfig(target_port=80, published_port=9000, publish_mode="host"),
         ]
+        mode: ServiceMode = draw(
+            [
+                ServiceMode(global_=Global()),
+                ServiceMode(replicated=Replicated(replicas=draw([0, 1, 2, 3, 5]))),
+                ServiceMode(replicated=Replicated(replicas=draw([1, 3, 5]))),
+                ServiceMode(
+                    replicated_job=ReplicatedJob(max_concurrent=draw([1, 2, 3]), total_completions=draw([1, 3, 5]))
+                ),
+                ServiceMode(global_job=Global()),
+            ]
+        )
         return ServiceSpec(
             name=name,
             task_template=template,
-            mode=draw(
-                [
-                    ServiceMode(global_=Global()),
-                    ServiceMode(replicated=Replicated(replicas=draw([0, 1, 2, 3, 5]))),
-                    ServiceMode(replicated=Replicated(replicas=draw([1, 3, 5]))),
-                ]
-            ),
-            update_config=draw([update, update, None]),
+            mode=mode,
+            update_config=None if is_job(mode) else draw([update, update, None]),
             rollback_config=draw([replace(update, failure_action="pause"), None]),
             endpoint_spec=EndpointSpec(ports=self.chance.sample(ports, draw([0, 0, 1, 2]))),
         )
@@ -242,10 +253,11 @@ class Operators:
             agent.is_in_touch = True
         while doomed := [service for service in self.services() if is_doomed(service)]:
             for service in doomed:
-                template = replace(service.spec.task_template, container_spec=ContainerSpec(image="good-9"))
-                spec = replace(
-                    service.spec, task_template=template, update_config=UpdateConfig(failure_action="continue")
-                )
+                is_of_job = is_job(service.spec.mode)
+                container = ContainerSpec(image="short-9" if is_of_job else "good-9")
+                template = replace(service.spec.task_template, container_spec=container)
+                update = None if is_of_job else UpdateConfig(failure_action="continue")
+                spec = replace(service.spec, task_template=template, update_config=update)
                 with contextlib.suppress(RaftSwarmError):
                     await self.write_spec(service, spec)
             await trio.sleep(1)
@@ -256,7 +268,8 @@ def is_doomed(service: Service) -> bool:
     assert container is not None
     is_under_way = service.update_status is not None and service.update_status.completed_at == 0
     may_fail = config is None or config.failure_action != "continue"
-    return not container.image.startswith("good") or (is_under_way and may_fail)
+    rests = ("good", "short") if is_job(service.spec.mode) else "good"
+    return not container.image.startswith(rests) or (is_under_way and may_fail)
 
 
 async def live(seed: int) -> int:
@@ -276,7 +289,6 @@ async def live(seed: int) -> int:
 
 @pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + SEEDS))
 def test_rules_hold_whatever_happens(seed: int) -> None:
-    with seeded_trio(seed):
-        applied = trio.run(live, seed, clock=MockClock(autojump_threshold=0))
+    applied = run_seeded(lambda _: live(seed), seed)
 
     assert applied > OPERATIONS, "a swarm in which nothing happened tests nothing"

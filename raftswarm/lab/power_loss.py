@@ -188,7 +188,7 @@ class PowerFailures:
 
     def _draw_images(self, disk: SimulatedDisk, path: str) -> Iterator[tuple[Fate, SimulatedDisk]]:
         yield Fate.LOST, disk.after_power_loss()
-        if disk.is_synced:
+        if disk.survives_power_loss():
             return
         yield Fate.KEPT, disk.copy()
         for _ in range(TORN_IMAGES):
@@ -209,7 +209,7 @@ class PowerFailures:
         version, known = self._left.get(host.member_id, (-1, []))
         if version != self._versions[host.member_id]:
             known = [self._judge(host, Fate.LOST, host.disk.after_power_loss())]
-            if not host.disk.is_synced:
+            if not host.disk.survives_power_loss():
                 known.append(self._judge(host, Fate.TORN, host.disk.tear(self._draw_source())))
             self._left[host.member_id] = self._versions[host.member_id], known
         return known

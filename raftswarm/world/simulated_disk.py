@@ -271,8 +271,8 @@ class SimulatedDisk:
         copy._root = _copy(self._root, durable=True)
         return copy
 
-    def survives_power_loss(self, below: str) -> bool:
-        """Tell whether all that programs see below that path would be there if the power failed now."""
+    def survives_power_loss(self, below: str = "") -> bool:
+        """Tell whether a loss of power would change nothing, below that path."""
         node = self._find(below)
         return node is None or _is_durable(node)
 
@@ -301,11 +301,6 @@ class SimulatedDisk:
         contents.sync()
         contents.cached = bytearray(contents.durable)
         return copy.copy()
-
-    @property
-    def is_synced(self) -> bool:
-        """Tell whether a loss of power would change nothing."""
-        return _is_synced(self._root)
 
     def sizes(self, below: str) -> dict[str, int]:
         """Paths of all files below that path, in order, and how many bytes of each are written, short of zeros."""
@@ -492,9 +487,9 @@ def _copy(directory: _Directory, *, durable: bool) -> _Directory:
 
 
 def _is_durable(node: _Directory | _Contents) -> bool:
-    if isinstance(node, _Contents):
-        return node.cached == node.durable
-    return node.cached == node.durable and all(map(_is_durable, node.cached.values()))
+    if node.unsynced or node.cached != node.durable:  # They differ although all is synced if a sync has lied.
+        return False
+    return isinstance(node, _Contents) or all(map(_is_durable, node.cached.values()))
 
 
 def _fork(directory: _Directory, known: dict[int, _Directory | _Contents]) -> _Directory:
@@ -516,12 +511,6 @@ def _fork(directory: _Directory, known: dict[int, _Directory | _Contents]) -> _D
             _Linked(change.name, fork(change.node)) if isinstance(change, _Linked) else change
             for change in directory.unsynced
         ],
-    )
-
-
-def _is_synced(directory: _Directory) -> bool:
-    return not directory.unsynced and all(
-        _is_synced(node) if isinstance(node, _Directory) else not node.unsynced for node in directory.cached.values()
     )
 
 

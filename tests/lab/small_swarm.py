@@ -1,19 +1,18 @@
 """A swarm in one process: the leader's real loops over one store, whose log is late and forgetful, and toy agents.
 
-Only consensus, links and processes are played. What is played draws from one seeded source, and trio is seeded too, so
-that a seed is a run.
+Only consensus, links and processes are played. What is played draws from one seeded source, and `run_seeded` orders the
+turns by the seed, so that a seed is a run.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from random import Random
 
 import attrs
-import pytest
 import trio
 from msgspec.structs import replace
 
@@ -44,16 +43,6 @@ from raftswarm.world.chance import SeededEntropy
 from raftswarm.world.clock import LoopWallClock
 
 LATENCIES = (0.001, 0.001, 0.004, 0.02, 0.15)
-
-
-@contextmanager
-def seeded_trio(seed: int) -> Iterator[None]:
-    """Let trio schedule by the seed."""
-    run = trio._core._run
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-        run._r.seed(seed)
-        yield
 
 
 @attrs.define(eq=False)

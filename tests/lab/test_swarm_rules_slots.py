@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 import pytest
 from msgspec.structs import replace
 
-from raftswarm.lab.swarm_rules import SwarmRules, Violation
+from raftswarm.lab.swarm_rules import Violation
 from raftswarm.objects.records import Service, Task
 from raftswarm.objects.specs import NodeSpec, RestartPolicy, UpdateConfig
 from raftswarm.objects.states import NodeState, TaskState, UpdateState
@@ -74,6 +74,21 @@ def test_14_a_third_is_one_too_many(bench: Bench) -> None:
 
     with breaks(14, "beside 2 others"):
         bench.make()
+
+
+def test_14_what_takes_the_place_of_its_like_doubles_nothing(bench: Bench) -> None:
+    """A rollback that starts first has paused; what it made failed, and is restarted beside what it was to replace."""
+    bench.user_writes(update_config=UpdateConfig(), rollback_config=UpdateConfig(order="start-first"))
+    old = bench.run()
+    updating(bench)
+    change_over(bench, old)
+    forward = bench.web
+    back = rolled_back(bench.update_is(UpdateState.ROLLBACK_STARTED))
+    bench.write(replace(back, previous_spec=forward.spec, previous_spec_version=forward.spec_version))
+    new = bench.move(bench.run(), TaskState.FAILED)
+    bench.write(bench.update_is(UpdateState.ROLLBACK_PAUSED))
+
+    bench.write(bench.wanted(new, SHUTDOWN), bench.new(desired=READY))
 
 
 def test_14_there_are_no_more_slots_than_replicas(bench: Bench) -> None:
@@ -170,7 +185,7 @@ def test_17_a_restart_is_delayed(bench: Bench) -> None:
 
 
 def test_17_where_clocks_jump_times_prove_nothing(bench: Bench) -> None:
-    bench.rules = SwarmRules(clocks_are_true=False)
+    bench.rules.distrust_clocks()
     new = failed(bench)
 
     bench.write(bench.wanted(new, RUNNING))

@@ -217,7 +217,7 @@ def test_copies_of_what_would_be_left_change_nothing_and_are_all_that_a_loss_of_
     assert {OLD * SECTOR_BYTES * 3, NEW * SECTOR_BYTES * 3} < left
     assert content_of(disk) == NEW * SECTOR_BYTES * 3
     assert content_of(disk.after_power_loss()) == OLD * SECTOR_BYTES * 3
-    assert not disk.is_synced
+    assert not disk.survives_power_loss()
 
 
 def test_a_write_is_cut_at_any_byte() -> None:
@@ -230,7 +230,19 @@ def test_a_write_is_cut_at_any_byte() -> None:
     assert [content_of(disk.cut_write("file", kept)) for kept in range(3)] == [b"ab..", b"abc.", b"abcd"]
     file.sync()
     assert disk.unsynced_write("file") == 0
-    assert disk.is_synced
+    assert disk.survives_power_loss()
+
+
+def test_what_a_lying_sync_has_not_written_does_not_survive() -> None:
+    disk = SimulatedDisk()
+    file = make_file(disk, b"old")
+    file.write(0, [b"new"])
+    disk.lie_on_sync()
+    with pytest.raises(OSError, match="input/output error"):
+        file.sync()
+
+    assert not disk.survives_power_loss()
+    assert content_of(disk.after_power_loss()) == b"old"
 
 
 def test_a_name_that_is_not_synced_is_kept_or_lost_with_its_file_in_a_copy() -> None:

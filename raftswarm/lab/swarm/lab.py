@@ -16,8 +16,8 @@ from raftswarm.errors import RaftSwarmError, RequestRefused
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.swarm.machines import Machines
 from raftswarm.lab.swarm.nodes import LabNode
-from raftswarm.lab.swarm.rest import find_service_unrest, find_unrest
 from raftswarm.lab.swarm.world import SwarmWorld
+from raftswarm.lab.swarm_rules import Facts, find_unrest
 from raftswarm.manager.control.requests import (
     AnyControlAnswer,
     AnyControlRequest,
@@ -47,6 +47,7 @@ from raftswarm.objects.specs import (
     TaskSpec,
 )
 from raftswarm.objects.states import TaskState
+from raftswarm.objects.tasks import is_job_done, is_wanted
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.store.store import Reader
 
@@ -241,8 +242,8 @@ class Lab(Machines):
     async def at_rest(self, within: float = PATIENCE_SECONDS) -> None:
         """Return when everything is as users want it, really, and has been for a moment; Violation otherwise.
 
-        Every service has exactly its tasks, running, on nodes that may have them; all managers have the same tables;
-        nothing runs that should not, and no task was started twice.
+        All rules of a swarm at rest hold (`swarm_rules`): every service has exactly its tasks, running, unless no node
+        can take them. All managers have the same tables, and no task was started twice.
         """
         with trio.move_on_after(within):
             while True:
@@ -269,14 +270,18 @@ class Lab(Machines):
         service = self.tables.get(Service, reference) or self.tables.by_name(Service, reference)
         if service is None:
             return [f"there is no service {reference}"]
-        pretended = [
-            f"task {task.name} is told to run on {node.name}, and does not"
-            for task in self.tasks_of(service.id)
-            if task.status.state is TaskState.RUNNING
-            and (node := self.node_of(task)) is not None
-            and task.id not in node.running_tasks
-        ]
-        return [*find_service_unrest(service, self.tables), *pretended]
+        missing = [lack for task in self.tasks_of(service.id) if (lack := self._lack(task))]
+        return [*missing, *find_unrest(self.tables, service_id=service.id)]
+
+    def _lack(self, task: Task) -> str:
+        """Say what keeps a task from running, really; empty if nothing does, or if it is a job's and done."""
+        node = self.node_of(task)
+        if is_job_done(task):
+            return ""
+        if task.status.state is not TaskState.RUNNING:
+            return f"task {task.name} is {task.status.state.docker_word}: {task.status.error or task.status.message}"
+        runs = node is not None and task.id in node.running_tasks
+        return "" if runs else f"task {task.name} is told to run, and does not"
 
     def _unrest(self) -> list[str]:
         found = [f"{node.name} is down" for node in self.nodes if not node.is_running or node.has_given_up]
@@ -288,8 +293,8 @@ class Lab(Machines):
             found.append("managers have not applied the same")
         if (there := {service.spec.name: service.id for service in self.tables.find(Service)}) != self.services:
             found.append(f"services {self.services} were acknowledged, and there are {there}")
-        running = {node.id: node.running_tasks for node in self.nodes if node.id}
-        found += find_unrest(self.tables, running)
+        processes = {node.id: node.running_tasks for node in self.nodes if node.id}
+        found += find_unrest(self.tables, Facts(reachable=[*processes], processes=processes))
         for node in self.nodes:
             found += [
                 f"{place} was started {times} times" for place, times in node.processes.starts.items() if times > 1
@@ -304,7 +309,7 @@ class Lab(Machines):
         """The tasks that are wanted of a service, by id or name, in the order of their slots."""
         found = self.tables.get(Service, service) or self.tables.by_name(Service, service)
         tasks = self.tables.tasks_of_service(found.id) if found is not None else ()
-        wanted = [task for task in tasks if not task.desired_state.is_terminal]
+        wanted = filter(is_wanted, tasks)
         return sorted(wanted, key=lambda task: (task.slot, task.id))
 
     def node_of(self, task: Task) -> LabNode | None:

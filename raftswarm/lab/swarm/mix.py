@@ -12,10 +12,12 @@ from typing import Final
 
 import attrs
 import trio
+from msgspec.structs import replace
 
 from raftswarm.errors import RaftSwarmError
 from raftswarm.lab.swarm.lab import Lab, plain_service
 from raftswarm.lab.swarm.nodes import LabNode
+from raftswarm.objects.specs import Global, Replicated, ReplicatedJob, ServiceMode, ServiceSpec
 
 SECONDS: Final = 60.0
 """Until nothing new befalls the swarm."""
@@ -64,19 +66,32 @@ def _service_names(lab: Lab) -> list[str]:
 async def _change_services(lab: Lab, chance: Random) -> None:
     names = _service_names(lab)
     if (len(names) < MOST_SERVICES and chance.random() < 0.5) or not names:
-        image = chance.choice(("serve", "serve", "serve", "stubborn", "flaky"))
-        name = f"{image}-{chance.randrange(1000)}"
-        if name not in names:
-            await lab.create_service(plain_service(name, replicas=chance.randint(1, MOST_REPLICAS), image=image))
+        spec = _draw_service(chance)
+        if spec.name not in names:
+            await lab.create_service(spec)
         return
     name = chance.choice(names)
     what = chance.random()
     if what < 0.5:
-        await lab.scale(name, chance.randint(0, MOST_REPLICAS))
+        mode = ServiceMode(replicated=Replicated(replicas=chance.randint(0, MOST_REPLICAS)))
+        await lab.update_service(name, lambda spec: replace(spec, mode=mode) if spec.mode.replicated else spec)
     elif what < 0.85:
         await lab.roll_out(name, str(chance.randrange(1000)))
     else:
         await lab.remove_service(name)
+
+
+def _draw_service(chance: Random) -> ServiceSpec:
+    """Draw a service of any mode; jobs run what ends, or fails and is tried again."""
+    image = chance.choice(("serve", "serve", "serve", "stubborn", "flaky", "job", "job"))
+    spec = plain_service(f"{image}-{chance.randrange(1000)}", replicas=chance.randint(1, MOST_REPLICAS), image=image)
+    is_job = image == "job" or (image == "flaky" and chance.random() < 0.5)
+    if chance.random() < 0.25:
+        return replace(spec, mode=ServiceMode(global_job=Global()) if is_job else ServiceMode(global_=Global()))
+    if is_job:
+        job = ReplicatedJob(max_concurrent=chance.randint(1, 3), total_completions=chance.randint(1, MOST_REPLICAS))
+        return replace(spec, mode=ServiceMode(replicated_job=job))
+    return spec
 
 
 async def _change_nodes(lab: Lab, chance: Random) -> None:

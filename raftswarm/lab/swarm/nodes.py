@@ -191,6 +191,7 @@ class LabNode:
 
     def shift_clock(self, seconds: float) -> None:
         """Let its date jump."""
+        self._world.rules.distrust_clocks()
         self._world.note(f"the clock of {self.name} jumps by {seconds:g} s")
         self.clock.offset_seconds += seconds
 

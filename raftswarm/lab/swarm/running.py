@@ -47,6 +47,8 @@ def simulate(
 ) -> Outcome:
     """Form a swarm in a world of its own, and let a scenario happen to it; what it raises is raised.
 
+    The rules of the tables (`swarm_rules`) judge every command, whatever the scenario is.
+
     Args:
         scenario: is given the `Lab`.
         seed: all that is left to chance follows from it.

@@ -18,7 +18,6 @@ from raftswarm.lab.swarm.lab import Lab, plain_service
 from raftswarm.lab.swarm.mix import play_random_mix
 from raftswarm.lab.swarm.nodes import LabNode
 from raftswarm.lab.swarm.running import Outcome, Scenario, try_scenario
-from raftswarm.lab.swarm_rules import Facts, SwarmRules, check_at_rest
 from raftswarm.manager.control.requests import ListServices, ServicesAnswer
 from raftswarm.objects.specs import ServiceSpec, UpdateConfig
 from raftswarm.raft.settings import RaftSettings
@@ -48,7 +47,6 @@ def run_scenario(scenario: SwarmScenario, seed: int, *, keep_trace: bool = False
         managers=scenario.managers,
         workers=scenario.workers,
         raft=scenario.raft,
-        observers=[SwarmRules(clocks_are_true=False).observe],
         keep_trace=keep_trace,
     )
 
@@ -67,8 +65,6 @@ def _updatable(name: str, replicas: int, chance: Random) -> ServiceSpec:
 async def _finish(lab: Lab) -> None:
     await lab.heal()
     await lab.at_rest()
-    running = {node.id: node.running_tasks for node in lab.nodes if node.id}
-    check_at_rest(lab.tables, Facts(reachable=[*running], processes=running))
 
 
 async def leader_crash(lab: Lab) -> None:

@@ -1,7 +1,8 @@
 """What the machines of a simulated swarm have in common, and what everything they apply is told to.
 
 The replicated tables are watched from inside: every transaction is compared with what other managers, and earlier
-lives, applied under the same number, and the first time it is seen, the observers hear of it.
+lives, applied under the same number. The first time it is seen, the rules of the tables judge it, and observers hear of
+it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from raftswarm.lab.swarm.agenda import LoopAgenda
 from raftswarm.lab.swarm.fabric import Fabric
 from raftswarm.lab.swarm.processes import PROGRAMS, Program
 from raftswarm.lab.swarm.scheduling import Scheduler
+from raftswarm.lab.swarm_rules import SwarmRules
 from raftswarm.lab.trace import Trace
 from raftswarm.raft.state_machine import Context
 from raftswarm.store.store import Change, Reader, Store
@@ -49,7 +51,8 @@ class SwarmWorld:
         self.agenda = LoopAgenda()
         self.fabric = Fabric(self.agenda, self.chance, self.note)
         self.programs: dict[str, Program] = dict(PROGRAMS)
-        self.observers: list[Observer] = []
+        self.rules = SwarmRules()
+        self.observers: list[Observer] = [self.rules.observe]
         self.failure: BaseException | None = None
         self.is_over = False
         """Nothing counts any more: what still runs is being cleared away."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 import attrs
 
 from raftswarm.objects.records import AnyObject, Cluster, Node, Object, Service, Task
-from raftswarm.objects.states import NodeState
+from raftswarm.objects.states import NodeState, TaskState
 from raftswarm.objects.tasks import age, holds_resources, is_wanted
 from raftswarm.store.contracts import Change, Reader
 
@@ -247,6 +247,36 @@ class Picture:
 def hosts(node: Node | None) -> bool:
     """Tell whether tasks may stay on a node; read here anew, since what loops make of it is what rules judge."""
     return node is not None and node.state is not NodeState.DOWN and node.spec.availability != "drain"
+
+
+def is_global(service: Service) -> bool:
+    """Tell whether its slots are nodes."""
+    return service.spec.mode.global_ is not None or service.spec.mode.global_job is not None
+
+
+def run_of(service: Service) -> int | None:
+    """The run that a job is in; None of services that run for ever, as of their tasks."""
+    return service.job_status.iteration if service.job_status is not None else None
+
+
+def is_done(task: Task) -> bool:
+    """Tell whether it is one of a job, and has come to its end as it should; its record is wanted from then on."""
+    return task.job_iteration is not None and task.status.state is TaskState.COMPLETE
+
+
+def is_completion(task: Task, service: Service) -> bool:
+    """Tell whether it is what a job has done in its present run."""
+    return is_done(task) and task.job_iteration == run_of(service)
+
+
+def is_let_run(task: Task) -> bool:
+    """Tell whether it may begin now: one of a job is wanted to its end, others for ever."""
+    return task.desired_state in {TaskState.RUNNING, TaskState.COMPLETE}
+
+
+def is_alike(one: Task, other: Task) -> bool:
+    """Tell whether two tasks are of one spec and one run: then one of them may be a restart of the other."""
+    return (one.spec_version, one.job_iteration) == (other.spec_version, other.job_iteration)
 
 
 def slot_of(task: Task) -> SlotId:

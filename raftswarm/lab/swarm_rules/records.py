@@ -7,8 +7,9 @@ from typing import Final
 
 import msgspec
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step
+from raftswarm.lab.swarm_rules.picture import Rule, Step, run_of
 from raftswarm.objects.records import Cluster, Node, Service
+from raftswarm.objects.specs import is_job
 from raftswarm.objects.states import UpdateState
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -98,10 +99,14 @@ def secrets_stay_with_the_cluster(step: Step) -> Iterator[str]:
 
 
 def specs_belong_to_users(step: Step) -> Iterator[str]:
-    """A service's spec changes by an update, or back to the one before; name and mode never do (SWARM 1.1, 1.5)."""
+    """A service's spec changes by an update, or back to the one before; name and mode never do (SWARM 1.1, 1.5).
+
+    And every spec that is written for a job begins a run of it; nothing else does.
+    """
     for service in step.born(Service):
         results = (service.previous_spec, service.endpoint, service.update_status)
-        if service.spec_version or any(result is not None for result in results):
+        first_run = 0 if is_job(service.spec.mode) else None
+        if service.spec_version or any(result is not None for result in results) or run_of(service) != first_run:
             yield f"service {service.spec.name} ({service.id}) is new, but not as a user writes it"
     for before, after in step.changed(Service):
         name = f"service {after.spec.name} ({after.id})"
@@ -111,6 +116,7 @@ def specs_belong_to_users(step: Step) -> Iterator[str]:
             yield f"{name} went from mode {_mode(before)} to {_mode(after)}"
         specs = (after.spec, after.spec_version, after.previous_spec, after.previous_spec_version)
         kept = (before.spec, before.spec_version, before.previous_spec, before.previous_spec_version)
+        yield from _check_run(name, before, after, is_written=specs != kept)
         if specs == kept:
             continue
         back = before.previous_spec is not None and specs[:2] == (before.previous_spec, before.previous_spec_version)
@@ -121,6 +127,14 @@ def specs_belong_to_users(step: Step) -> Iterator[str]:
                 f"{name} went from spec {before.spec_version} (before it {before.previous_spec_version}) to "
                 f"{after.spec_version} (before it {after.previous_spec_version}), neither by an update nor back"
             )
+
+
+def _check_run(name: str, before: Service, after: Service, *, is_written: bool) -> Iterator[str]:
+    expected = run_of(before)
+    if expected is not None and is_written:
+        expected += 1
+    if run_of(after) != expected:
+        yield f"{name} went from run {run_of(before)} to {run_of(after)} instead of {expected}"
 
 
 def _mode(service: Service) -> str:
@@ -134,6 +148,8 @@ def _mode(service: Service) -> str:
 
 
 def _begins_rollback(service: Service) -> bool:
+    if is_job(service.spec.mode):
+        return service.update_status is None  # A job has no updates to go back on: it has another run.
     return service.update_status is not None and service.update_status.state is UpdateState.ROLLBACK_STARTED
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from raftswarm.lab.swarm_rules.picture import Rule, Step, hosts, slot_of, tell
+from raftswarm.lab.swarm_rules.picture import Rule, Step, hosts, is_completion, is_global, run_of, slot_of, tell
 from raftswarm.objects.policies import restart_rule
 from raftswarm.objects.records import Service, Task
+from raftswarm.objects.specs import is_job
 from raftswarm.objects.states import TaskState
 from raftswarm.objects.tasks import endpoint_spec, fits, is_wanted
 
 _FIELDS: Final = tuple(sorted(set(Task.__struct_fields__) - {"version", "updated_at", "created_at"}))
-_IDENTITY: Final = ("spec", "spec_version", "service_id", "service_name", "service_labels", "slot")
-_DESIRED: Final = (TaskState.READY, TaskState.RUNNING, TaskState.COMPLETE, TaskState.SHUTDOWN, TaskState.REMOVE)
+_IDENTITY: Final = ("spec", "spec_version", "service_id", "service_name", "service_labels", "slot", "job_iteration")
+_ENDS: Final = (TaskState.SHUTDOWN, TaskState.REMOVE)
 
 
 def tasks_stay_what_they_are(step: Step) -> Iterator[str]:
-    """Spec, service and slot are for good, and so is the node once there is one (SWARM 1.1, 2.2)."""
+    """Spec, service, slot and run are for good, and so is the node once there is one (SWARM 1.1, 2.2)."""
     for before, after in step.changed(Task):
         for field in _IDENTITY:
             if getattr(before, field) != getattr(after, field):
@@ -54,12 +55,17 @@ def _may_move(before: Task, after: Task) -> bool:
 
 
 def desired_states_rise(step: Step) -> Iterator[str]:
-    """Managers want READY, RUNNING, SHUTDOWN, REMOVE, in this order and never back (SWARM 2.1)."""
+    """Managers want READY, RUNNING or, of a job, COMPLETE, SHUTDOWN, REMOVE: in this order, never back (SWARM 2.1)."""
     for before, after in step.changed(Task):
         if after.desired_state < before.desired_state:
             yield f"{tell(after)} was desired {before.desired_state.name}"
-        elif after.desired_state not in _DESIRED:
+        elif after.desired_state not in (*_beginnings(is_of_job=after.job_iteration is not None), *_ENDS):
             yield f"{tell(after)} is in a state that nobody may desire"
+
+
+def _beginnings(*, is_of_job: bool) -> tuple[TaskState, TaskState]:
+    """What may be desired of a task that is wanted: to wait, and then to run for ever, or to its end."""
+    return TaskState.READY, TaskState.COMPLETE if is_of_job else TaskState.RUNNING
 
 
 def one_loop_writes_one_field(step: Step) -> Iterator[str]:
@@ -83,10 +89,13 @@ def tasks_begin_as_their_service_says(step: Step) -> Iterator[str]:
         if service is None:
             yield f"{tell(task)} was made for a service that does not exist"
             continue
-        if task.status.state is not TaskState.NEW or task.desired_state not in {TaskState.READY, TaskState.RUNNING}:
+        beginnings = _beginnings(is_of_job=is_job(service.spec.mode))
+        if task.status.state is not TaskState.NEW or task.desired_state not in beginnings:
             yield f"{tell(task)} was made in these states, and not to begin"
         if task.spec != service.spec.task_template or task.spec_version != service.spec_version:
             yield f"{tell(task)} was made from spec {task.spec_version}, its service has {service.spec_version}"
+        if task.job_iteration != run_of(service):
+            yield f"{tell(task)} was made for run {task.job_iteration}, its service is in run {run_of(service)}"
         if (task.service_name, task.service_labels) != (service.spec.name, service.spec.labels):
             yield f"{tell(task)} was not given its service's name and labels"
         if task.endpoint is None or task.endpoint.spec != endpoint_spec(service):
@@ -95,7 +104,7 @@ def tasks_begin_as_their_service_says(step: Step) -> Iterator[str]:
 
 
 def _check_place(step: Step, task: Task, service: Service) -> Iterator[str]:
-    if service.spec.mode.global_ is None:
+    if not is_global(service):
         if task.slot < 1 or task.node_id:
             yield f"{tell(task)} was made for slot {task.slot} and node {task.node_id!r} of a replicated service"
         return
@@ -121,12 +130,17 @@ def only_what_cannot_run_is_forgotten(step: Step) -> Iterator[str]:
 
 
 def history_is_kept(step: Step) -> Iterator[str]:
-    """The history limit holds from below too: users and restart policies ask for these records (SWARM 4.5, 4.10)."""
+    """The history limit holds from below too: users and restart policies ask for these records (SWARM 4.5, 4.10).
+
+    What a job has done in its present run is known by its records alone: it would be done again (4.3).
+    """
     died = list(step.died(Task))
     for task in died:
-        service_exists = task.service_id in step.picture.services
-        if not service_exists or task.desired_state is TaskState.REMOVE:
+        service = step.picture.services.get(task.service_id)
+        if service is None or task.desired_state is TaskState.REMOVE:
             continue
+        if is_completion(task, service):
+            yield f"{tell(task)} was forgotten, and its job is still in run {task.job_iteration}"
         rest = step.picture.others(task)
         known = [*rest, *(other for other in died if slot_of(other) == slot_of(task))]
         least = min(_limit(record, limit) for record in known for limit in step.picture.history_limits)

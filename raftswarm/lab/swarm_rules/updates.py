@@ -14,6 +14,7 @@ from raftswarm.lab.swarm_rules.picture import LATELY, ROUNDING, Begun, Picture, 
 from raftswarm.objects import defaults
 from raftswarm.objects.policies import UpdateRule, update_rule
 from raftswarm.objects.records import Service, Task
+from raftswarm.objects.specs import is_job
 from raftswarm.objects.states import TaskState, UpdateState
 from raftswarm.objects.tasks import fits, is_dirty, is_wanted
 
@@ -43,7 +44,9 @@ def follow_updates(step: Step) -> None:
     retired = {task.id for task in step.retired()}
     for task in step.born(Task):
         service = step.picture.services.get(task.service_id)
-        if service is not None and (replaced := _replaced(step, task, service, retired)):
+        if service is None or is_job(service.spec.mode):
+            continue
+        if replaced := _replaced(step, task, service, retired):
             taken = begun.setdefault(service.id, {})
             taken.setdefault(slot_of(task)[1], Begun(step.index, task.status.timestamp, replaced))
     for _, task in step.changed(Task):
@@ -153,13 +156,18 @@ def _must_leave(picture: Picture, task: Task, service: Service) -> bool:
 
 
 def update_states_follow_one_another(step: Step) -> Iterator[str]:
-    """How an update's state may go on while the spec stays, and that only a failing update rolls back (SWARM 4.9)."""
+    """How an update's state may go on while the spec stays, and that only a failing update rolls back (SWARM 4.9).
+
+    A job has none: it has runs (1.5).
+    """
     for before, after in step.changed(Service):
         old = before.update_status.state if before.update_status is not None else None
         new = after.update_status.state if after.update_status is not None else None
         if old == new:
             continue
         name = f"service {after.spec.name} ({after.id})"
+        if new is not None and is_job(after.spec.mode):
+            yield f"{name} is a job, and its update is {new.value}"
         if before.spec_version == after.spec_version and before.spec == after.spec:
             if new not in _STATUS_CHANGES[old]:
                 yield f"the update of {name} went from {old or 'nothing'} to {new or 'nothing'}"

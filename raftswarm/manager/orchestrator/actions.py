@@ -7,7 +7,7 @@ from msgspec import structs
 
 from raftswarm.objects.records import Node, Service, Task, UpdateStatus
 from raftswarm.objects.states import TaskState
-from raftswarm.objects.tasks import may_run
+from raftswarm.objects.tasks import belongs_to_run, is_job_done, may_run
 from raftswarm.store.contracts import Transaction
 
 
@@ -21,8 +21,9 @@ class ChangeSlot:
     created: tuple[Task, ...] = ()
 
     def write(self, transaction: Transaction) -> None:
-        """Write it, unless the spec it was planned for is not the current one any more; what is gone gets no task."""
-        if _planned_for(transaction, self.service_id, self.spec_version) is None:
+        """Write it, unless the spec or run it was planned for is not the current one; what is gone gets no task."""
+        service = _planned_for(transaction, self.service_id, self.spec_version)
+        if service is None or not self._still_holds(transaction, service):
             return
         for task_id, state in self.raised:
             raise_desired_state(transaction, task_id, state)
@@ -31,6 +32,14 @@ class ChangeSlot:
             if not task.node_id or transaction.get(Node, task.node_id) is not None:
                 # Who had no node when the plan was made may have been given one since, and is waited for after all.
                 transaction.create(structs.replace(task, desired_state=TaskState.READY) if waits else task)
+
+    def _still_holds(self, transaction: Transaction, service: Service) -> bool:
+        """Tell whether a job is in the run it was planned for, and nothing is done that it would do again."""
+        if service.job_status is None:
+            return True
+        tasks = [transaction.get(Task, task_id) for task_id, _ in self.raised]
+        is_done = any(task is not None and is_job_done(task) and belongs_to_run(task, service) for task in tasks)
+        return not is_done and all(belongs_to_run(task, service) for task in self.created)
 
 
 @attrs.frozen

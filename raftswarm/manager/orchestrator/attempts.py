@@ -31,6 +31,11 @@ def may_restart(task: Task, slot: Sequence[Task]) -> bool:
 
 
 def _restarts_up_to(task: Task, slot: Sequence[Task]) -> Sequence[Task]:
-    """The tasks made to replace one of the same spec; the first of the spec is no restart, another spec begins anew."""
+    """The tasks made to replace one of the same spec and run, of which the first is no restart; others begin anew."""
     backwards = reversed(slot[: slot.index(task) + 1])
-    return list(takewhile(lambda earlier: earlier.spec_version == task.spec_version, backwards))[:-1]
+    return list(takewhile(lambda earlier: _is_alike(earlier, task), backwards))[:-1]
+
+
+def _is_alike(one: Task, other: Task) -> bool:
+    """Tell whether two tasks are of one spec and run: rolled back twice, a job has an earlier spec in a later run."""
+    return (one.spec_version, one.job_iteration) == (other.spec_version, other.job_iteration)

@@ -126,7 +126,7 @@ class Draft:
     def fill(self, key: SlotKey) -> None:
         """Put a new task into a free slot; it waits while one that is to stop may still run there."""
         waits = any(self.may_run(task) for task in self.slots.get(key, ()))
-        self.add(key, TaskState.READY if waits else TaskState.RUNNING)
+        self.add(key, TaskState.READY if waits else self.goal)
 
     def raise_desired(self, key: SlotKey, task: Task, state: TaskState) -> None:
         """Want something later of a task; desired states never go down."""

@@ -37,7 +37,7 @@ def plan_replicated_job(draft: Draft) -> Slices[None]:
     free = (number for number in count(1) if number not in taken)
     for number in islice(free, max(0, min(missing, room))):
         yield
-        draft.add(number, TaskState.COMPLETE)
+        draft.fill(number)
 
 
 def plan_global_job(draft: Draft) -> Slices[None]:
@@ -53,7 +53,7 @@ def plan_global_job(draft: Draft) -> Slices[None]:
     for node_id in sorted(draft.nodes):
         yield
         if may_fill(draft, draft.nodes[node_id]) and not _of_this_run(draft, node_id):
-            draft.add(node_id, TaskState.COMPLETE)
+            draft.fill(node_id)
 
 
 def _retire_earlier_runs(draft: Draft) -> Slices[None]:

@@ -179,7 +179,7 @@ def test_what_never_comes_to_rest_is_a_violation_that_says_what_is_missing() -> 
         await lab.create_service("web", replicas=2, image="crash")
         await lab.at_rest(within=20)
 
-    with pytest.raises(Violation, match="task web"):
+    with pytest.raises(Violation, match="service web"):
         simulate(scenario, seed=8)
 
 

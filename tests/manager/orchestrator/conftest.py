@@ -111,6 +111,12 @@ class Scene:
             )
         )
 
+    def user_rolls_back_twice(self) -> None:
+        """Two more runs, the last of which has the spec that the present one has."""
+        status = self.service.job_status
+        assert status is not None
+        self.put(replace(self.service, job_status=replace(status, iteration=status.iteration + 2)))
+
     def constrain(self, *constraints: str) -> None:
         self._change(
             task_template=replace(self.service.spec.task_template, placement=Placement(constraints=[*constraints]))

@@ -100,3 +100,27 @@ def test_a_task_that_was_given_a_node_meanwhile_is_waited_for(scene: Scene) -> N
     scene.write(ChangeSlot("web", 0, ((old, TaskState.SHUTDOWN),), (created,)))
 
     assert scene.task("new").desired_state is TaskState.READY
+
+
+def test_what_is_done_before_a_plan_is_written_is_not_done_again(scene: Scene) -> None:
+    """Its node seemed to be lost, and has come back with the news that the task is complete."""
+    scene.be_job(concurrent=1, total=1)
+    scene.plan()
+    task = scene.newest()
+    created = new_task(scene.service, task_id="new", now=0, slot=1, desired_state=TaskState.READY)
+    action = ChangeSlot("web", 0, ((task.id, TaskState.SHUTDOWN),), (created,))
+    scene.report(task.id, TaskState.COMPLETE)
+
+    scene.write(action)
+
+    assert [(task.id, task.desired_state) for task in scene.tasks()] == [(task.id, TaskState.COMPLETE)]
+
+
+def test_what_was_planned_for_an_earlier_run_is_not_made_in_a_later_one_of_the_same_spec(scene: Scene) -> None:
+    scene.be_job(concurrent=1, total=1)
+    created = new_task(scene.service, task_id="new", now=0, slot=1, desired_state=TaskState.COMPLETE)
+    scene.user_rolls_back_twice()
+
+    scene.write(ChangeSlot("web", scene.service.spec_version, created=(created,)))
+
+    assert scene.tasks() == []

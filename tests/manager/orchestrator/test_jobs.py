@@ -101,6 +101,37 @@ class TestReplicated:
 
         assert scene.newest(1).job_iteration == 1
 
+    def test_attempts_are_counted_in_each_run_also_when_the_spec_is_an_earlier_one_again(self, scene: Scene) -> None:
+        scene.be_job(concurrent=1, total=1)
+        scene.restart(condition="on-failure", max_attempts=1, delay=0)
+        for _ in range(2):
+            scene.plan()
+            scene.plan()
+            finish(scene, TaskState.FAILED)
+
+        scene.user_rolls_back_twice()
+        scene.plan()
+        finish(scene, TaskState.FAILED)
+        scene.plan()
+
+        assert [task.job_iteration for task in scene.tasks()] == [0, 0, 2, 2]
+
+    def test_a_slot_waits_for_what_the_run_before_has_there_however_late_its_turn_comes(self, scene: Scene) -> None:
+        scene.be_job(concurrent=1, total=2)
+        scene.plan()
+        finish(scene, TaskState.COMPLETE)
+        scene.plan()
+        finish(scene, TaskState.RUNNING)
+        scene.user_runs_again()
+        scene.plan()  # Slot 1 begins, and what runs in slot 2 is told to stop.
+        finish(scene, TaskState.COMPLETE)
+        scene.plan()
+
+        assert scene.newest(2).desired_state is TaskState.READY
+        scene.stop_all()
+        scene.plan()
+        assert scene.newest(2).desired_state is TaskState.COMPLETE
+
     def test_a_lost_node_is_a_failure(self, scene: Scene) -> None:
         scene.be_job(concurrent=1, total=1)
         scene.plan()
@@ -222,6 +253,19 @@ class TestGlobal:
         scene.plan()
 
         assert sorted(task.node_id for task in scene.wanted()) == ["n1", "n2", "n3"]
+
+    def test_a_node_that_is_back_before_the_task_has_stopped_waits_for_that(self, scene: Scene) -> None:
+        scene.be_global_job()
+        scene.plan()
+        for task in scene.tasks():
+            scene.report(task.id, TaskState.RUNNING)
+        scene.node("n1", availability="drain")
+        scene.plan()
+
+        scene.node("n1")
+        scene.plan()
+
+        assert [task.node_id for task in scene.tasks() if task.desired_state is TaskState.READY] == ["n1"]
 
     def test_what_fails_is_tried_again_on_its_node(self, scene: Scene) -> None:
         scene.be_global_job()
