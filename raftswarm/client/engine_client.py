@@ -127,8 +127,10 @@ class EngineClient:
         rotate_worker_token: bool = False,
         rotate_manager_token: bool = False,
         rotate_unlock_key: bool = False,
+        unlock_by_peers: bool | None = None,
     ) -> None:
-        """Replace the swarm's spec, and rotate what is asked for."""
+        """Replace the swarm's spec, rotate what is asked for, and say whether managers unlock each other."""
+        policy = {} if unlock_by_peers is None else {"unlockByPeers": _flag(on=unlock_by_peers)}
         await self.request(
             "POST",
             "/swarm/update",
@@ -137,6 +139,7 @@ class EngineClient:
             rotateWorkerToken=_flag(on=rotate_worker_token),
             rotateManagerToken=_flag(on=rotate_manager_token),
             rotateManagerUnlockKey=_flag(on=rotate_unlock_key),
+            **policy,
         )
 
     async def swarm_unlock_key(self) -> str:

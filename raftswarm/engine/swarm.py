@@ -128,7 +128,7 @@ class SwarmEndpoints:
         return 0, 0
 
     async def update(self, call: Call) -> Response:
-        """Replace the spec, or rotate secrets, or both."""
+        """Replace the spec, or rotate secrets, or both. (`unlockByPeers` is our own: Docker knows nothing of it.)."""
         version = call.version("swarm")
         spec = json.parse_swarm_spec(go_json.convert(call.json(), SwarmSpec))
         request = UpdateCluster(
@@ -137,6 +137,7 @@ class SwarmEndpoints:
             rotate_worker_token=call.flag("rotateWorkerToken"),
             rotate_manager_token=call.flag("rotateManagerToken"),
             rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
+            unlock_by_peers=call.flag("unlockByPeers") if "unlockByPeers" in call.query else None,
         )
         await self._backend.ask(request, Accepted)
         return Response()

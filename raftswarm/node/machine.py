@@ -23,6 +23,7 @@ from raftswarm.node.facts import NodeFacts, read_facts
 from raftswarm.node.manager_role import ManagerRole
 from raftswarm.node.observation import check_readiness, find_metrics
 from raftswarm.node.participation import Participation
+from raftswarm.node.peer_unlock import Peers
 from raftswarm.node.recovery import begin_anew
 from raftswarm.node.refusals import (
     ALREADY_IN,
@@ -273,8 +274,14 @@ class Machine:
             await self._forget()
 
     async def _unlock_by_itself(self) -> None:
-        """Ask the sources that the daemon was given; if none helps, the node waits for somebody to unlock it."""
-        for name, source in self._unlock_sources:
+        """Ask the sources that the daemon was given, then the peers, where the swarm allows that.
+
+        If none helps, the node waits for somebody to unlock it.
+        """
+        facts = read_facts(self._world.disk, self._settings.state_directory)
+        assert facts is not None, "what is locked has facts"
+        peers = Peers(self._world, self._directory, facts, lambda: self._state is LocalState.LOCKED)
+        for name, source in [*self._unlock_sources, *([("peers", peers)] if peers.may_be_asked else [])]:
             try:
                 await self.unlock((await source.fetch("Enter unlock key: ")).strip())
             except RaftSwarmError as error:

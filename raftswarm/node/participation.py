@@ -44,7 +44,7 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
 from raftswarm.transport.member_links import route_link
-from raftswarm.wire.requests import ManagerPeer, SessionMessage
+from raftswarm.wire.requests import IssuedCertificate, ManagerPeer, SessionMessage
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link, SwarmNetwork
 
@@ -113,23 +113,30 @@ class Participation:
 
     async def run(self) -> NodeFacts:
         """Take part until the node's role changes; return the facts to go on with. Raises what made it impossible."""
-        role = await self._take_part()
+        issued = await self._take_part()
         # Behind the member's last write, which closes its log.
         return await run_job(
             self._world.runner,
-            lambda: change_role(self._world, self._directory, self._keys, self.facts, role, self._settings),
+            lambda: change_role(self._world, self._directory, self._keys, self.facts, issued, self._settings),
         )
 
-    async def _take_part(self) -> str:
-        """Take part as what this node is; return the role that it has been given instead."""
+    async def _take_part(self) -> IssuedCertificate:
+        """Take part as what this node is; return the certificate that makes it something else."""
         host = split_address(self.facts.advertise_address)[0]
-        role = self.facts.role
+        issued: IssuedCertificate | None = None
         async with self._world.open_network(self._credentials, host) as network, trio.open_nursery() as nursery:
             calls = CallPool(network)
             nursery.start_soon(calls.run)
             if self.is_manager:
                 self._manager = await ManagerRole.open(
-                    self._settings, self._world, self._directory, self.facts, self._keys, network, calls
+                    self._settings,
+                    self._world,
+                    self._directory,
+                    self.facts,
+                    self._keys,
+                    network,
+                    calls,
+                    lock_changed=self._lock_changed,
                 )
                 await nursery.start(self._run_manager, network, self._manager)
             proxy = Proxy(host, self._world.ports)
@@ -140,9 +147,10 @@ class Participation:
                 self._world, self._directory, self._keys, calls, self._manager_addresses, self._use(network)
             )
             self._running.set()
-            role = (await self._renewal.run(self._credentials, role)).role
+            issued = await self._renewal.run(self._credentials, self.facts.role)
             nursery.cancel_scope.cancel()
-        return role
+        assert issued is not None, "nothing else ends it without an error"
+        return issued
 
     def _use(self, network: SwarmNetwork) -> Callable[[Credentials], None]:
         def use(credentials: Credentials) -> None:
@@ -150,6 +158,10 @@ class Participation:
             network.renew(credentials)
 
         return use
+
+    def _lock_changed(self) -> None:
+        if self._renewal is not None:
+            self._renewal.ask()
 
     def _manager_addresses(self) -> Sequence[str]:
         return [manager.address for manager in self._managers()]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from raftswarm.agent.record import SUFFIX
 from raftswarm.node.facts import remove_facts
 from raftswarm.storage.files import disk_errors, make_directory, read_file, replace_file
 from raftswarm.world.disk import Disk
+
+PEER_CREDENTIAL: Final = "peer-credential"
 
 
 class StateDirectory:
@@ -40,6 +44,38 @@ class StateDirectory:
         """Read such a file."""
         with disk_errors(f"could not read {self.certificates}/{name}"):
             return read_file(self._disk, f"{self.certificates}/{name}").decode(errors="replace")
+
+    # The credential to ask peers for the unlock key with: it lies open, and is good for nothing else.
+
+    @property
+    def peer_credential(self) -> str:
+        """Its file."""
+        return f"{self.certificates}/{PEER_CREDENTIAL}"
+
+    @property
+    def has_peer_credential(self) -> bool:
+        """Tell whether there is one."""
+        return self._disk.exists(self.peer_credential)
+
+    def read_peer_credential(self) -> bytes | None:
+        """Return what the file holds; None if there is none."""
+        with disk_errors(f"could not read {self.peer_credential}"):
+            try:
+                return read_file(self._disk, self.peer_credential)
+            except FileNotFoundError:
+                return None
+
+    def write_peer_credential(self, image: bytes) -> None:
+        """Replace the file, durably."""
+        with disk_errors(f"could not write {self.peer_credential}"):
+            replace_file(self._disk, self.certificates, PEER_CREDENTIAL, image)
+
+    def remove_peer_credential(self) -> None:
+        """Have none any more, durably."""
+        with disk_errors(f"could not remove {self.peer_credential}"):
+            if self._disk.exists(self.peer_credential):
+                self._disk.remove(self.peer_credential)
+                self._disk.sync_directory(self.certificates)
 
     def clear(self) -> None:
         """Forget the swarm, the facts first: then the rest is rubbish, whenever we are interrupted.
