@@ -97,6 +97,12 @@ class JoinJson(DockerStruct, frozen=True, kw_only=True):
     availability: str = ""
 
 
+class RejoinJson(DockerStruct, frozen=True, kw_only=True):
+    """``POST /swarm/rejoin``: where the managers are now."""
+
+    remote_addrs: list[str] = []
+
+
 class UnlockKeyJson(DockerStruct, frozen=True, kw_only=True):
     """``GET /swarm/unlockkey`` and ``POST /swarm/unlock``."""
 

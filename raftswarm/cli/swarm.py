@@ -129,6 +129,18 @@ def join(*, address: str, token: str, advertise_addr: str, listen_addr: str, ava
     with_engine(work)
 
 
+@command.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+def rejoin(*, addresses: tuple[str, ...]) -> None:
+    """Tell this worker where the managers of its swarm are now: it keeps its place in the swarm, and its tasks."""
+
+    async def work(engine: EngineClient) -> None:
+        await engine.swarm_rejoin(addresses)
+        click.echo(f"This node looks for the managers of its swarm at {', '.join(addresses)}.")
+
+    with_engine(work)
+
+
 @command.command("join-token")
 @click.argument("role", type=click.Choice(["worker", "manager"]))
 @click.option("-q", "--quiet", is_flag=True, help="Only display token")

@@ -7,7 +7,7 @@ words "update out of sequence": read again and retry.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -19,7 +19,7 @@ from raftswarm.api.errors import ApiError
 from raftswarm.api.filters import Filters, write_filters
 from raftswarm.api.nodes import NodeJson
 from raftswarm.api.services import ServiceJson
-from raftswarm.api.swarm import InitJson, JoinJson, SnapshotJson, SwarmJson, UnlockKeyJson
+from raftswarm.api.swarm import InitJson, JoinJson, RejoinJson, SnapshotJson, SwarmJson, UnlockKeyJson
 from raftswarm.api.system import InfoJson, VersionInfoJson
 from raftswarm.api.tasks import TaskJson
 from raftswarm.http.addresses import Address, parse_address
@@ -110,6 +110,10 @@ class EngineClient:
     async def swarm_join(self, options: JoinJson) -> None:
         """Join a swarm."""
         await self.request("POST", "/swarm/join", options)
+
+    async def swarm_rejoin(self, addresses: Sequence[str]) -> None:
+        """Tell a worker where the managers of its swarm are now (raftswarm only)."""
+        await self.request("POST", "/swarm/rejoin", RejoinJson(remote_addrs=list(addresses)))
 
     async def swarm_leave(self, *, force: bool = False) -> None:
         """Leave the swarm."""

@@ -54,6 +54,7 @@ class SwarmEndpoints:
             route("GET", "/swarm/status", self.status),
             route("POST", "/swarm/init", self.init),
             route("POST", "/swarm/join", self.join),
+            route("POST", "/swarm/rejoin", self.rejoin),
             route("POST", "/swarm/leave", self.leave),
             route("POST", "/swarm/update", self.update),
             route("GET", "/swarm/unlockkey", self.unlock_key),
@@ -100,6 +101,14 @@ class SwarmEndpoints:
         )
         require_outside(self._backend.node.info())
         await self._backend.node.join(options)
+        return Response()
+
+    async def rejoin(self, call: Call) -> Response:
+        """Find the managers again, elsewhere: our own call, for workers that outlive all managers they knew."""
+        given = go_json.convert(call.json(), json.RejoinJson)
+        if not given.remote_addrs:
+            raise ApiError("at least 1 RemoteAddr is required to rejoin")
+        await self._backend.node.rejoin(given.remote_addrs)
         return Response()
 
     async def leave(self, call: Call) -> Response:

@@ -36,6 +36,7 @@ from raftswarm.node.refusals import (
     NO_MANAGER_YET,
     NOT_A_MANAGER,
     NOT_IN,
+    REJOIN_MANAGER,
 )
 from raftswarm.node.settings import NodeSettings, own_address
 from raftswarm.node.state_directory import StateDirectory
@@ -253,6 +254,18 @@ class Machine:
                     raise failure[0]
                 return
             raise RequestRefused(JOIN_TIMEOUT, code="Unavailable", from_engine=True)
+
+    async def rejoin(self, addresses: Sequence[str]) -> None:
+        """Let a worker find the managers of its swarm at these addresses, before all that it knows."""
+        async with self._turn:
+            if self._state is LocalState.LOCKED:
+                raise RequestRefused(LOCKED, code="Unavailable", from_engine=True)
+            participation = self._participation
+            if participation is None:
+                raise RequestRefused(NOT_IN, code="Unavailable", from_engine=True)
+            if participation.facts.is_manager:
+                raise RequestRefused(REJOIN_MANAGER, code="FailedPrecondition", from_engine=True)
+            participation.turn_to(addresses)
 
     async def leave(self, *, force: bool) -> None:
         """Leave: end what runs, stop the tasks, clear the state directory."""

@@ -23,7 +23,7 @@ from raftswarm.ca import Credentials, read_certificates
 from raftswarm.ca.identity import CERTIFIED_ROLES
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
-from raftswarm.errors import LinkClosed, Superseded
+from raftswarm.errors import LinkClosed, RequestRefused, Superseded
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -229,6 +229,18 @@ class Participation:
         if (managers and managers != self.facts.managers) or message.epoch != self.facts.epoch:
             self.facts = replace(self.facts, managers=managers or self.facts.managers, epoch=message.epoch)
             write_facts(self._world.disk, self._directory.root, self.facts)
+
+    def turn_to(self, addresses: Sequence[str]) -> None:
+        """Look for managers at these addresses first; RequestRefused if one is none."""
+        try:
+            checked = [":".join(map(str, split_address(address))) for address in addresses]
+        except ValueError as error:
+            raise RequestRefused(f"not an address of a manager: {error}", code="InvalidArgument") from None
+        known = [manager for manager in self.facts.managers if manager.address not in checked]
+        self.facts = replace(
+            self.facts, managers=(*(ManagerAddress("", address) for address in checked), *known)
+        )
+        write_facts(self._world.disk, self._directory.root, self.facts)
 
     def _describe(self) -> NodeDescription:
         """This machine and its certificate, as managers are told."""
