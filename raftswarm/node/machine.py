@@ -93,6 +93,7 @@ class Machine:
     def _take_up(self) -> None:
         facts = read_facts(self._world.disk, self._settings.state_directory)
         if facts is None:
+            self._directory.require_facts_not_lost()
             self._directory.clear()
             return
         try:

@@ -19,11 +19,11 @@ from raftswarm.agent.addresses import AddressPool
 from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
-from raftswarm.ca import Credentials, read_certificates
+from raftswarm.ca import Credentials, read_certificates, verify
 from raftswarm.ca.identity import CERTIFIED_ROLES
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
-from raftswarm.errors import LinkClosed, RequestRefused, Superseded
+from raftswarm.errors import LinkClosed, NotAuthentic, RequestRefused, Superseded
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -298,7 +298,7 @@ class Participation:
             node_id=self.facts.node_id,
             node_address=split_address(self.facts.advertise_address)[0],
             is_manager=self.is_manager,
-            error=manager.requests.why_no_leader() if manager is not None else self._left_behind,
+            error=self._trouble(),
             remote_managers=tuple((peer.node_id, peer.address) for peer in self._managers()),
             node_count=sum(1 for _ in store.find(Node)) if store is not None else 0,
             manager_count=self.manager_count if store is not None else 0,
@@ -306,6 +306,19 @@ class Participation:
             running_tasks=self._running_tasks(),
             state_directory=self._settings.state_directory,
         )
+
+    def _trouble(self) -> str:
+        """Why this node cannot do its part, as far as it knows itself; empty if it can."""
+        if self._left_behind:
+            return self._left_behind
+        if self._manager is not None and (leaderless := self._manager.requests.why_no_leader()):
+            return leaderless
+        try:
+            roots = read_certificates(self._credentials.roots)
+            verify(read_certificates(self._credentials.certificate)[0], roots, self._world.wall_clock.now_ns())
+        except NotAuthentic as error:  # Its date is wrong, or it was off for too long.
+            return str(error)
+        return ""
 
     @property
     def is_running(self) -> bool:

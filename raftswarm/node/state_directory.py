@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from raftswarm.agent.record import SUFFIX
-from raftswarm.node.facts import remove_facts
+from raftswarm.errors import ForeignState
+from raftswarm.node.facts import FACTS_FILE, is_void, remove_facts
 from raftswarm.storage.files import disk_errors, make_directory, read_file, replace_file
+from raftswarm.storage.keys import KeyRing
 from raftswarm.world.disk import Disk
 
 PEER_CREDENTIAL: Final = "peer-credential"
@@ -76,6 +78,16 @@ class StateDirectory:
             if self._disk.exists(self.peer_credential):
                 self._disk.remove(self.peer_credential)
                 self._disk.sync_directory(self.certificates)
+
+    def require_facts_not_lost(self) -> None:
+        """ForeignState if there is a node's state whose facts somebody has lost: what a node knows is not thrown away."""
+        if is_void(self._disk, self.root) or self._disk.exists(f"{self.root}/{FACTS_FILE}"):
+            return
+        if self._disk.list(f"{self.raft}/log") or KeyRing.exists(self._disk, self.certificates):
+            raise ForeignState(
+                f"{self.root} holds a node's keys or log, but {FACTS_FILE}, which says whose they are, is missing: put "
+                f"that file back; or move the directory away, and let the node join again"
+            )
 
     def clear(self) -> None:
         """Forget the swarm, the facts first: then the rest is rubbish, whenever we are interrupted.
