@@ -1,10 +1,12 @@
-"""What a locked manager leaves on its disk tells nobody anything (autolock; SWARM 11)."""
+"""What managers leave on their disks, in logs, command lines, backups and error texts tells nobody anything (SWARM 11)."""
 
 from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,26 +14,99 @@ from raftswarm.api.errors import ApiError
 from raftswarm.api.swarm import InitJson
 from raftswarm.client import EngineClient
 from raftswarm.local import LocalSwarm
-from tests.daemons import LOCKED, command_lines, sleeping_service, until_ready, until_running
+from tests.daemons import LOCKED, command_lines, raftswarm, sleeping_service, until_ready, until_running
+
+PRIVATE_KEYS = ("BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY")
 
 
-async def test_a_secret_of_a_service_is_nowhere_in_the_clear(lay_out: Callable[..., LocalSwarm]) -> None:
+def places_of(swarm: LocalSwarm, markers: list[str]) -> Iterator[str]:
+    """Where any of them can be read: files of the swarm, and what every process was started with."""
+    for path in swarm.directory.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            yield from (f"{marker} in {path}" for marker in markers if marker.encode() in content)
+    for line in command_lines():
+        yield from (f"{marker} in the command line {line}" for marker in markers if marker in line)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """All that a command printed, which has to be a refusal."""
+    assert done.returncode != 0
+    assert done.stderr
+    return done.stdout + done.stderr
+
+
+async def test_nothing_secret_is_in_the_clear_anywhere(lay_out: Callable[..., LocalSwarm]) -> None:
     swarm = lay_out(managers=3)
+    first, second, third = swarm.nodes
     await swarm.start(*swarm.nodes)
     await swarm.begin(InitJson(spec=LOCKED))
     await swarm.join_others()
     marker = f"marker-{secrets.token_hex(8)}"
-    async with EngineClient(swarm.nodes[0].docker_host) as client:
+    async with EngineClient(first.docker_host) as client:
         await client.create_service(sleeping_service("web", replicas=3, env=[f"PASSWORD={marker}"]))
+        old_key = await client.swarm_unlock_key()
+        tokens = (await client.swarm_inspect()).join_tokens
+        found = await client.swarm_inspect()
+        await client.swarm_update(found.version.index, found.spec, rotate_unlock_key=True, unlock_by_peers=True)
         key = await client.swarm_unlock_key()
-    await until_running(swarm.nodes[0], 3)
+    await until_running(first, 3)
+    passphrase = Path(swarm.directory.parent, f"{swarm.directory.name}-passphrase")
+    passphrase.write_text(f"{marker}-passphrase\n")
+    passphrase.chmod(0o600)
+    # What an operator gets wrong, he may paste into a ticket.
+    wrong_token = tokens.manager[:-1] + ("a" if tokens.manager[-1] != "a" else "b")
+    wrong_key = key[:-4] + ("AAAA" if key[-4:] != "AAAA" else "BBBB")
+    try:
+        backup = ["swarm", "snapshot", "save", "--passphrase-from", f"file:{passphrase}"]
+        saved = raftswarm(*backup, str(swarm.directory / "with-passphrase"), host=second.docker_host)
+        sealed = raftswarm(
+            "swarm", "snapshot", "save", "--with-unlock-key", str(swarm.directory / "with-key"), host=second.docker_host
+        )
+        assert (saved.returncode, sealed.returncode) == (0, 0), saved.stderr + sealed.stderr
+    finally:
+        passphrase.unlink()
+    texts = [saved.stdout + saved.stderr, sealed.stdout + sealed.stderr]
+    texts.append(said(raftswarm("swarm", "join", "--token", wrong_token, first.address, host=second.docker_host)))
+    texts.append(said(raftswarm("swarm", "unlock", "--key-from", key, host=second.docker_host)))
+    texts.append(said(raftswarm("storage", "verify", third.state_dir)))
+    await swarm.kill(third)
+    texts.append(said(raftswarm("swarm", "recover", "--dry-run", "--unlock-key-from", key, third.state_dir)))
+    texts.append(said(raftswarm("daemon", "--state-dir", f"{swarm.directory}/x", "--unlock", key)))
+    await swarm.start(third)
+    async with EngineClient(third.docker_host) as client:
+        for given in (wrong_key, old_key + "x"):
+            try:
+                await client.swarm_unlock(given)
+            except ApiError as refusal:
+                texts.append(str(refusal))
 
     files = [path for path in swarm.directory.rglob("*") if path.is_file()]
-    assert {path.name for path in files} >= {"daemon.log", "keys", "node.json", "00000000000000000001.segment"}
+    assert {path.name for path in files} >= {
+        "daemon.log", "keys", "node.json", "00000000000000000001.segment", "with-passphrase", "with-key"
+    }  # fmt: skip
     assert any(path.parent.parent.name == "tasks" for path in files), "no task was started here"
-    for secret in (marker, key, "BEGIN PRIVATE KEY", "BEGIN EC PRIVATE KEY"):
-        assert [path for path in files if secret.encode() in path.read_bytes()] == []
-    assert [line for line in command_lines() if marker in line or key in line] == []
+    markers = [marker, *PRIVATE_KEYS]
+    for secret in (key, old_key, wrong_key, wrong_token, tokens.manager, tokens.worker):
+        markers += [secret, secret.rpartition("-")[2]]
+    assert list(places_of(swarm, markers)) == []
+    assert [(secret, text) for text in texts for secret in markers if secret in text] == []
+
+
+async def test_who_may_read_what_a_manager_keeps(lay_out: Callable[..., LocalSwarm]) -> None:
+    """Without autolock the key lies beside what it opens: then it is the modes that keep others out."""
+    [node] = (swarm := lay_out()).nodes
+    await swarm.start(node)
+    await swarm.begin(InitJson())
+    await until_ready(node, 1)
+    state = Path(node.state_dir)
+
+    modes = {str(path.relative_to(state)): path.stat().st_mode & 0o777 for path in state.rglob("*") if path.is_file()}
+    private = {name: mode for name, mode in modes.items() if name.startswith(("certificates/ke", "raft/", "tasks/"))}
+    assert {"certificates/keys", "certificates/kek"} <= set(private)
+    assert {name: mode for name, mode in private.items() if mode != 0o600} == {}
+    for directory in ("certificates", "raft", "raft/log", "raft/snapshots"):
+        assert (state / directory).stat().st_mode & 0o077 == 0, directory
 
 
 async def test_a_copied_state_directory_stays_locked_without_its_key(lay_out: Callable[..., LocalSwarm]) -> None:
