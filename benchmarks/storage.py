@@ -181,9 +181,7 @@ def measure_sealing(size: int, count: int) -> float:
     payload = make_entry(1, size).data
     begin = time.process_time()
     for number in range(1, count + 1):
-        header = RecordHeader(
-            segment=1, number=number, length=size, durable_upto=number - 1, previous_tag=bytes(16)
-        )
+        header = RecordHeader(segment=1, number=number, length=size, durable_upto=number - 1, previous_tag=bytes(16))
         seal_record(seal, header, payload)
     return (time.process_time() - begin) / count * 1e6
 
@@ -266,7 +264,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     }
     for number in range(plan.rounds):
         # Who comes first changes: the second finds what the first has left in the disk's cache.
-        modes = list(MODES) if number % 2 == 0 else list(reversed(MODES))
+        modes = list(MODES) if number % 2 == 0 else list(MODES)[::-1]
         for size in SIZES:
             for mode in modes:
                 with MODES[mode](), tempfile.TemporaryDirectory(dir=plan.directory) as directory:
@@ -278,9 +276,7 @@ def measure(plan: Plan) -> dict[str, Any]:
                 found["sealing"].append({"mode": mode, "round": number, "size": size, "micros": micros})
         for mode in modes:
             with MODES[mode](), tempfile.TemporaryDirectory(dir=plan.directory) as directory:
-                found["recovery"].append(
-                    {"mode": mode, "round": number, **measure_recovery(plan, Path(directory))}
-                )
+                found["recovery"].append({"mode": mode, "round": number, **measure_recovery(plan, Path(directory))})
         with tempfile.TemporaryDirectory(dir=plan.directory) as directory:
             found["restart"].append(measure_restart(plan, Path(directory)))
         print(f"round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)
@@ -371,9 +367,7 @@ def _of(runs: Sequence[Mapping[str, Any]], mode: str, size: int) -> list[Mapping
 
 def ratios(found: Mapping[str, Any], size: int) -> list[float]:
     """Return what share of the unsealed rate the sealed one had, for each round."""
-    sealed, unsealed = (
-        {run["round"]: run["rate"] for run in _of(found["appends"], mode, size)} for mode in MODES
-    )
+    sealed, unsealed = ({run["round"]: run["rate"] for run in _of(found["appends"], mode, size)} for mode in MODES)
     return paired_ratios(sealed, unsealed)
 
 

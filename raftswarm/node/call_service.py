@@ -32,7 +32,9 @@ class CallService:
     def __init__(self, manager: ManagerRole) -> None:
         self._manager = manager
 
-    async def answer(self, caller: Identity | None, remote_address: str, request: AnyRequest) -> AnyAnswer:
+    async def answer(  # noqa: PLR0911 - a table
+        self, caller: Identity | None, remote_address: str, request: AnyRequest
+    ) -> AnyAnswer:
         """Serve a request that has one answer."""
         manager = self._manager
         match request:

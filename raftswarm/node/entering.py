@@ -236,13 +236,13 @@ def change_role(
     """
     role = issued.role
     directory.clear_log()
+    keys.forget_lock()  # Whatever version of it a worker has heard of, it did not follow.
     if role == MANAGER:
         keys.follow(issued.unlock_key or None, issued.cluster_version)
         facts = replace(facts, role=role, member_id=make_member_id(world.entropy.token_bytes(8)))
         _create_log(world, directory, keys, facts, settings, facts.epoch).close()
     else:
         directory.remove_peer_credential()
-        keys.forget_lock()
         facts = replace(facts, role=role, member_id=0)
     write_facts(world.disk, directory.root, facts)
     return facts

@@ -95,9 +95,7 @@ class ManagerRole:
         try:
             restore = await run_job(world.runner, partial(prepare_newest, storage, store))
             restore()
-            return cls(
-                settings, world, directory, facts, keys, network, calls, lock_changed, store, storage, recovered
-            )
+            return cls(settings, world, directory, facts, keys, network, calls, lock_changed, store, storage, recovered)
         except BaseException:
             world.runner.submit(storage.close, lambda _: None)
             raise
@@ -156,7 +154,9 @@ class ManagerRole:
         )
         self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock, recovered.epoch)
         self.peer_unlocks = PeerUnlocks(self.store, self.writes, world.wall_clock)
-        self._credential = CredentialKeeper(world, directory, keys, self.store, calls, facts.node_id, self._manager_addresses)
+        self._credential = CredentialKeeper(
+            world, directory, keys, self.store, calls, facts.node_id, self._manager_addresses
+        )
         self.requests = LeaderRequests(
             self.driver, calls, self.control_handler, election_seconds=settings.raft.election_seconds
         )

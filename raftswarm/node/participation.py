@@ -237,9 +237,7 @@ class Participation:
         except ValueError as error:
             raise RequestRefused(f"not an address of a manager: {error}", code="InvalidArgument") from None
         known = [manager for manager in self.facts.managers if manager.address not in checked]
-        self.facts = replace(
-            self.facts, managers=(*(ManagerAddress("", address) for address in checked), *known)
-        )
+        self.facts = replace(self.facts, managers=(*(ManagerAddress("", address) for address in checked), *known))
         write_facts(self._world.disk, self._directory.root, self.facts)
 
     def _describe(self) -> NodeDescription:

@@ -1,8 +1,8 @@
 """A locked manager asks its peers for the unlock key, where the swarm's policy allows it (docs/operations.md).
 
-The one big idea: a second credential that lies on the disk unsealed and is good for nothing else. It is a random secret,
-no certificate: no link can be opened with it, no other request takes it. The managers know only its digest. Each
-manager gets another one when it has used its own, and all do when the unlock key changes.
+The one big idea: a second credential that lies on the disk unsealed and is good for nothing else. It is a random
+secret, no certificate: no link can be opened with it, no other request takes it. The managers know only its digest.
+Each manager gets another one when it has used its own, and all do when the unlock key changes.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class StateDirectory:
                 self._disk.sync_directory(self.certificates)
 
     def require_facts_not_lost(self) -> None:
-        """ForeignState if there is a node's state whose facts somebody has lost: what a node knows is not thrown away."""
+        """ForeignState if there is a node's state whose facts were lost: what a node knows is not thrown away."""
         if is_void(self._disk, self.root) or self._disk.exists(f"{self.root}/{FACTS_FILE}"):
             return
         if self._disk.list(f"{self.raft}/log") or KeyRing.exists(self._disk, self.certificates):

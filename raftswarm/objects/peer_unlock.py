@@ -1,4 +1,4 @@
-"""The credential with which a locked manager asks its peers for the unlock key: a random secret, known by its digest."""
+"""With what a locked manager asks its peers for the unlock key: a random secret, which they know by its digest."""
 
 from __future__ import annotations
 

@@ -231,12 +231,5 @@ AnyRequest = (
     | Control
 )
 AnyAnswer = (
-    IssuedCertificate
-    | UnlockKeyGiven
-    | JoinedMembers
-    | Done
-    | SessionMessage
-    | HeartBeaten
-    | Assignments
-    | Controlled
+    IssuedCertificate | UnlockKeyGiven | JoinedMembers | Done | SessionMessage | HeartBeaten | Assignments | Controlled
 )

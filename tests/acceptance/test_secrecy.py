@@ -1,4 +1,4 @@
-"""What managers leave on their disks, in logs, command lines, backups and error texts tells nobody anything (SWARM 11)."""
+"""What managers leave on disks, in logs, command lines, backups and error texts tells nobody anything (SWARM 11)."""
 
 from __future__ import annotations
 

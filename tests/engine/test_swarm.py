@@ -193,7 +193,9 @@ async def test_a_worker_is_told_where_the_managers_are_now(node: FakeNode, engin
     assert (status, message) == (400, "at least 1 RemoteAddr is required to rejoin")
 
 
-@pytest.mark.parametrize(("asked", "passed_on"), [("", None), ("&unlockByPeers=true", True), ("&unlockByPeers=false", False)])
+@pytest.mark.parametrize(
+    ("asked", "passed_on"), [("", None), ("&unlockByPeers=true", True), ("&unlockByPeers=false", False)]
+)
 async def test_whether_managers_unlock_each_other_is_passed_on_only_if_it_was_said(
     asked: str, passed_on: bool | None, node: FakeNode, engine: Engine
 ) -> None:

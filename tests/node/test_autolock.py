@@ -288,7 +288,7 @@ async def test_a_key_that_lay_beside_its_key_until_then_is_replaced(autojump_clo
         await until_renewed(room, certificate)
         ring = ring_of(room, key)
         assert ring.get(NODE_KEY) not in {private, None}
-        assert read_credentials(StateDirectory("state", room.disk), ring)
+        assert read_credentials(StateDirectory("state", room.disk), ring).certificate == certificate_of(room)
     await until_rotated(key, alice, bob)
 
 
@@ -365,9 +365,7 @@ async def test_a_manager_that_becomes_a_worker_is_not_locked_any_more(autojump_c
     assert bob.machine.info().state is LocalState.ACTIVE
 
 
-async def test_a_worker_that_becomes_a_manager_is_locked_again_and_again(
-    autojump_clock: MockClock, hall: Hall
-) -> None:
+async def test_a_worker_that_becomes_a_manager_is_locked_again_and_again(autojump_clock: MockClock, hall: Hall) -> None:
     alice, dave = await form(hall, workers=1, options=LOCKED)
     key = await unlock_key_of(alice)
     for _ in range(2):

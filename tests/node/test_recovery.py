@@ -388,7 +388,7 @@ async def test_workers_that_survive_find_the_restored_manager_elsewhere_and_thei
         await room.machine.rejoin([carol.address])
 
     with trio.fail_after(60):
-        while not {"dave", "erin"} <= set(await ready_nodes(carol)):
+        while not {"dave", "erin"} <= set(await ready_nodes(carol)):  # noqa: ASYNC110 - on a mocked clock
             await trio.sleep(0.5)
     assert {name: (await node_ids(carol))[name] for name in ("dave", "erin")} == nodes
     await trio.sleep(60)  # Time enough to start something twice, and to miss the old manager.

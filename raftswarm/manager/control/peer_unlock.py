@@ -91,7 +91,9 @@ def _counted_as(node: Node | None, host: str) -> str:
     return node.id if node is not None and node.peer_unlock is not None and node.peer_unlock.host == host else ""
 
 
-def _why_not(reader: Reader, node: Node | None, host: str, credential: bytes) -> str:
+def _why_not(  # noqa: PLR0911 - a table
+    reader: Reader, node: Node | None, host: str, credential: bytes
+) -> str:
     if not _is_allowed(require_cluster(reader)):
         return "managers do not give each other the key in this swarm"
     if node is None:

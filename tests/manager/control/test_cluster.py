@@ -146,7 +146,8 @@ async def test_peers_unlock_each_other_only_while_that_is_said_and_the_key_stays
         return node.peer_unlock.digest
 
     def keep() -> None:
-        put(Node(id="m1", role="manager", peer_unlock=PeerUnlock(digest=b"d", host="10.0.0.1", given_at=5)))
+        known = store.get(Node, "m1") or Node(id="m1", role="manager")
+        put(replace(known, peer_unlock=PeerUnlock(digest=b"d", host="10.0.0.1", given_at=5)))
 
     assert (await update(handler, store, AUTOLOCK, unlock_by_peers=True)).unlock_by_peers
     keep()
