@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -20,22 +21,22 @@ from tests.daemons import PATIENCE_SECONDS, raftswarm, sleeping_service, until, 
 NOBODY = 65534
 
 
-def arguments_of(node: LocalNode, state: str) -> list[str]:
-    words = ["daemon", "--state-dir", state, "--hostname", node.name, "--listen-addr", f"{node.address}:2377"]
+def arguments_of(node: LocalNode) -> list[str]:
+    words = ["daemon", "--state-dir", node.state_dir, "--hostname", node.name, "--listen-addr", f"{node.address}:2377"]
     return [*words, "--api", node.docker_host]
 
 
-def refused_start(node: LocalNode, state: str, prefix: list[str]) -> str:
+def refused_start(node: LocalNode, prefix: list[str]) -> str:
     """Start a daemon that does not get far; return its one sentence."""
-    done = raftswarm(*arguments_of(node, state), "--log-level", "error", prefix=prefix)
+    done = raftswarm(*arguments_of(node), "--log-level", "error", prefix=prefix)
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr
 
 
 @asynccontextmanager
-async def running(node: LocalNode, state: str) -> AsyncIterator[None]:
-    words = [sys.executable, "-m", "raftswarm", *arguments_of(node, state)]
+async def running(node: LocalNode) -> AsyncIterator[None]:
+    words = [sys.executable, "-m", "raftswarm", *arguments_of(node)]
     daemon = await trio.lowlevel.open_process(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield
@@ -66,13 +67,15 @@ async def services_of(node: LocalNode) -> list[str]:
 
 async def test_a_directory_that_was_renamed_is_the_same_node(lay_out: Callable[..., LocalSwarm]) -> None:
     node = await stopped(lay_out)
-    moved = f"{node.state_dir}-moved"
-    Path(node.state_dir).rename(moved)
+    before = Path(node.state_dir)
+    place = before.with_name("moved")
+    before.rename(place)
+    moved = msgspec.structs.replace(node, state_dir=str(place), docker_host=f"unix://{place}/docker.sock")
 
-    async with running(node, moved):
-        assert await services_of(node) == ["web"]
-        await until_running(node, 1)
-    Path(moved).rename(node.state_dir)
+    async with running(moved):
+        assert await services_of(moved) == ["web"]
+        await until_running(moved, 1)
+    place.rename(before)  # Where whoever cleans up looks for it.
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -83,12 +86,12 @@ async def test_files_of_another_owner_are_named(lay_out: Callable[..., LocalSwar
         path = Path(node.state_dir, name)
         os.chown(path, NOBODY, NOBODY)
 
-        sentence = refused_start(node, node.state_dir, own)
+        sentence = refused_start(node, own)
 
         assert "Permission denied" in sentence, name
         assert node.state_dir in sentence
         os.chown(path, 0, 0)
-    async with running(node, node.state_dir):
+    async with running(node):
         assert await services_of(node) == ["web"], "nothing was harmed"
 
 
@@ -101,19 +104,19 @@ async def test_a_read_only_file_system_is_named(lay_out: Callable[..., LocalSwar
     if tried.returncode:
         pytest.skip("this machine lets nobody mount")
 
-    sentence = refused_start(node, state, ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"])
+    sentence = refused_start(node, ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"])
 
     assert "Read-only file system" in sentence
     assert state in sentence
-    async with running(node, state):
+    async with running(node):
         assert await services_of(node) == ["web"], "nothing was harmed"
 
 
 async def test_a_daemon_that_runs_keeps_the_second_one_out(lay_out: Callable[..., LocalSwarm]) -> None:
     node = await stopped(lay_out)
-    async with running(node, node.state_dir):
+    async with running(node):
         await services_of(node)
         with trio.fail_after(PATIENCE_SECONDS):
-            sentence = await trio.to_thread.run_sync(refused_start, node, node.state_dir, [])
+            sentence = await trio.to_thread.run_sync(refused_start, node, [])
         assert f"another process uses {node.state_dir}; stop it first" in sentence
         assert await services_of(node) == ["web"]

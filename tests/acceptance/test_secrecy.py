@@ -83,8 +83,9 @@ async def test_nothing_secret_is_in_the_clear_anywhere(lay_out: Callable[..., Lo
 
     files = [path for path in swarm.directory.rglob("*") if path.is_file()]
     assert {path.name for path in files} >= {
-        "daemon.log", "keys", "node.json", "00000000000000000001.segment", "with-passphrase", "with-key"
+        "daemon.log", "keys", "node.json", "peer-credential", "with-passphrase", "with-key"
     }  # fmt: skip
+    assert {path.suffix for path in files} >= {".segment", ".record"}
     assert any(path.parent.parent.name == "tasks" for path in files), "no task was started here"
     markers = [marker, *PRIVATE_KEYS]
     for secret in (key, old_key, wrong_key, wrong_token, tokens.manager, tokens.worker):
