@@ -57,6 +57,17 @@ async def stopped(lay_out: Callable[..., LocalSwarm]) -> LocalNode:
     return node
 
 
+def move(node: LocalNode, name: str) -> LocalNode:
+    """Rename its state directory, with the API's socket in it."""
+    place = Path(node.state_dir).rename(Path(node.state_dir).with_name(name))
+    return msgspec.structs.replace(node, state_dir=str(place), docker_host=f"unix://{place}/docker.sock")
+
+
+def may_be_run(words: list[str]) -> bool:
+    """Tell whether this machine lets us."""
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+
+
 async def services_of(node: LocalNode) -> list[str]:
     async def look() -> list[str] | None:
         async with EngineClient(node.docker_host) as client:
@@ -67,15 +78,12 @@ async def services_of(node: LocalNode) -> list[str]:
 
 async def test_a_directory_that_was_renamed_is_the_same_node(lay_out: Callable[..., LocalSwarm]) -> None:
     node = await stopped(lay_out)
-    before = Path(node.state_dir)
-    place = before.with_name("moved")
-    before.rename(place)
-    moved = msgspec.structs.replace(node, state_dir=str(place), docker_host=f"unix://{place}/docker.sock")
+    moved = move(node, "moved")
 
     async with running(moved):
         assert await services_of(moved) == ["web"]
         await until_running(moved, 1)
-    place.rename(before)  # Where whoever cleans up looks for it.
+    move(moved, Path(node.state_dir).name)  # Where whoever cleans up looks for it.
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
@@ -100,8 +108,7 @@ async def test_a_read_only_file_system_is_named(lay_out: Callable[..., LocalSwar
     node = await stopped(lay_out)
     state = node.state_dir
     mount = f"mount --bind {state} {state} && mount -o remount,bind,ro {state}"
-    tried = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False)
-    if tried.returncode:
+    if not may_be_run(["unshare", "-m", "sh", "-c", mount]):
         pytest.skip("this machine lets nobody mount")
 
     sentence = refused_start(node, ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"])
