@@ -306,14 +306,14 @@ def test_what_was_there_when_the_unlock_key_changed_counts_as_exposed_until_it_i
 ) -> None:
     keys.put("tls-key", b"old")
     keys.put("tasks", b"old")
-    assert keys.exposed == ()
+    assert list(keys.exposed) == []
 
     keys.lock_with(DOCKERS_KEY)
-    assert keys.exposed == ("tasks", "tls-key")
+    assert list(keys.exposed) == ["tasks", "tls-key"]
     keys.put("tls-key", b"new")
-    assert keys.exposed == ("tasks",)
+    assert list(keys.exposed) == ["tasks"]
     keys.put("tasks", b"new")
-    assert keys.exposed == ()
+    assert list(keys.exposed) == []
 
     keys.lock_with(new_key := new_unlock_key(entropy))
     assert KeyRing.open(disk, DIRECTORY, entropy, unlock_key=new_key).exposed == ("tasks", "tls-key")
