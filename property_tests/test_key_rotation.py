@@ -1,7 +1,7 @@
 """Unlock keys and data keys change on running clusters whose machines crash in the middle of it (SWARM 11).
 
 However often that happens: nobody is locked out, nothing acknowledged is lost, and in the end nothing on any disk is
-under a key of before. RAFTSWARM_SEEDS runs more worlds; each has a dozen crashes or two.
+under a key of before. RAFTSWARM_SEEDS runs more worlds; each has a dozen crashes or two, most while a key changes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class RotatingWorld:
         self.chance = Random(seed)
         self.world = CoreWorld(seed, members=3)
         self.crashes = 0
+        self.crashes_within = 0
+        """Of them, those of members that were changing their keys."""
         self.exposed: dict[int, set[bytes]] = {member: set() for member in self.world.hosts}
         """By member: data keys that whoever has an earlier unlock key, and a copy of the disk, knows."""
 
@@ -80,6 +82,7 @@ class RotatingWorld:
     def crash(self, member: int) -> None:
         if self.world.hosts[member].process is not None:
             self.crashes += 1
+            self.crashes_within += len(self.world.hosts[member].unlock_keys) > 1 or not self.is_at_rest(member)
             power_lost = self.chance.random() < 0.6
             tearing = Random(self.chance.random()) if power_lost else None
             self.world.crash(member, power_lost=power_lost, disk_calls=self.chance.randrange(45), tearing=tearing)
@@ -114,7 +117,7 @@ def test_keys_change_under_crashes_and_nobody_is_locked_out(seed: int) -> None:
         lambda: all(map(rotating.is_at_rest, world.hosts)), within_seconds=30, what="the end of all changes"
     )
 
-    assert rotating.crashes >= 5, "a world in which nothing happened tests nothing"
+    assert rotating.crashes_within >= 5, "a world in which nothing happened tests nothing"
     for member, host in world.hosts.items():
         keys = world.process(member).storage.keys
         assert sealed_under(host.disk) == {key_id(keys.data_key)}

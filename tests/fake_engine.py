@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,7 @@ class FakeNode:
         self.asked: list[requests.AnyControlRequest] = []
         self.options: list[InitOptions | JoinOptions] = []
         self.left: list[bool] = []
+        self.rejoined: list[list[str]] = []
         self.unlocked_with: list[str] = []
         self.refusal: Exception | None = None
         self._known: set[str] = set()
@@ -79,6 +80,10 @@ class FakeNode:
     async def join(self, options: JoinOptions) -> None:
         self.options.append(options)
         self._refuse()
+
+    async def rejoin(self, addresses: Sequence[str]) -> None:
+        self._refuse()
+        self.rejoined.append(list(addresses))
 
     async def leave(self, *, force: bool) -> None:
         self.left.append(force)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from raftswarm.storage import sealing
@@ -32,3 +34,14 @@ def seal_nothing() -> None:
     """Let all of this process's storage write plain bytes. Whoever measures looks into the files: it may be seen."""
     assert hasattr(sealing, CIPHER), "storage seals otherwise than it did: look at what this takes the place of"
     setattr(sealing, CIPHER, NullCipher)
+
+
+@contextmanager
+def sealing_nothing() -> Iterator[None]:
+    """The same for as long as the block lasts: what was begun in it must be ended in it."""
+    before = getattr(sealing, CIPHER)
+    seal_nothing()
+    try:
+        yield
+    finally:
+        setattr(sealing, CIPHER, before)

@@ -81,6 +81,14 @@ class ManagerStatusJson(DockerStruct, frozen=True, kw_only=True):
     addr: str = ""
 
 
+class PeerUnlockJson(DockerStruct, frozen=True, kw_only=True):
+    """From where a manager may ask, since when, if that was not revoked; and when the key was given to it last."""
+
+    addr: str = ""
+    made_at: str = ""
+    given_at: str = ""
+
+
 class NodeJson(DockerStruct, frozen=True, kw_only=True):
     """``GET /nodes/{id}``."""
 
@@ -92,6 +100,8 @@ class NodeJson(DockerStruct, frozen=True, kw_only=True):
     description: NodeDescriptionJson
     status: NodeStatusJson
     manager_status: ManagerStatusJson | None = None
+    peer_unlock: PeerUnlockJson | None = None
+    """Ours: of a manager that may ask its peers for the unlock key."""
 
     @property
     def hostname(self) -> str:
@@ -110,7 +120,17 @@ def show_node(node: records.Node, manager_status: ManagerStatusJson | None) -> N
         description=show_description(node.description),
         status=NodeStatusJson(state=node.state.value, message=node.message, addr=node.address),
         manager_status=manager_status,
+        peer_unlock=_show_peer_unlock(node.peer_unlock),
     )
+
+
+def _show_peer_unlock(unlock: records.PeerUnlock | None) -> PeerUnlockJson | None:
+    if unlock is None:
+        return None
+    given_at = write_time(unlock.given_at) if unlock.given_at else ""
+    if not unlock.digest:
+        return PeerUnlockJson(given_at=given_at)
+    return PeerUnlockJson(addr=unlock.host, made_at=write_time(unlock.made_at), given_at=given_at)
 
 
 def show_description(description: records.NodeDescription) -> NodeDescriptionJson:

@@ -61,6 +61,8 @@ class ClusterJson(DockerStruct, frozen=True, kw_only=True):
     default_addr_pool: list[str] | None = shown(None)
     subnet_size: int = shown(0)
     data_path_port: int = shown(0)
+    unlock_by_peers: bool = False
+    """Whether managers give each other the unlock key: ours, and left out where Docker would say the same."""
 
 
 class SwarmJson(ClusterJson, frozen=True, kw_only=True):
@@ -95,6 +97,12 @@ class JoinJson(DockerStruct, frozen=True, kw_only=True):
     availability: str = ""
 
 
+class RejoinJson(DockerStruct, frozen=True, kw_only=True):
+    """``POST /swarm/rejoin``: where the managers are now."""
+
+    remote_addrs: list[str] = []
+
+
 class UnlockKeyJson(DockerStruct, frozen=True, kw_only=True):
     """``GET /swarm/unlockkey`` and ``POST /swarm/unlock``."""
 
@@ -124,6 +132,7 @@ def show_cluster(cluster: records.Cluster | None) -> ClusterJson:
         default_addr_pool=pool,
         subnet_size=cluster.subnet_size,
         data_path_port=cluster.data_path_port,
+        unlock_by_peers=cluster.unlock_by_peers,
     )
 
 

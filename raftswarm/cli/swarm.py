@@ -129,6 +129,18 @@ def join(*, address: str, token: str, advertise_addr: str, listen_addr: str, ava
     with_engine(work)
 
 
+@command.command()
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+def rejoin(*, addresses: tuple[str, ...]) -> None:
+    """Tell this worker where the managers of its swarm are now: it keeps its place in the swarm, and its tasks."""
+
+    async def work(engine: EngineClient) -> None:
+        await engine.swarm_rejoin(addresses)
+        click.echo(f"This node looks for the managers of its swarm at {', '.join(addresses)}.")
+
+    with_engine(work)
+
+
 @command.command("join-token")
 @click.argument("role", type=click.Choice(["worker", "manager"]))
 @click.option("-q", "--quiet", is_flag=True, help="Only display token")
@@ -180,15 +192,22 @@ def leave(*, force: bool) -> None:
 
 @command.command()
 @click.option("--autolock", type=bool, help="Change manager autolocking setting (true|false)")
+@click.option(
+    "--unlock-by-peers",
+    type=bool,
+    help="Let a locked manager ask the others for the key (true|false); docs/operations.md says what that gives away",
+)
 @click.option("--cert-expiry", type=DURATION, help="Validity period for node certificates")
 @click.option("--dispatcher-heartbeat", type=DURATION, help="Dispatcher heartbeat period")
 @click.option("--task-history-limit", type=int, help="Task history retention limit")
 @click.option("--snapshot-interval", type=int, help="Number of log entries between Raft snapshots")
 @click.option("--max-snapshots", type=int, help="Number of additional Raft snapshots to retain")
 @click.pass_context
-def update(context: click.Context, /, *, autolock: bool | None, **settings: int | None) -> None:
+def update(
+    context: click.Context, /, *, autolock: bool | None, unlock_by_peers: bool | None, **settings: int | None
+) -> None:
     """Update the swarm's settings."""
-    if autolock is None and all(value is None for value in settings.values()):
+    if autolock is None and unlock_by_peers is None and all(value is None for value in settings.values()):
         click.echo(context.get_help())
         return
 
@@ -196,7 +215,7 @@ def update(context: click.Context, /, *, autolock: bool | None, **settings: int 
         swarm = await engine.swarm_inspect()
         was_locking = swarm.spec.encryption_config.auto_lock_managers
         spec = _change_spec(swarm.spec, settings, autolock=autolock)
-        await engine.swarm_update(swarm.version.index, spec)
+        await engine.swarm_update(swarm.version.index, spec, unlock_by_peers=unlock_by_peers)
         click.echo("Swarm updated.")
         if autolock and not was_locking:
             _print_unlock_key(await engine.swarm_unlock_key())

@@ -7,7 +7,7 @@ words "update out of sequence": read again and retry.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -19,7 +19,7 @@ from raftswarm.api.errors import ApiError
 from raftswarm.api.filters import Filters, write_filters
 from raftswarm.api.nodes import NodeJson
 from raftswarm.api.services import ServiceJson
-from raftswarm.api.swarm import InitJson, JoinJson, SnapshotJson, SwarmJson, UnlockKeyJson
+from raftswarm.api.swarm import InitJson, JoinJson, RejoinJson, SnapshotJson, SwarmJson, UnlockKeyJson
 from raftswarm.api.system import InfoJson, VersionInfoJson
 from raftswarm.api.tasks import TaskJson
 from raftswarm.http.addresses import Address, parse_address
@@ -111,6 +111,10 @@ class EngineClient:
         """Join a swarm."""
         await self.request("POST", "/swarm/join", options)
 
+    async def swarm_rejoin(self, addresses: Sequence[str]) -> None:
+        """Tell a worker where the managers of its swarm are now (raftswarm only)."""
+        await self.request("POST", "/swarm/rejoin", RejoinJson(remote_addrs=list(addresses)))
+
     async def swarm_leave(self, *, force: bool = False) -> None:
         """Leave the swarm."""
         await self.request("POST", "/swarm/leave", **({"force": "1"} if force else {}))
@@ -127,8 +131,10 @@ class EngineClient:
         rotate_worker_token: bool = False,
         rotate_manager_token: bool = False,
         rotate_unlock_key: bool = False,
+        unlock_by_peers: bool | None = None,
     ) -> None:
-        """Replace the swarm's spec, and rotate what is asked for."""
+        """Replace the swarm's spec, rotate what is asked for, and say whether managers unlock each other."""
+        policy = {} if unlock_by_peers is None else {"unlockByPeers": _flag(on=unlock_by_peers)}
         await self.request(
             "POST",
             "/swarm/update",
@@ -137,6 +143,7 @@ class EngineClient:
             rotateWorkerToken=_flag(on=rotate_worker_token),
             rotateManagerToken=_flag(on=rotate_manager_token),
             rotateManagerUnlockKey=_flag(on=rotate_unlock_key),
+            **policy,
         )
 
     async def swarm_unlock_key(self) -> str:

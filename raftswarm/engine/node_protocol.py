@@ -100,6 +100,10 @@ class SwarmNode(Protocol):
         """Join one; at most 20 s, then goes on in the background."""
         ...
 
+    async def rejoin(self, addresses: Sequence[str]) -> None:
+        """Find the managers of the swarm that this worker is in at these addresses."""
+        ...
+
     async def leave(self, *, force: bool) -> None:
         """Leave it."""
         ...

@@ -54,6 +54,7 @@ class SwarmEndpoints:
             route("GET", "/swarm/status", self.status),
             route("POST", "/swarm/init", self.init),
             route("POST", "/swarm/join", self.join),
+            route("POST", "/swarm/rejoin", self.rejoin),
             route("POST", "/swarm/leave", self.leave),
             route("POST", "/swarm/update", self.update),
             route("GET", "/swarm/unlockkey", self.unlock_key),
@@ -102,6 +103,14 @@ class SwarmEndpoints:
         await self._backend.node.join(options)
         return Response()
 
+    async def rejoin(self, call: Call) -> Response:
+        """Find the managers again, elsewhere: our own call, for workers that outlive all managers they knew."""
+        given = go_json.convert(call.json(), json.RejoinJson)
+        if not given.remote_addrs:
+            raise ApiError("at least 1 RemoteAddr is required to rejoin")
+        await self._backend.node.rejoin(given.remote_addrs)
+        return Response()
+
     async def leave(self, call: Call) -> Response:
         """Leave; a manager only by force, because it takes a vote away."""
         node = self._backend.node
@@ -128,7 +137,7 @@ class SwarmEndpoints:
         return 0, 0
 
     async def update(self, call: Call) -> Response:
-        """Replace the spec, or rotate secrets, or both."""
+        """Replace the spec, or rotate secrets, or both. (`unlockByPeers` is our own: Docker knows nothing of it.)."""
         version = call.version("swarm")
         spec = json.parse_swarm_spec(go_json.convert(call.json(), SwarmSpec))
         request = UpdateCluster(
@@ -137,6 +146,7 @@ class SwarmEndpoints:
             rotate_worker_token=call.flag("rotateWorkerToken"),
             rotate_manager_token=call.flag("rotateManagerToken"),
             rotate_unlock_key=call.flag("rotateManagerUnlockKey"),
+            unlock_by_peers=call.flag("unlockByPeers") if "unlockByPeers" in call.query else None,
         )
         await self._backend.ask(request, Accepted)
         return Response()

@@ -64,7 +64,7 @@ class SetRole:
         if node is None or node.spec.role != self.role or node.role == self.role:
             return
         if self.role == "worker":
-            node = replace(node, member_id=0, manager_address="")
+            node = replace(node, member_id=0, manager_address="", peer_unlock=None)
         transaction.update(replace(node, role=self.role))
 
 

@@ -12,12 +12,14 @@ from raftswarm.node.manager_role import ManagerRole
 from raftswarm.wire.requests import (
     AnyAnswer,
     AnyRequest,
+    AskUnlockKey,
     BeatHeart,
     Control,
     Controlled,
     GetAssignments,
     IssueCertificate,
     JoinMembers,
+    KeepUnlockCredential,
     OpenSession,
     ReportStatus,
 )
@@ -30,7 +32,9 @@ class CallService:
     def __init__(self, manager: ManagerRole) -> None:
         self._manager = manager
 
-    async def answer(self, caller: Identity | None, remote_address: str, request: AnyRequest) -> AnyAnswer:  # noqa: ARG002 - the protocol's
+    async def answer(  # noqa: PLR0911 - a table
+        self, caller: Identity | None, remote_address: str, request: AnyRequest
+    ) -> AnyAnswer:
         """Serve a request that has one answer."""
         manager = self._manager
         match request:
@@ -39,6 +43,12 @@ class CallService:
                 return Controlled(body=await run_sliced(encode_answer(answer)))
             case IssueCertificate():
                 return await self._issue(caller, request)
+            case AskUnlockKey():
+                manager.requests.require_leading()
+                return await manager.peer_unlocks.give(remote_address, request)
+            case KeepUnlockCredential() if caller is not None:
+                manager.requests.require_leading()
+                return await manager.peer_unlocks.keep(caller, remote_address, request)
             case JoinMembers() if caller is not None:
                 return await manager.join_member(caller, request)
             case BeatHeart() if caller is not None:

@@ -226,18 +226,23 @@ def change_role(
     directory: StateDirectory,
     keys: KeyRing,
     facts: NodeFacts,
-    role: str,
+    issued: IssuedCertificate,
     settings: NodeSettings,
 ) -> NodeFacts:
     """Begin or end to be a manager; a crash in between leaves a node of the old role, which is told again.
 
-    The member has stopped. A node that manages again does so as a new member: the old one was removed for good.
+    The member has stopped. A node that manages again does so as a new member: the old one was removed for good. A
+    manager is locked, if the swarm is, before it has anything to hide; a worker never is.
     """
+    role = issued.role
     directory.clear_log()
+    keys.forget_lock()  # Whatever version of it a worker has heard of, it did not follow.
     if role == MANAGER:
+        keys.follow(issued.unlock_key or None, issued.cluster_version)
         facts = replace(facts, role=role, member_id=make_member_id(world.entropy.token_bytes(8)))
         _create_log(world, directory, keys, facts, settings, facts.epoch).close()
     else:
+        directory.remove_peer_credential()
         facts = replace(facts, role=role, member_id=0)
     write_facts(world.disk, directory.root, facts)
     return facts

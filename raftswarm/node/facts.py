@@ -1,7 +1,8 @@
 """What a node knows of itself and its swarm, in one file without secrets: ``<state>/node.json``.
 
-It is written last when a node enters a swarm and removed first when it leaves: without it, whatever else lies in the
-state directory is the rest of an interrupted step and is cleared away.
+It is written last when a node enters a swarm and removed first when it leaves. Meanwhile a mark, ``<state>/void``, says
+that whatever else lies in the state directory is the rest of an interrupted step, to be cleared away. With neither of
+the two, somebody has lost the file: nothing is cleared then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from raftswarm.storage.files import disk_errors, read_file, replace_file
 from raftswarm.world.disk import Disk
 
 FACTS_FILE: Final = "node.json"
+VOID_MARK: Final = "void"
 FORMAT_VERSION: Final = 1
 
 
@@ -72,13 +74,23 @@ def read_facts(disk: Disk, directory: str) -> NodeFacts | None:
 
 
 def write_facts(disk: Disk, directory: str, facts: NodeFacts) -> None:
-    """Replace the file atomically; durable on return."""
+    """Replace the file atomically; durable on return. From then on what lies beside it counts."""
     with disk_errors(f"could not write {directory}/{FACTS_FILE}"):
         replace_file(disk, directory, FACTS_FILE, msgspec.json.format(msgspec.json.encode(facts), indent=2))
+        if is_void(disk, directory):
+            disk.remove(f"{directory}/{VOID_MARK}")
+            disk.sync_directory(directory)
+
+
+def is_void(disk: Disk, directory: str) -> bool:
+    """Tell whether the rest of the directory is rubbish."""
+    return disk.exists(f"{directory}/{VOID_MARK}")
 
 
 def remove_facts(disk: Disk, directory: str) -> None:
-    """Forget the swarm: the first step of leaving it."""
+    """Forget the swarm: the first step of leaving it, and of entering one. What lies beside it is void from now on."""
+    if not is_void(disk, directory):
+        replace_file(disk, directory, VOID_MARK, b"")
     path = f"{directory}/{FACTS_FILE}"
     if disk.exists(path):
         disk.remove(path)

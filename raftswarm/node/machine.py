@@ -23,6 +23,7 @@ from raftswarm.node.facts import NodeFacts, read_facts
 from raftswarm.node.manager_role import ManagerRole
 from raftswarm.node.observation import check_readiness, find_metrics
 from raftswarm.node.participation import Participation
+from raftswarm.node.peer_unlock import Peers
 from raftswarm.node.recovery import begin_anew
 from raftswarm.node.refusals import (
     ALREADY_IN,
@@ -35,6 +36,7 @@ from raftswarm.node.refusals import (
     NO_MANAGER_YET,
     NOT_A_MANAGER,
     NOT_IN,
+    REJOIN_MANAGER,
 )
 from raftswarm.node.settings import NodeSettings, own_address
 from raftswarm.node.state_directory import StateDirectory
@@ -91,6 +93,7 @@ class Machine:
     def _take_up(self) -> None:
         facts = read_facts(self._world.disk, self._settings.state_directory)
         if facts is None:
+            self._directory.require_facts_not_lost()
             self._directory.clear()
             return
         try:
@@ -253,6 +256,18 @@ class Machine:
                 return
             raise RequestRefused(JOIN_TIMEOUT, code="Unavailable", from_engine=True)
 
+    async def rejoin(self, addresses: Sequence[str]) -> None:
+        """Let a worker find the managers of its swarm at these addresses, before all that it knows."""
+        async with self._turn:
+            if self._state is LocalState.LOCKED:
+                raise RequestRefused(LOCKED, code="Unavailable", from_engine=True)
+            participation = self._participation
+            if participation is None:
+                raise RequestRefused(NOT_IN, code="Unavailable", from_engine=True)
+            if participation.facts.is_manager:
+                raise RequestRefused(REJOIN_MANAGER, code="FailedPrecondition", from_engine=True)
+            participation.turn_to(addresses)
+
     async def leave(self, *, force: bool) -> None:
         """Leave: end what runs, stop the tasks, clear the state directory."""
         async with self._turn:
@@ -273,8 +288,14 @@ class Machine:
             await self._forget()
 
     async def _unlock_by_itself(self) -> None:
-        """Ask the sources that the daemon was given; if none helps, the node waits for somebody to unlock it."""
-        for name, source in self._unlock_sources:
+        """Ask the sources that the daemon was given, then the peers, where the swarm allows that.
+
+        If none helps, the node waits for somebody to unlock it.
+        """
+        facts = read_facts(self._world.disk, self._settings.state_directory)
+        assert facts is not None, "what is locked has facts"
+        peers = Peers(self._world, self._directory, facts, lambda: self._state is LocalState.LOCKED)
+        for name, source in [*self._unlock_sources, *([("peers", peers)] if peers.may_be_asked else [])]:
             try:
                 await self.unlock((await source.fetch("Enter unlock key: ")).strip())
             except RaftSwarmError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, Self
 
@@ -18,6 +18,7 @@ from raftswarm.errors import Overloaded, RaftSwarmError, RequestRefused
 from raftswarm.manager.allocator.loop import Allocator
 from raftswarm.manager.control.certificates import CertificateIssuer
 from raftswarm.manager.control.handler import ControlHandler
+from raftswarm.manager.control.peer_unlock import PeerUnlocks
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest, ManagerStatus
 from raftswarm.manager.dispatcher.dispatcher import Dispatcher
 from raftswarm.manager.leadership import ControlLoop, run_while_leading
@@ -29,6 +30,7 @@ from raftswarm.manager.scheduler.explaining import explain_placement
 from raftswarm.manager.scheduler.loop import Scheduler
 from raftswarm.node.facts import NodeFacts
 from raftswarm.node.leader_requests import LeaderRequests
+from raftswarm.node.peer_unlock import CredentialKeeper
 from raftswarm.node.settings import NodeSettings
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
@@ -70,8 +72,13 @@ class ManagerRole:
         keys: KeyRing,
         network: SwarmNetwork,
         calls: CallPool,
+        *,
+        lock_changed: Callable[[], None],
     ) -> Self:
-        """Recover the member from its disk, beside the loop; nothing runs yet."""
+        """Recover the member from its disk, beside the loop; nothing runs yet.
+
+        `lock_changed` is called whenever this node's keys have been sealed under a new unlock key.
+        """
         store = Store(applied=world.applied)
         opening = partial(
             MemberStorage.open,
@@ -88,7 +95,7 @@ class ManagerRole:
         try:
             restore = await run_job(world.runner, partial(prepare_newest, storage, store))
             restore()
-            return cls(settings, world, facts, keys, network, calls, store, storage, recovered)
+            return cls(settings, world, directory, facts, keys, network, calls, lock_changed, store, storage, recovered)
         except BaseException:
             world.runner.submit(storage.close, lambda _: None)
             raise
@@ -97,10 +104,12 @@ class ManagerRole:
         self,
         settings: NodeSettings,
         world: NodeWorld,
+        directory: StateDirectory,
         facts: NodeFacts,
         keys: KeyRing,
         network: SwarmNetwork,
         calls: CallPool,
+        lock_changed: Callable[[], None],
         store: Store,
         storage: MemberStorage,
         recovered: Recovered,
@@ -109,6 +118,7 @@ class ManagerRole:
         self._facts = facts
         self._keys = keys
         self._calls = calls
+        self._lock_changed = lock_changed
         self._world = world
         self._addresses: tuple[str, ...] = tuple(manager.address for manager in facts.managers)
         self._left_out = trio.Event()
@@ -143,6 +153,10 @@ class ManagerRole:
             wall_clock=world.wall_clock,
         )
         self.certificates = CertificateIssuer(self.store, self.writes, world.entropy, world.wall_clock, recovered.epoch)
+        self.peer_unlocks = PeerUnlocks(self.store, self.writes, world.wall_clock)
+        self._credential = CredentialKeeper(
+            world, directory, keys, self.store, calls, facts.node_id, self._manager_addresses
+        )
         self.requests = LeaderRequests(
             self.driver, calls, self.control_handler, election_seconds=settings.raft.election_seconds
         )
@@ -155,6 +169,7 @@ class ManagerRole:
                 nursery.start_soon(self.driver.run)
                 nursery.start_soon(run_while_leading, self.driver, self._loops())
                 nursery.start_soon(self._follow_autolock)
+                nursery.start_soon(self._credential.run)
                 nursery.start_soon(self._ensure_membership)
         finally:
             self._world.runner.submit(self._storage.close, lambda _: None)
@@ -193,6 +208,9 @@ class ManagerRole:
         """The managers that agents and joining nodes may turn to."""
         configuration = self.driver.configuration.value
         return tuple(ManagerPeer(node_id=info.name, address=info.address) for info in configuration.voters)
+
+    def _manager_addresses(self) -> Sequence[str]:
+        return [peer.address for peer in self.manager_peers()]
 
     def manager_status(self, node_id: str) -> ManagerStatus | None:
         """How a manager stands; None for a node that is none."""
@@ -338,6 +356,8 @@ class ManagerRole:
                     wanted = cluster.unlock_key or None
                     if await run_job(self._world.runner, partial(self._seal, wanted, cluster.version)):
                         logger.info("autolock is %s on this manager", "on, with a new key," if wanted else "off")
+                        if wanted is not None:
+                            self._lock_changed()
                 with contextlib.suppress(WatchOverflow):
                     await watch.next()
 

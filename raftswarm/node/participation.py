@@ -19,11 +19,11 @@ from raftswarm.agent.addresses import AddressPool
 from raftswarm.agent.executors.process import ProcessExecutor
 from raftswarm.agent.executors.templates import Host
 from raftswarm.agent.session import Manager
-from raftswarm.ca import Credentials, read_certificates
+from raftswarm.ca import Credentials, read_certificates, verify
 from raftswarm.ca.identity import CERTIFIED_ROLES
 from raftswarm.engine.events import EventLog
 from raftswarm.engine.node_protocol import LocalInfo, LocalState
-from raftswarm.errors import LinkClosed, Superseded
+from raftswarm.errors import LinkClosed, NotAuthentic, RequestRefused, Superseded
 from raftswarm.manager.control.requests import AnyControlAnswer, AnyControlRequest
 from raftswarm.network.proxy import Proxy
 from raftswarm.node.call_service import CallService
@@ -44,7 +44,7 @@ from raftswarm.storage.keys import KeyRing
 from raftswarm.transport.call_pool import CallPool
 from raftswarm.transport.calls import open_caller, serve_calls
 from raftswarm.transport.member_links import route_link
-from raftswarm.wire.requests import ManagerPeer, SessionMessage
+from raftswarm.wire.requests import IssuedCertificate, ManagerPeer, SessionMessage
 from raftswarm.world.jobs import run_job
 from raftswarm.world.network import Link, SwarmNetwork
 
@@ -113,23 +113,30 @@ class Participation:
 
     async def run(self) -> NodeFacts:
         """Take part until the node's role changes; return the facts to go on with. Raises what made it impossible."""
-        role = await self._take_part()
+        issued = await self._take_part()
         # Behind the member's last write, which closes its log.
         return await run_job(
             self._world.runner,
-            lambda: change_role(self._world, self._directory, self._keys, self.facts, role, self._settings),
+            lambda: change_role(self._world, self._directory, self._keys, self.facts, issued, self._settings),
         )
 
-    async def _take_part(self) -> str:
-        """Take part as what this node is; return the role that it has been given instead."""
+    async def _take_part(self) -> IssuedCertificate:
+        """Take part as what this node is; return the certificate that makes it something else."""
         host = split_address(self.facts.advertise_address)[0]
-        role = self.facts.role
+        issued: IssuedCertificate | None = None
         async with self._world.open_network(self._credentials, host) as network, trio.open_nursery() as nursery:
             calls = CallPool(network)
             nursery.start_soon(calls.run)
             if self.is_manager:
                 self._manager = await ManagerRole.open(
-                    self._settings, self._world, self._directory, self.facts, self._keys, network, calls
+                    self._settings,
+                    self._world,
+                    self._directory,
+                    self.facts,
+                    self._keys,
+                    network,
+                    calls,
+                    lock_changed=self._lock_changed,
                 )
                 await nursery.start(self._run_manager, network, self._manager)
             proxy = Proxy(host, self._world.ports)
@@ -140,9 +147,10 @@ class Participation:
                 self._world, self._directory, self._keys, calls, self._manager_addresses, self._use(network)
             )
             self._running.set()
-            role = (await self._renewal.run(self._credentials, role)).role
+            issued = await self._renewal.run(self._credentials, self.facts.role)
             nursery.cancel_scope.cancel()
-        return role
+        assert issued is not None, "nothing else ends it without an error"
+        return issued
 
     def _use(self, network: SwarmNetwork) -> Callable[[Credentials], None]:
         def use(credentials: Credentials) -> None:
@@ -150,6 +158,10 @@ class Participation:
             network.renew(credentials)
 
         return use
+
+    def _lock_changed(self) -> None:
+        if self._renewal is not None:
+            self._renewal.ask()
 
     def _manager_addresses(self) -> Sequence[str]:
         return [manager.address for manager in self._managers()]
@@ -218,6 +230,16 @@ class Participation:
             self.facts = replace(self.facts, managers=managers or self.facts.managers, epoch=message.epoch)
             write_facts(self._world.disk, self._directory.root, self.facts)
 
+    def turn_to(self, addresses: Sequence[str]) -> None:
+        """Look for managers at these addresses first; RequestRefused if one is none."""
+        try:
+            checked = [":".join(map(str, split_address(address))) for address in addresses]
+        except ValueError as error:
+            raise RequestRefused(f"not an address of a manager: {error}", code="InvalidArgument") from None
+        known = [manager for manager in self.facts.managers if manager.address not in checked]
+        self.facts = replace(self.facts, managers=(*(ManagerAddress("", address) for address in checked), *known))
+        write_facts(self._world.disk, self._directory.root, self.facts)
+
     def _describe(self) -> NodeDescription:
         """This machine and its certificate, as managers are told."""
         credentials = self._credentials
@@ -274,7 +296,7 @@ class Participation:
             node_id=self.facts.node_id,
             node_address=split_address(self.facts.advertise_address)[0],
             is_manager=self.is_manager,
-            error=manager.requests.why_no_leader() if manager is not None else self._left_behind,
+            error=self._trouble(),
             remote_managers=tuple((peer.node_id, peer.address) for peer in self._managers()),
             node_count=sum(1 for _ in store.find(Node)) if store is not None else 0,
             manager_count=self.manager_count if store is not None else 0,
@@ -282,6 +304,19 @@ class Participation:
             running_tasks=self._running_tasks(),
             state_directory=self._settings.state_directory,
         )
+
+    def _trouble(self) -> str:
+        """Why this node cannot do its part, as far as it knows itself; empty if it can."""
+        if self._left_behind:
+            return self._left_behind
+        if self._manager is not None and (leaderless := self._manager.requests.why_no_leader()):
+            return leaderless
+        try:
+            roots = read_certificates(self._credentials.roots)
+            verify(read_certificates(self._credentials.certificate)[0], roots, self._world.wall_clock.now_ns())
+        except NotAuthentic as error:  # Its date is wrong, or it was off for too long.
+            return str(error)
+        return ""
 
     @property
     def is_running(self) -> bool:

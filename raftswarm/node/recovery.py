@@ -175,6 +175,7 @@ def restore(
     """
     if read_facts(disk, path) is not None:
         raise ForeignState(f"{path} belongs to a node in a swarm: choose an empty directory")
+    StateDirectory(path, disk).require_facts_not_lost()
     description, chunks = backup[0], list(backup[1])
     store = Store()
     store.restore(chunks)

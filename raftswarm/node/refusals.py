@@ -20,6 +20,10 @@ LOCKED: Final = (
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.'
 )
 LOCKED_LEAVE: Final = "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message."
+REJOIN_MANAGER: Final = (
+    "This node is a manager, and finds the others by what its own log says. To be part of a swarm that was restored "
+    "elsewhere it has to leave and join again."
+)
 JOIN_TIMEOUT: Final = (
     "Timeout was reached before node joined. The attempt to join the swarm will continue in the background. Use the "
     '"docker info" command to see the current swarm status of your node.'

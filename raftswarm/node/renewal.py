@@ -2,6 +2,9 @@
 
 Each renewal comes with a new key. Key and certificate are two files: the new key is stored beside the old one, the
 certificate is replaced, and only then is the old key forgotten. Whichever of the two fits the certificate is in force.
+The disk's runner stores them, as it changes the lock: the key ring has one writer.
+
+A new unlock key makes a renewal due: whoever had the disk before may have the node's key (SWARM 11).
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -16,11 +20,12 @@ import trio
 from raftswarm.ca import Credentials, key_to_pem, make_signing_request, read_certificates
 from raftswarm.ca.certificates import BACKDATE
 from raftswarm.errors import LinkError, NotLeader, OutcomeUnknown, Overloaded, RequestRefused
-from raftswarm.node.identity_files import store_renewed
+from raftswarm.node.identity_files import NODE_KEY, store_renewed
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.node.world import NodeWorld
 from raftswarm.storage.keys import KeyRing
 from raftswarm.wire.requests import AnyAnswer, AnyRequest, IssueCertificate, IssuedCertificate
+from raftswarm.world.jobs import run_job
 
 logger = logging.getLogger("raftswarm.node")
 
@@ -64,7 +69,7 @@ class Renewal:
         self._asked = trio.Event()
 
     def ask(self) -> None:
-        """Renew now: the node's role has changed."""
+        """Renew now: the node's role has changed, or its lock."""
         self._asked.set()
 
     async def run(self, credentials: Credentials, role: str) -> IssuedCertificate:
@@ -79,7 +84,7 @@ class Renewal:
 
     async def _wait_until_due(self, credentials: Credentials) -> None:
         due = renewal_time(credentials, self._world.chance.uniform(EARLIEST, LATEST))
-        while not self._asked.is_set():
+        while not self._asked.is_set() and NODE_KEY not in self._keys.exposed:
             seconds = due - self._world.wall_clock.now_ns() / 1e9
             if seconds <= 0:
                 return
@@ -95,7 +100,8 @@ class Renewal:
                 credentials = Credentials(
                     certificate=issued.certificate, key=key_to_pem(key), roots=issued.root_certificate
                 )
-                store_renewed(self._directory, self._keys, credentials)
+                storing = partial(store_renewed, self._directory, self._keys, credentials)
+                await run_job(self._world.runner, storing)
                 self._renewed(credentials)
                 return issued, credentials
             await trio.sleep(pause * self._world.chance.uniform(0.5, 1))

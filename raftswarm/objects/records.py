@@ -51,6 +51,23 @@ class NodeDescription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     issuer_public_key: bytes = b""
 
 
+class PeerUnlock(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """With what a locked manager may ask its peers for the unlock key."""
+
+    digest: bytes = b""
+    """Of its credential; empty when that was revoked."""
+    host: str = ""
+    """From where it has to ask."""
+    made_at: int = 0
+    given_at: int = 0
+    """When the key was given to this node last; a credential that was used is replaced."""
+
+    @property
+    def is_used(self) -> bool:
+        """Tell whether the key was given for this credential."""
+        return self.given_at >= self.made_at > 0
+
+
 class Node(Object, frozen=True, kw_only=True):
     """A machine in the swarm."""
 
@@ -70,6 +87,8 @@ class Node(Object, frozen=True, kw_only=True):
     manager_address: str = ""
     """``host:port`` where the other managers reach it."""
     certificate_expiry: int = 0
+    peer_unlock: PeerUnlock | None = None
+    """Of a manager, where the swarm allows it."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -191,6 +210,8 @@ class Cluster(Object, frozen=True, kw_only=True):
     join_tokens: JoinTokens
     unlock_key: str = ""
     """``SWMKEY-1-…`` while autolock is on."""
+    unlock_by_peers: bool = False
+    """A locked manager may ask its peers for that key."""
     removed_nodes: dict[str, int] = {}
     """Node ids that may never come back, with the expiry of their certificates."""
     default_address_pool: tuple[str, ...] = ("10.0.0.0/8",)

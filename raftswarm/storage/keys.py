@@ -6,8 +6,9 @@ one key: the log's data key, the TLS key, the agent's key. Without autolock the 
 The file says which kind of key seals it, and its renaming is the only step that changes that. A sealing key is written
 before the first ring sealed under it and removed after the last: so at every moment there is a key that opens the ring.
 
-Whoever had the ring's old sealing key may have had the data key. So a new unlock key comes with a new data key, in the
-same renaming; the one before it is kept until the log says that nothing on the disk needs it any more.
+Whoever had the ring's old sealing key may have had all that is in it. So a new unlock key comes with a new data key, in
+the same renaming; the one before it is kept until the log says that nothing on the disk needs it any more. The other
+values count as exposed until whoever put them there puts new ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import base64
 import binascii
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 import msgspec
@@ -35,7 +37,8 @@ _SEALING_KEY: Final = "kek"
 _DATA_KEY: Final = "data-key"
 _EARLIER_DATA_KEYS: Final = "earlier-data-keys"
 _LOCK_VERSION: Final = "lock-version"
-_OURS: Final = frozenset({_DATA_KEY, _EARLIER_DATA_KEYS, _LOCK_VERSION})
+_EXPOSED: Final = "exposed"
+_OURS: Final = frozenset({_DATA_KEY, _EARLIER_DATA_KEYS, _LOCK_VERSION, _EXPOSED})
 _MAGIC: Final = b"RSWMKEY\n"
 _HEADER: Final = struct.Struct(">8sHB5x8s32s")
 _CHECKSUM: Final = struct.Struct(">I")
@@ -124,8 +127,16 @@ class KeyRing:
     def put(self, name: str, value: bytes) -> None:
         """Store a named private value, durable on return."""
         assert name not in _OURS, "what the log is sealed under does not change beneath it"
+        values = {**self._values, name: value}
+        if name in self.exposed:
+            values = _with_exposed(values, [other for other in self.exposed if other != name])
         with disk_errors(f"could not store a key in {self._directory}"):
-            self._write({**self._values, name: value})
+            self._write(values)
+
+    @property
+    def exposed(self) -> tuple[str, ...]:
+        """Names of the values that were there when the unlock key came or changed, for whoever had the key before."""
+        return tuple(self._values.get(_EXPOSED, b"").decode().split())
 
     @property
     def locked_by(self) -> str | None:
@@ -155,6 +166,7 @@ class KeyRing:
         if unlock_key is not None:
             values[_EARLIER_DATA_KEYS] = b"".join((self.data_key, *self.earlier_data_keys))
             values[_DATA_KEY] = self._entropy.token_bytes(KEY_BYTES)
+            values = _with_exposed(values, sorted(values.keys() - _OURS))
         before = self._sealing_key, self._is_locked
         with disk_errors(f"could not change the lock of {self._directory}"):
             try:
@@ -168,6 +180,16 @@ class KeyRing:
                 self._sealing_key, self._is_locked = before
                 raise
             self._tidy()
+
+    def forget_lock(self) -> None:
+        """Take the lock off for good: this node manages no more. Durable on return.
+
+        Whatever the cluster says of the lock when it manages again is news to it.
+        """
+        with disk_errors(f"could not take the lock off {self._directory}"):
+            self.lock_with(None)
+            if _LOCK_VERSION in self._values:
+                self._write({name: value for name, value in self._values.items() if name != _LOCK_VERSION})
 
     def _write(self, values: dict[str, bytes]) -> None:
         """Replace the ring; a fresh salt makes a fresh key, so the seal's nonce is used once."""
@@ -190,6 +212,11 @@ class KeyRing:
 
 def _encode_version(lock_version: int) -> dict[str, bytes]:
     return {_LOCK_VERSION: _NUMBER.pack(lock_version)} if lock_version else {}
+
+
+def _with_exposed(values: Mapping[str, bytes], names: Sequence[str]) -> dict[str, bytes]:
+    changed = {name: value for name, value in values.items() if name != _EXPOSED}
+    return {**changed, _EXPOSED: " ".join(names).encode()} if names else changed
 
 
 def new_unlock_key(entropy: Entropy) -> str:

@@ -118,7 +118,10 @@ def replay(
     """Read the whole chain; CorruptLog at the first link that is broken, ForeignState if there is none."""
     numbers = sorted(number for name in disk.list(directory) if (number := segment_number(name)) is not None)
     if not numbers:
-        raise ForeignState(f"{directory} holds no log: this member was never created there, or its log was removed")
+        raise ForeignState(
+            f"{directory} holds no log: this member was never created there, or its log was removed; put it back, or "
+            f"{WAY_BACK}"
+        )
     chain = _open_chain(disk, directory, (data_key, *earlier_keys), numbers)
     replaying = _Replaying(chain[0].header)
     segments: list[ReadSegment] = []

@@ -59,6 +59,30 @@ class IssuedCertificate(Answer, frozen=True, kw_only=True):
     """In which a manager's log is to begin."""
 
 
+# The unlock key from peers, where the swarm allows it. Leader only; others answer `NotLeader`.
+
+
+class KeepUnlockCredential(Request, frozen=True, kw_only=True):
+    """Take this digest of my node's credential in place of the one before; answered by `Done`."""
+
+    digest: bytes
+
+
+class AskUnlockKey(Request, frozen=True, kw_only=True):
+    """Give me the unlock key: my node's certificate is sealed under it, so there is none on the link."""
+
+    allowed_roles = ANYONE
+
+    node_id: str
+    credential: bytes
+
+
+class UnlockKeyGiven(Answer, frozen=True, kw_only=True):
+    """The key in force."""
+
+    unlock_key: str
+
+
 # Raft membership (SWARM 12.3). Leader only; others answer `NotLeader`.
 
 
@@ -195,6 +219,17 @@ class Controlled(Answer, frozen=True, kw_only=True):
 
 
 AnyRequest = (
-    IssueCertificate | JoinMembers | LeaveMembers | OpenSession | BeatHeart | GetAssignments | ReportStatus | Control
+    IssueCertificate
+    | KeepUnlockCredential
+    | AskUnlockKey
+    | JoinMembers
+    | LeaveMembers
+    | OpenSession
+    | BeatHeart
+    | GetAssignments
+    | ReportStatus
+    | Control
 )
-AnyAnswer = IssuedCertificate | JoinedMembers | Done | SessionMessage | HeartBeaten | Assignments | Controlled
+AnyAnswer = (
+    IssuedCertificate | UnlockKeyGiven | JoinedMembers | Done | SessionMessage | HeartBeaten | Assignments | Controlled
+)

@@ -181,3 +181,26 @@ async def test_a_worker_makes_no_backups(node: FakeNode, engine: Engine) -> None
     node.become(LocalState.ACTIVE, is_manager=False)
 
     assert (await engine.refused("POST", "/swarm/snapshot", {}))[0] == 503
+
+
+async def test_a_worker_is_told_where_the_managers_are_now(node: FakeNode, engine: Engine) -> None:
+    node.become(LocalState.ACTIVE)
+
+    response = await engine.call("POST", "/swarm/rejoin", {"RemoteAddrs": ["10.0.0.9:2377"]})
+
+    assert (response.status, node.rejoined) == (200, [["10.0.0.9:2377"]])
+    status, message = await engine.refused("POST", "/swarm/rejoin", {})
+    assert (status, message) == (400, "at least 1 RemoteAddr is required to rejoin")
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed_on"), [("", None), ("&unlockByPeers=true", True), ("&unlockByPeers=false", False)]
+)
+async def test_whether_managers_unlock_each_other_is_passed_on_only_if_it_was_said(
+    asked: str, passed_on: bool | None, node: FakeNode, engine: Engine
+) -> None:
+    await engine.call("POST", f"/swarm/update?version=7{asked}", FROM_CLI["Spec"])
+
+    [request] = node.asked
+    assert isinstance(request, control.UpdateCluster)
+    assert request.unlock_by_peers is passed_on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ from trio.testing import MockClock
 
 from raftswarm.engine.node_protocol import InitOptions, LocalState
 from raftswarm.errors import InvalidKey
-from raftswarm.manager.control.requests import CreateService
+from raftswarm.manager.control.requests import CreateService, ListNodes, NodesAnswer, UpdateNode
+from raftswarm.node.identity_files import CERTIFICATE_FILE, NODE_KEY, read_credentials
 from raftswarm.node.machine import Machine
+from raftswarm.node.state_directory import StateDirectory
+from raftswarm.objects.specs import NodeSpec
 from raftswarm.storage.keys import KeyRing, new_unlock_key
 from raftswarm.storage.sealing import key_id
 from raftswarm.world.chance import SeededEntropy
@@ -252,3 +256,125 @@ async def test_who_is_not_locked_asks_nobody(autojump_clock: MockClock, hall: Ha
     await room.machine.init(InitOptions())
 
     assert source.asked == 0
+
+
+# What lay open before.
+
+
+def certificate_of(room: Room) -> str:
+    return StateDirectory("state", room.disk).read_public(CERTIFICATE_FILE)
+
+
+async def until_renewed(room: Room, before: str) -> None:
+    with trio.fail_after(20):
+        while certificate_of(room) == before or NODE_KEY in keys_of(room).exposed:  # noqa: ASYNC110 - a mocked clock
+            await trio.sleep(0.05)
+
+
+def keys_of(room: Room) -> KeyRing:
+    participation = room.machine._participation
+    assert participation is not None
+    return participation.keys
+
+
+async def test_a_key_that_lay_beside_its_key_until_then_is_replaced(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob = await form(hall, managers=2)
+    before = {room.address: (certificate_of(room), ring_of(room, None).get(NODE_KEY)) for room in (alice, bob)}
+
+    key = await update_autolock(alice, on=True)
+
+    for room in (alice, bob):
+        certificate, private = before[room.address]
+        await until_renewed(room, certificate)
+        ring = ring_of(room, key)
+        assert ring.get(NODE_KEY) not in {private, None}
+        assert read_credentials(StateDirectory("state", room.disk), ring).certificate == certificate_of(room)
+    await until_rotated(key, alice, bob)
+
+
+async def test_a_crash_between_the_lock_and_the_new_certificate_only_puts_it_off(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    [alice] = await form(hall)
+    before = certificate_of(alice)
+    await hall.stop(alice)
+    key = new_unlock_key(SeededEntropy(Random(3)))
+    ring_of(alice, None).lock_with(key, 10**6)
+    assert NODE_KEY in ring_of(alice, key).exposed
+
+    await hall.restart(alice)
+    await alice.machine.unlock(key)
+
+    await until_renewed(alice, before)
+
+
+async def test_keys_have_one_writer(autojump_clock: MockClock, hall: Hall) -> None:
+    """A renewal that is stored while the lock changes: neither may undo the other. The disk's thread does both."""
+    [alice] = await form(hall)
+    writers = set[str]()
+    keys = keys_of(alice)
+    write, submit = keys._write, alice.world.runner.submit
+    running = False
+
+    def submit_marked(job: Callable[[], object], done: Callable[[BaseException | None], None]) -> None:
+        def marked() -> object:
+            nonlocal running
+            running = True
+            try:
+                return job()
+            finally:
+                running = False
+
+        submit(marked, done)
+
+    def write_noted(values: dict[str, bytes]) -> None:
+        writers.add("the disk's runner" if running else "somebody else")
+        write(values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alice.world.runner, "submit", submit_marked)
+        patch.setattr(keys, "_write", write_noted)
+        before = certificate_of(alice)
+        await update_autolock(alice, on=True)
+        await until_renewed(alice, before)
+
+    assert writers == {"the disk's runner"}
+
+
+# Roles.
+
+
+async def set_role(asked: Room, room: Room, role: str) -> None:
+    answer = await asked.machine.control(ListNodes())
+    assert isinstance(answer, NodesAnswer)
+    [node] = [view.node for view in answer.nodes if view.node.description.hostname == room.settings.hostname]
+    await asked.machine.control(UpdateNode(reference=node.id, version=node.version, spec=NodeSpec(role=role)))
+    with trio.fail_after(30):
+        while room.machine.info().is_manager != (role == "manager"):  # noqa: ASYNC110 - on a mocked clock
+            await trio.sleep(0.1)
+
+
+async def test_a_manager_that_becomes_a_worker_is_not_locked_any_more(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, bob = await form(hall, managers=2, options=LOCKED)
+    await trio.sleep(2)
+
+    await set_role(alice, bob, "worker")
+    await hall.stop(bob)
+    await hall.restart(bob)
+
+    assert bob.machine.info().state is LocalState.ACTIVE
+
+
+async def test_a_worker_that_becomes_a_manager_is_locked_again_and_again(autojump_clock: MockClock, hall: Hall) -> None:
+    alice, dave = await form(hall, workers=1, options=LOCKED)
+    key = await unlock_key_of(alice)
+    for _ in range(2):
+        await set_role(alice, dave, "manager")
+        assert not dave.disk.exists("state/certificates/kek"), "before it has anything to hide"
+        await hall.stop(dave)
+        await hall.restart(dave)
+        assert dave.machine.info().state is LocalState.LOCKED
+        await dave.machine.unlock(key)
+        await trio.sleep(3)
+        await set_role(alice, dave, "worker")
+        assert dave.disk.exists("state/certificates/kek")

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from trio.testing import MockClock
 
+from raftswarm.ca import MANAGER, WORKER
 from raftswarm.engine.node_protocol import InitOptions
-from raftswarm.node.entering import Entered, enter_by_init
+from raftswarm.node.entering import Entered, change_role, enter_by_init
 from raftswarm.node.facts import read_facts
 from raftswarm.node.identity_files import NODE_KEY, TASKS_KEY, read_credentials
 from raftswarm.node.state_directory import StateDirectory
 from raftswarm.objects.specs import EncryptionConfig, SwarmSpec
-from raftswarm.storage.keys import KeyRing
+from raftswarm.storage.keys import KeyRing, new_unlock_key
 from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.storage.sealing import key_id
+from raftswarm.storage.segment import sealed_under
+from raftswarm.wire.requests import IssuedCertificate
 from raftswarm.world.simulated_disk import PowerLost
 
 if TYPE_CHECKING:
@@ -107,3 +111,33 @@ async def test_entering_anew_forgets_the_swarm_before(autojump_clock: MockClock,
 
     assert first.facts.cluster_id != second.facts.cluster_id
     assert_in_the_swarm(room, second.facts.cluster_id)
+
+
+async def test_who_becomes_a_manager_of_a_locked_swarm_is_locked_before_its_log_begins(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    room = hall.furnish("alice")
+    entered, directory = enter(room), StateDirectory("state", room.disk)
+    open_key, unlock_key = entered.keys.data_key, new_unlock_key(room.world.entropy)
+
+    def become(role: str, unlock_key: str = "") -> None:
+        issued = IssuedCertificate(
+            node_id="alice",
+            cluster_id=entered.facts.cluster_id,
+            role=role,
+            certificate="",
+            root_certificate="",
+            unlock_key=unlock_key,
+            cluster_version=7,
+        )
+        change_role(room.world, directory, entered.keys, entered.facts, issued, room.settings)
+
+    become(WORKER)
+    become(MANAGER, unlock_key)
+
+    keys = KeyRing.open(room.disk, directory.certificates, room.world.entropy, unlock_key=unlock_key)
+    assert keys.data_key != open_key
+    for name in room.disk.list("state/raft/log"):
+        assert sealed_under(room.disk.open(f"state/raft/log/{name}")) == key_id(keys.data_key)
+    become(WORKER)
+    assert KeyRing.open(room.disk, directory.certificates, room.world.entropy).locked_by is None

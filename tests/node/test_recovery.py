@@ -82,6 +82,12 @@ async def ready_nodes(room: Room) -> list[str]:
     return sorted(view.node.description.hostname for view in answer.nodes if view.node.state is NodeState.READY)
 
 
+async def node_ids(room: Room) -> dict[str, str]:
+    answer = await room.machine.control(ListNodes())
+    assert isinstance(answer, NodesAnswer)
+    return {view.node.description.hostname: view.node.id for view in answer.nodes}
+
+
 # One node, in Docker's words.
 
 
@@ -360,6 +366,57 @@ async def test_a_restored_swarm_and_the_old_one_do_not_speak(autojump_clock: Moc
     assert await service_names(restored) == []
     assert await managers_seen_by(restored) == ["carol"]
     assert await service_names(bob) == ["old"]
+
+
+async def test_workers_that_survive_find_the_restored_manager_elsewhere_and_their_tasks_are_adopted(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    alice, dave, erin = await form(hall, workers=2)
+    await alice.machine.control(CreateService(spec=service("web", replicas=6)))
+    await until_started(6, alice, dave, erin)
+    await trio.sleep(2)
+    image = await backup_of(alice)
+    nodes = {name: (await node_ids(alice))[name] for name in ("dave", "erin")}
+    kept = {room.settings.hostname: dict(room.processes.running) for room in (dave, erin)}
+    assert all(kept.values())
+    await hall.kill(alice)
+    carol = hall.furnish("carol")
+    restore_on(carol, image)
+    await hall.restart(carol)
+
+    for room in (dave, erin):
+        await room.machine.rejoin([carol.address])
+
+    with trio.fail_after(60):
+        while not {"dave", "erin"} <= set(await ready_nodes(carol)):  # noqa: ASYNC110 - on a mocked clock
+            await trio.sleep(0.5)
+    assert {name: (await node_ids(carol))[name] for name in ("dave", "erin")} == nodes
+    await trio.sleep(60)  # Time enough to start something twice, and to miss the old manager.
+    for room in (dave, erin):
+        for directory, process in kept[room.settings.hostname].items():
+            assert room.processes.running.get(directory) is process, "adopted, and not begun again"
+    answer = await carol.machine.control(ListTasks())
+    assert isinstance(answer, TasksAnswer)
+    running = [task for task in answer.tasks if task.status.state is task.desired_state is TaskState.RUNNING]
+    assert len(running) == 6
+    assert sum(len(room.processes.running) for room in (carol, dave, erin)) == 6
+
+
+async def test_where_managers_are_is_told_to_workers_only_and_has_to_be_an_address(
+    autojump_clock: MockClock, hall: Hall
+) -> None:
+    alice, dave = await form(hall, workers=1, options=LOCKED)
+    outside = await hall.start("bob")
+
+    assert "finds the others by what its own log says" in await refusal_of(alice.machine.rejoin(["10.0.0.9:2377"]))
+    assert "not part of a swarm" in await refusal_of(outside.machine.rejoin(["10.0.0.9:2377"]))
+    assert "port 70000" in await refusal_of(dave.machine.rejoin(["10.0.0.9:70000"]))
+
+    await dave.machine.rejoin(["10.0.0.250:2377"])  # Nobody is there: the managers that it knew are not forgotten.
+    await hall.stop(dave)
+    await hall.restart(dave)
+    await trio.sleep(30)
+    assert await ready_nodes(alice) == ["alice", "dave"]
 
 
 async def test_the_backup_of_a_locked_swarm_makes_a_locked_manager(autojump_clock: MockClock, hall: Hall) -> None:

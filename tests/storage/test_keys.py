@@ -299,3 +299,33 @@ def test_an_unlock_key_is_32_bytes_in_unpadded_base64(entropy: SeededEntropy) ->
     assert len(parse_unlock_key(key)) == 32
     assert len(key) == len(DOCKERS_KEY)
     assert key != new_unlock_key(entropy)
+
+
+def test_what_was_there_when_the_unlock_key_changed_counts_as_exposed_until_it_is_replaced(
+    disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy
+) -> None:
+    keys.put("tls-key", b"old")
+    keys.put("tasks", b"old")
+    assert list(keys.exposed) == []
+
+    keys.lock_with(DOCKERS_KEY)
+    assert list(keys.exposed) == ["tasks", "tls-key"]
+    keys.put("tls-key", b"new")
+    assert list(keys.exposed) == ["tasks"]
+    keys.put("tasks", b"new")
+    assert list(keys.exposed) == []
+
+    keys.lock_with(new_key := new_unlock_key(entropy))
+    assert KeyRing.open(disk, DIRECTORY, entropy, unlock_key=new_key).exposed == ("tasks", "tls-key")
+
+
+def test_who_forgets_the_lock_follows_it_again_from_any_version(
+    disk: MemoryDisk, keys: KeyRing, entropy: SeededEntropy
+) -> None:
+    assert keys.follow(DOCKERS_KEY, 7)
+
+    keys.forget_lock()
+
+    ring = KeyRing.open(disk, DIRECTORY, entropy)
+    assert ring.locked_by is None
+    assert ring.follow(DOCKERS_KEY, 7)

@@ -18,7 +18,7 @@ from raftswarm.manager.control.requests import (
     UnlockKeyAnswer,
     UpdateCluster,
 )
-from raftswarm.objects.records import Cluster, JoinTokens
+from raftswarm.objects.records import Cluster, JoinTokens, Node
 from raftswarm.objects.specs import SwarmSpec
 from raftswarm.storage.keys import new_unlock_key
 from raftswarm.store.store import Reader, Store, Transaction, Writes
@@ -74,12 +74,17 @@ class ClusterRequests:
                 tokens = JoinTokens(worker=make_join_token(root, worker_secret), manager=tokens.manager)
             if request.rotate_manager_token:
                 tokens = JoinTokens(worker=tokens.worker, manager=make_join_token(root, manager_secret))
+            next_key = _next_unlock_key(cluster, request, unlock_key)
+            by_peers = _is_unlocked_by_peers(cluster, request)
+            if cluster.unlock_by_peers and not (by_peers and next_key == cluster.unlock_key):
+                _revoke_credentials(transaction)
             transaction.update(
                 replace(
                     cluster,
                     spec=request.spec,
                     join_tokens=tokens,
-                    unlock_key=_next_unlock_key(cluster, request, unlock_key),
+                    unlock_key=next_key,
+                    unlock_by_peers=by_peers,
                     removed_nodes=_not_yet_forgotten(cluster, now),
                 )
             )
@@ -108,6 +113,22 @@ def _next_unlock_key(cluster: Cluster, request: UpdateCluster, fresh: str) -> st
     if not request.spec.encryption_config.auto_lock_managers:
         return ""
     return fresh if request.rotate_unlock_key or not cluster.unlock_key else cluster.unlock_key
+
+
+def _revoke_credentials(transaction: Transaction) -> None:
+    """Forget with what managers may ask their peers: the policy is off, or the key is another one."""
+    for node in list(transaction.find(Node)):
+        if node.peer_unlock is not None:
+            transaction.update(replace(node, peer_unlock=replace(node.peer_unlock, digest=b"")))
+
+
+def _is_unlocked_by_peers(cluster: Cluster, request: UpdateCluster) -> bool:
+    if request.spec.encryption_config.auto_lock_managers:
+        return cluster.unlock_by_peers if request.unlock_by_peers is None else request.unlock_by_peers
+    if request.unlock_by_peers:
+        text = "managers can give each other the unlock key only while autolock is on"
+        raise RequestRefused(text, code="FailedPrecondition")
+    return False
 
 
 def _not_yet_forgotten(cluster: Cluster, now: int) -> dict[str, int]:

@@ -49,6 +49,8 @@ class UpdateCluster(ControlRequest, frozen=True, kw_only=True):
     rotate_worker_token: bool = False
     rotate_manager_token: bool = False
     rotate_unlock_key: bool = False
+    unlock_by_peers: bool | None = None
+    """None: as it is."""
 
 
 class GetUnlockKey(ControlRequest, frozen=True, kw_only=True):

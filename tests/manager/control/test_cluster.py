@@ -19,7 +19,7 @@ from raftswarm.manager.control.requests import (
     UnlockKeyAnswer,
     UpdateCluster,
 )
-from raftswarm.objects.records import Cluster
+from raftswarm.objects.records import Cluster, Node, PeerUnlock
 from raftswarm.objects.specs import CAConfig, DispatcherConfig, EncryptionConfig, RaftConfig, SwarmSpec
 from raftswarm.store.store import Store
 
@@ -134,3 +134,36 @@ async def test_removed_nodes_are_forgotten_a_week_after_their_certificates_expir
     put(replace(store.cluster, removed_nodes=removed))
 
     assert list((await update(handler, store)).removed_nodes) == ["recent"]
+
+
+async def test_peers_unlock_each_other_only_while_that_is_said_and_the_key_stays(
+    handler: ControlHandler, store: Store, put: Callable[..., None], cluster: Cluster
+) -> None:
+    def digest() -> bytes:
+        node = store.get(Node, "m1")
+        assert node is not None
+        assert node.peer_unlock is not None
+        return node.peer_unlock.digest
+
+    def keep() -> None:
+        known = store.get(Node, "m1") or Node(id="m1", role="manager")
+        put(replace(known, peer_unlock=PeerUnlock(digest=b"d", host="10.0.0.1", given_at=5)))
+
+    assert (await update(handler, store, AUTOLOCK, unlock_by_peers=True)).unlock_by_peers
+    keep()
+    assert (await update(handler, store, AUTOLOCK)).unlock_by_peers, "who says nothing of it leaves it as it is"
+    assert digest() == b"d"
+
+    await update(handler, store, AUTOLOCK, rotate_unlock_key=True)
+    assert digest() == b"", "another key, other credentials"
+    keep()
+    assert not (await update(handler, store, AUTOLOCK, unlock_by_peers=False)).unlock_by_peers
+    assert digest() == b""
+    node = store.get(Node, "m1")
+    assert node is not None
+    assert node.peer_unlock is not None
+    assert node.peer_unlock.given_at == 5, "what happened stays written down"
+    await update(handler, store, AUTOLOCK, unlock_by_peers=True)
+    keep()
+    assert not (await update(handler, store, SwarmSpec())).unlock_by_peers, "there is no key any more"
+    assert digest() == b""
