@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from raftswarm.lab.clients import Clients
 
 MAX_ASKED = 3
-"""Who is not answered asks again, but not for ever."""
+"""Who is not answered asks again, but has no more than so many questions open …"""
+PATIENCE_SECONDS = 2.0
+"""… and holds one for lost after so long: a member that sleeps answers nothing, and may do so for minutes."""
 KEEP_ALIVE_SHARE = 0.1
 LATE_SECONDS = 0.5
 EARLY = 2000
@@ -39,8 +41,8 @@ class SessionClient(PlainClient):
         self._command = 0
         """Counts commands over all sessions."""
         self._body = b""
-        self._asked = 0
-        """Calls without an answer."""
+        self._open: list[Call] = []
+        """Those that may still be answered."""
         self._answer: object = None
         self._restored = 0
         """How often the cluster had been set back when the session began: numbers of sessions come again then."""
@@ -50,7 +52,8 @@ class SessionClient(PlainClient):
             self._world.read(member=self._pick())
         if self._restored != self._world.restored:
             self._begin_anew()
-        if self._asked >= MAX_ASKED:
+        self._open = [call for call in self._open if call.is_open_since(self._world.now - PATIENCE_SECONDS)]
+        if len(self._open) >= MAX_ASKED:
             return
         if not self._session:
             self._send(encode_open(self._nonce), self._opened)
@@ -68,7 +71,8 @@ class SessionClient(PlainClient):
                 self._send_command()
             if self._chance.random() < self._world.faults.duplicate_share:
                 copy = encode_command(self._session, self._sequence, self._answered, self._body)
-                self._world.heap.after(self._chance.expovariate(1.0 / LATE_SECONDS), self._send_late, copy)
+                late = self._chance.expovariate(1.0 / LATE_SECONDS)
+                self._world.heap.after(late, self._send_late, copy, self._world.restored)
             if (share := self._world.faults.hasty_share) and self._chance.random() < share:
                 self._send_out_of_turn(self._answered)
 
@@ -76,9 +80,9 @@ class SessionClient(PlainClient):
         command = encode_command(self._session, self._sequence, self._answered, self._body)
         self._send(command, partial(self._told, self._session, self._sequence, self._command))
 
-    def _send_late(self, command: bytes) -> None:
-        """A copy that was held up on its way: nobody waits for its answer."""
-        if self._clients.is_active:
+    def _send_late(self, command: bytes, restored: int) -> None:
+        """A copy that was held up on its way: nobody waits for its answer. None outlives that all are set back."""
+        if self._clients.is_active and restored == self._world.restored:
             self._world.propose(command, member=self._pick())
 
     def _send_early(self) -> None:
@@ -100,13 +104,12 @@ class SessionClient(PlainClient):
 
     def _send(self, command: bytes, then: object) -> None:
         call = self._world.propose(command, member=self._pick())
-        self._asked += 1
+        self._open.append(call)
         call.then = partial(self._ended, call, then)
         if call.ended_at is not None:
             call.then()
 
     def _ended(self, call: Call, then: object) -> None:
-        self._asked -= 1
         assert callable(then), "what to do with an answer"
         if isinstance(call.error, (SessionExpired, OutOfOrder)):
             self._begin_anew()

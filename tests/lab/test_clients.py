@@ -114,3 +114,38 @@ def test_what_was_refused_must_not_have_happened() -> None:
         effects.took_effect(key, 1, 1)
     with pytest.raises(Violation, match="took effect, and the client is told that not"):
         effects.refuse(0, 7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_does_not_wait_for_ever_for_a_member_that_sleeps(seed: int) -> None:
+    """Half of what it asks goes there."""
+    world = CoreWorld(seed, faults=FaultMix(clients=1, call_every=0.05, session_share=1.0, wrong_member_share=0.9))
+    Clients(world)
+    world.run_for(3.0)
+    asleep = next(member for member in world.running if member != world.leader)
+    world.pause(asleep)
+    world.run_for(5.0)
+    before = world.history.acknowledged_writes
+
+    world.run_for(40.0)
+
+    assert world.history.acknowledged_writes > before + 10
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clients_begin_anew_when_the_cluster_is_set_back(seed: int) -> None:
+    """Numbers of sessions come again then, and are those of others: nothing of before may be sent once more."""
+    mix = FaultMix(
+        clients=20,
+        call_every=0.02,
+        session_share=1.0,
+        duplicate_share=0.5,
+        wrong_member_share=0.5,
+        crash_every=3.0,
+        down_seconds=0.2,
+        backup_every=1.5,
+    )
+
+    world = run(seed, mix)
+
+    assert world.restored > 2
