@@ -226,7 +226,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         bit_flip_every=maybe(3.0, 20.0, damage_share),
         misdirect_every=maybe(3.0, 20.0, damage_share),
         lost_name_every=maybe(3.0, 20.0, damage_share),
-        set_back_every=maybe(4.0, 16.0, max(damage_share, 0.15)),
+        set_back_every=maybe(3.0, 10.0, max(damage_share, 0.15)),
         clock_spread=clock_spread,
         clock_change_every=maybe(1.0, 5.0, 0.3),
         wall_spread_seconds=maybe(0.0, 7200.0, 0.3),

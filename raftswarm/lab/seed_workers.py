@@ -50,7 +50,7 @@ def open_workers(count: int, *, hash_seed: int | None = None) -> Iterator[SeedWo
 
 
 def _start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - ourselves
         [sys.executable, "-m", "raftswarm.lab.seed_worker", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

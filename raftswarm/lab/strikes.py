@@ -349,8 +349,11 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
         if 2 * len(voters & gone) >= len(voters) > 0:
             return False  # With a majority of them gone, nobody could ever lead again.
     listed = world.list_members(fault.voters, learners=fault.learners)
-    learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
-    wished = msgspec.structs.replace(listed, learners=learners)
+    voters, learners = (
+        tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in infos)
+        for infos in (listed.voters, listed.learners)
+    )
+    wished = msgspec.structs.replace(listed, voters=voters, learners=learners)
     world.change_members(wished, member=fault.member or None, transition=fault.transition)
     return True
 
