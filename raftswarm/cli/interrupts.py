@@ -1,14 +1,23 @@
-"""Ctrl-C for commands that have something to clean up: it cancels their work, and never their cleaning up."""
+"""Ctrl-C, and SIGTERM alike, for commands that have something to clean up."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-import trio
-
 T = TypeVar("T")
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end what is inside as SIGINT does, with KeyboardInterrupt, so that it can clean up."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def run_until_interrupted(work: Callable[[], Awaitable[T]]) -> T:
@@ -17,6 +26,7 @@ def run_until_interrupted(work: Callable[[], Awaitable[T]]) -> T:
     Left to itself, Python would raise KeyboardInterrupt wherever the program happens to be, cleaning up included, and
     nurseries would wrap it in a group.
     """
+    import trio
 
     async def main() -> T:
         result: list[T] = []

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SELDOM_SHARE = 100
 """Told apart: what fewer than one seed in so many has reached."""
+MISSED_SHOWN = 10
+"""Of a list, where it is told in one line what was reached."""
 TRACED_ONE_IN = 20
 """Of seeds: there somebody listens to all that the engine tells, so that telling it is tried too."""
 
@@ -107,12 +109,10 @@ def print_coverage(coverage: Coverage, *, shows_all: bool = False) -> None:
 
     click.echo(f"coverage of {coverage.seeds} seeds:")
     for reach in list_reach(coverage):
-        hit = len(reach.counts) - len(reach.missed)
-        click.echo(f"{reach.what}: {hit} of {len(reach.counts)} reached")
+        click.echo(_outline(reach))
         for name in reach.missed:
             click.echo(style(f"    missed   {name}", "red"))
-        for name in reach.not_listed:
-            click.echo(style(f"    reached, though it is said to be impossible or not listed: {name}", "red"))
+        _print_not_listed(reach)
         if reach.rare:
             click.echo(f"    of {len(reach.rare)} that are rare, {sum(map(bool, reach.rare.values()))} reached")
         shown = {**reach.counts, **reach.rare} if shows_all else reach.seldom(coverage.seeds / SELDOM_SHARE)
@@ -122,6 +122,27 @@ def print_coverage(coverage: Coverage, *, shows_all: bool = False) -> None:
     if coverage.curve:
         points = ", ".join(f"{count} after {seeds}" for seeds, count in sorted(coverage.curve.items()))
         click.echo(f"states of the whole cluster: {len(coverage.states)}; by seeds: {points}")
+
+
+def print_reached(coverage: Coverage) -> None:
+    """Print one line of each list: how much was reached, and the first of what was missed."""
+    from raftswarm.lab.reachable import list_reach
+
+    for reach in list_reach(coverage):
+        shown, more = ", ".join(reach.missed[:MISSED_SHOWN]), len(reach.missed) - MISSED_SHOWN
+        missed = f"; missed: {shown}" if shown else ""
+        click.echo(f"{_outline(reach)}{missed}{f' and {more} more' if more > 0 else ''}")
+        _print_not_listed(reach)
+
+
+def _outline(reach: Reach) -> str:
+    hit = len(reach.counts) - len(reach.missed)
+    return f"{reach.what}: {hit} of {len(reach.counts)} reached"
+
+
+def _print_not_listed(reach: Reach) -> None:
+    for name in reach.not_listed:
+        click.echo(style(f"    reached, though it is said to be impossible or not listed: {name}", "red"))
 
 
 def _by_count(item: tuple[str, int]) -> tuple[int, str]:

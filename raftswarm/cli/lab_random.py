@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from raftswarm.cli.lab_coverage import print_reached, summarize
 from raftswarm.cli.lab_words import NotUnderstood, exit_if, print_json, style
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_orders(
 
 
 def run_once(orders: Sequence[Order], *, jobs: int, resume: Path | None, as_json: bool) -> None:
-    """Run worlds and tell of each in the order of their seeds, then of all. Ctrl-C leads to the end at once."""
+    """Run worlds and tell of each in the order of their seeds, then of all. KeyboardInterrupt leads there at once."""
     from raftswarm.lab.campaign import run_campaign
     from raftswarm.lab.running import add_up
 
@@ -70,7 +71,14 @@ def run_once(orders: Sequence[Order], *, jobs: int, resume: Path | None, as_json
     progress.clear()
     report = add_up(rows.values())
     if as_json:
-        print_json({"totals": _total(report), "report": report, "interrupted": is_interrupted})
+        print_json(
+            {
+                "totals": _total(report),
+                "report": report,
+                "reached": summarize(report.coverage),
+                "interrupted": is_interrupted,
+            }
+        )
     elif rows:
         _print_report(report)
     if is_interrupted:
@@ -188,6 +196,7 @@ def _print_report(report: Report) -> None:
     if report.strikes:
         strikes = (f"{kind} {struck.per_seed:.1f} in {struck.seeds}" for kind, struck in report.strikes.items())
         click.echo("strikes per seed, and in how many: " + ", ".join(strikes))
+    print_reached(report.coverage)
     click.echo("entries committed, and in how many seeds:")
     rows = histogram(list(report.commits.values()))
     most = max(count for _, count in rows)

@@ -113,15 +113,18 @@ def command(
     if scenario is not None and is_of_a_swarm:
         lab_swarm.run_swarm_scenarios(scenario, asked, twice=twice, as_json=as_json)
     elif is_random:
+        from raftswarm.cli.interrupts import terminated_as_interrupted
+
         if twice and resume is not None:
             raise click.UsageError("--twice puts nothing down: leave --resume out")
         orders = lab_random.list_orders(
             asked, seconds, members or None, keep or Path(), keeps_all=keep_all, is_traced=digests
         )
-        if twice:
-            lab_random.run_twice(orders, jobs=jobs, as_json=as_json)
-        else:
-            lab_random.run_once(orders, jobs=jobs, resume=resume, as_json=as_json)
+        with terminated_as_interrupted():
+            if twice:
+                lab_random.run_twice(orders, jobs=jobs, as_json=as_json)
+            else:
+                lab_random.run_once(orders, jobs=jobs, resume=resume, as_json=as_json)
     elif scenario is not None:
         _run_scenario(_find(scenario), output, as_json=as_json)
     else:

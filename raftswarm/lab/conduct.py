@@ -10,6 +10,8 @@ its index. 20 leadership is announced when all that was in the leader's log befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from raftswarm.lab.change_rules import ids_of
@@ -36,18 +38,18 @@ class Conduct:
         """The same of what it handed out as committed."""
         self._agreed: tuple[Configuration, Configuration] | None = None
         """What it was last found to act on, and what its log said, if both are the same."""
+        self._has_vote = False
+        """In that."""
         self._vote = (start.hard_state.term, start.hard_state.voted_for)
         self._leads = False
         self._knows_of_stop_until = float("-inf")
-        for entry in start.entries:
-            if entry.index > start.snapshot.index:
-                self._append(entry)
+        self._log.extend(place for place in _configurations(start.entries) if place[0] > start.snapshot.index)
 
     def votes(self, term: int, voted_for: int) -> None:
         """It has given its vote in that term to nobody, which is 0, or to this candidate."""
-        before = self._vote
-        if before[0] == term and before[1] not in {0, voted_for}:
-            raise Violation(f"8: member {self._member} voted for {before[1]} in term {term}, and now for {voted_for}")
+        before_term, before = self._vote
+        if before_term == term and before not in {0, voted_for}:
+            raise Violation(f"8: member {self._member} voted for {before} in term {term}, and now for {voted_for}")
         self._vote = (term, voted_for)
 
     # Members in force.
@@ -57,7 +59,8 @@ class Conduct:
         if ready.install is not None:
             self._log = [_of_snapshot(ready.install)]
             self._committed = [_of_snapshot(ready.install)]
-        self._committed.extend(_configurations(ready.committed))
+        if ready.committed:
+            self._committed.extend(_configurations(ready.committed))
         if ready.write is not None:
             self._take_write(ready.write.truncate_after, ready.write.entries)
         index, newest = self._log[-1]
@@ -69,9 +72,10 @@ class Conduct:
                     f"at {index}"
                 )
             self._agreed = (configuration, newest)
+            self._has_vote = self._member in {*ids_of(newest.voters), *ids_of(newest.outgoing)}
         if ready.leadership is not None:
             self._leads = ready.leadership.is_leader
-        if self._leads and index <= commit_index and self._member not in _voters(newest):
+        if self._leads and not self._has_vote and index <= commit_index:
             raise Violation(f"16: {self._member} leads, and members without it were committed at {index}")
 
     def _take_write(self, truncate_after: int | None, entries: tuple[Entry, ...]) -> None:
@@ -80,11 +84,7 @@ class Conduct:
             keep = entries[0].index - 1 if keep is None else min(keep, entries[0].index - 1)
         while keep is not None and len(self._log) > 1 and self._log[-1][0] > keep:
             self._log.pop()
-        for entry in entries:
-            self._append(entry)
-
-    def _append(self, entry: Entry) -> None:
-        self._log.extend(_configurations((entry,)))
+        self._log.extend(_configurations(entries))
 
     def saved(self, snapshot: SnapshotMeta) -> None:
         """A snapshot of its own is durable."""
@@ -128,16 +128,12 @@ def _of_snapshot(snapshot: SnapshotMeta) -> _Place:
     return snapshot.index, snapshot.configuration
 
 
-def _configurations(entries: tuple[Entry, ...] | list[Entry]) -> list[_Place]:
+def _configurations(entries: Sequence[Entry]) -> list[_Place]:
     return [
         (entry.index, msgspec.msgpack.decode(entry.data, type=Configuration))
         for entry in entries
         if entry.kind is EntryKind.CONFIGURATION
     ]
-
-
-def _voters(configuration: Configuration) -> set[int]:
-    return {*ids_of(configuration.voters), *ids_of(configuration.outgoing)}
 
 
 def _outline(configuration: Configuration) -> str:

@@ -48,8 +48,12 @@ class Coverage(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         ):
             add_counts(mine, others)
         for seeds in curve_places(self.seeds):
-            if seeds > before:
+            if seeds > before and self.states:
                 self.curve[seeds] = len(self.states)
+
+    def without_states(self) -> Coverage:
+        """Return the counts of what is listed: no more than a few hundred, however much is added up."""
+        return Coverage(seeds=self.seeds, marks=self.marks, triples=self.triples, pairs=self.pairs)
 
 
 def add_counts(counts: dict[str, int], others: Mapping[str, int]) -> None:

@@ -283,7 +283,7 @@ class ChangeMembers(AnyFault, frozen=True):
     voters: tuple[int, ...]
     learners: tuple[int, ...] = ()
     promised: tuple[int, ...] = ()
-    """Learners that get a vote when they have caught up."""
+    """Learners that get a vote when they have caught up; of voters nobody can ask that."""
     transition: Transition = Transition.AUTO
     member: int = 0
     """Who is asked; 0 is whoever leads."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import exp, inf, log
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -173,6 +173,10 @@ class FaultMix:
 
 AMBUSHES: Final = tuple(phase for phase in Phase if phase is not Phase.IDLE)
 
+PACES: Final = (1.0, 2.0, 2.0)
+"""Clusters that are struck so often that they get nothing done find little: most worlds go slower."""
+SELDOM_SECONDS: Final = 25.0
+
 CALM: Final = FaultMix()
 """Nothing goes wrong."""
 
@@ -222,7 +226,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         bit_flip_every=maybe(3.0, 20.0, damage_share),
         misdirect_every=maybe(3.0, 20.0, damage_share),
         lost_name_every=maybe(3.0, 20.0, damage_share),
-        set_back_every=maybe(2.0, 8.0, max(damage_share, 0.15)),
+        set_back_every=maybe(3.0, 10.0, max(damage_share, 0.15)),
         clock_spread=clock_spread,
         clock_change_every=maybe(1.0, 5.0, 0.3),
         wall_spread_seconds=maybe(0.0, 7200.0, 0.3),
@@ -243,7 +247,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         priority_levels=chance.choice((1, 1, 2, 5)),
         turn_seconds=chance.choice((0.0, 0.0002, 0.005)),
         clients=chance.choice((1, 3, 10, 50)),
-        call_every=chance.choice((0.03, 0.06, 0.1)),
+        call_every=chance.choice((0.04, 0.05, 0.06)),
         session_share=chance.choice((0.0, 0.5, 1.0)),
         session_idle_seconds=chance.choice((1, 10, 3600)),
         wrong_member_share=chance.choice((0.0, 0.1, 0.5)),
@@ -269,7 +273,18 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         hasty_change_every=maybe(3.0, 12.0, 0.1),
         cut_behind_change_every=maybe(4.0, 15.0, 0.15),
     )
-    return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
+    mix = _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
+    return _slow_down(mix, chance.choice(PACES))
+
+
+def _slow_down(mix: FaultMix, pace: float) -> FaultMix:
+    """Let as many kinds of faults strike so many times less often, but each often enough for a world of a minute."""
+    slower: dict[str, Any] = {}
+    for field in attrs.fields(FaultMix):
+        every = getattr(mix, field.name)
+        if field.name.endswith("_every") and field.name != "call_every":
+            slower[field.name] = max(every, min(pace * every, SELDOM_SECONDS))
+    return attrs.evolve(mix, **slower)
 
 
 def _provoke(mix: FaultMix) -> FaultMix:

@@ -55,6 +55,10 @@ class Call:
         """It ended well, or with the state machine's own refusal."""
         return self.ended_at is not None and (self.error is None or isinstance(self.error, Rejected))
 
+    def is_open_since(self, moment: float) -> bool:
+        """Tell whether it was asked at that moment or later and has no answer."""
+        return self.ended_at is None and self.invoked_at >= moment
+
     def complete(self, result: object) -> None:
         """Succeed."""
         self.result = result

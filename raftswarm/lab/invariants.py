@@ -59,11 +59,15 @@ class _Watched:
     """One member: its disk over all its starts, and its memory since the last."""
 
     durable: DurableImage
+    changes: int = 0
+    """How often that has changed."""
     unfinished: list[Callable[[DurableImage], object]] = attrs.Factory(list)
     """Steps of the disk job under way: a crash may keep any number of the first of them."""
     memory: LogImage = attrs.Factory(LogImage)
     leads: int = 0
     """The term it leads, or 0."""
+    checked: dict[int, tuple[int, int, int, int]] = attrs.Factory(dict)
+    """By follower: term, what it counts on there, what it would send next, and how often that disk had changed."""
     term: int = 0
     commit_index: int = 0
     handed_out: int = 0
@@ -89,6 +93,7 @@ class _Watched:
             unfinished=list(self.unfinished),
             memory=self.memory.copy(),
             configuration_indexes=list(self.configuration_indexes),
+            checked={},
             once_held=self.once_held.copy(),
         )
 
@@ -194,6 +199,7 @@ class Invariants:
                 + " or ".join(_describe_image(image) for image in candidates)
             )
         watched.durable = image
+        watched.changes += 1
         watched.unfinished.clear()
         self.disk_marked(member)  # The segment that a start begins names the last record before it.
         watched.memory = LogImage.of(recovered.snapshot, recovered.entries)
@@ -229,6 +235,7 @@ class Invariants:
         watched = self._members[member]
         watched.once_held = watched.durable.log
         watched.durable = DurableImage(recovered.hard_state, log, recovered.snapshot)
+        watched.changes += 1
         watched.unfinished.clear()
         watched.is_lost = True
         watched.remembered_by = {*remembered_by}
@@ -261,6 +268,7 @@ class Invariants:
         term, last_index = durable.hard_state.term, durable.log.last_index
         for step in watched.unfinished:
             step(durable)
+        watched.changes += 1
         watched.unfinished.clear()
         after = durable.snapshot.index
         watched.covered = (term, min(last_index, durable.log.last_index))
@@ -292,8 +300,8 @@ class Invariants:
                 check(member, message, watched)
         if ready.write is not None:
             self._check_write(member, watched, ready, ready.write)
-        for peer, progress in view.progress.items():
-            self._check_follower(member, view.term, peer, progress)
+        if view.progress:
+            self._check_followers(member, watched, view)
         if commits:
             self._check_commit_rule(member, watched, ready, view)
         if ready.leadership is not None:
@@ -324,6 +332,17 @@ class Invariants:
             raise Violation(f"9: member {member} committed {view.commit_index} but its log ends at {view.last_index}")
         watched.term = view.term
         watched.commit_index = view.commit_index
+
+    def _check_followers(self, member: int, watched: _Watched, view: MemberView) -> None:
+        """Look at those of whom something has changed: a leader never changes what its own log has."""
+        checked = watched.checked
+        for peer, progress in view.progress.items():
+            follower = self._members.get(peer)
+            changes = 0 if follower is None else follower.changes
+            now = (view.term, progress.match_index, progress.next_index, changes)
+            if checked.get(peer) != now:
+                self._check_follower(member, view.term, peer, progress)
+                checked[peer] = now
 
     def _check_follower(self, member: int, term: int, peer: int, progress: Progress) -> None:
         """What a follower acknowledged it keeps while it is in that leader's term."""
@@ -454,7 +473,8 @@ class Invariants:
     # Messages.
 
     def _check_from_leader(self, member: int, message: AppendEntries | Heartbeat, watched: _Watched) -> None:
-        self._check_names_leader(member, message, watched)
+        if self._leader_of.get(message.term) != member:
+            self._check_leads(member, message.term)
         self._check_term(message, watched.durable)
         if message.commit > self._last_committed:
             raise Violation(f"10: {message} claims a commit that nobody reported")

@@ -40,11 +40,12 @@ class LogImage:
 
     def term_at(self, index: int) -> int | None:
         """Term of the entry there; None above the end, 0 when only a snapshot knows."""
-        if index > self.last_index:
+        place = index - self.base_index
+        if place > len(self.terms):
             return None
-        if index > self.base_index:
-            return self.terms[index - self.base_index - 1]
-        return self.base_term if index == self.base_index else 0
+        if place > 0:
+            return self.terms[place - 1]
+        return self.base_term if place == 0 else 0
 
     def holds(self, index: int, term: int) -> bool:
         """Tell whether that entry is here, or in the snapshot below."""

@@ -103,6 +103,7 @@ class MemberChanges:
                 ChangeMembers((other, other)),
                 ChangeMembers((other,), (other,)),
                 ChangeMembers((other, 1)),
+                ChangeMembers((1, other), promised=(other,)),
             )
         )
 

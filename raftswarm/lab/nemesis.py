@@ -23,6 +23,8 @@ from raftswarm.lab.rare_plans import RarePlans
 
 PATIENCE_SECONDS = 2.0
 LOOK_EVERY_SECONDS = 0.002
+INSIST_SECONDS = 1.0
+"""What has not struck once, because it fitted no moment yet, is tried again after so long."""
 
 
 @attrs.define(eq=False)
@@ -30,6 +32,7 @@ class _UnderWay:
     """A plan that has begun."""
 
     strike: Strike
+    chance: Random
     steps: Plan
     has_struck: bool = False
 
@@ -46,6 +49,8 @@ class Nemesis:
         self._ambush = mix.ambush
         self._waiting: list[tuple[float, _UnderWay]] = []
         """What lies in wait, and until when."""
+        self._insisted: set[str] = set()
+        """Kinds of strike that are about to be tried again."""
         for plans in (ProcessPlans, DiskPlans, LinkPlans, MemberChanges, OperatorPlans, RarePlans):
             for strike in plans(world, mix).strikes():
                 if strike.every:
@@ -60,7 +65,10 @@ class Nemesis:
         if not self._is_active:
             return
         self._plan(strike, chance)
-        plan = _UnderWay(strike, strike.draw(chance))
+        self._lie_in_wait(strike, chance)
+
+    def _lie_in_wait(self, strike: Strike, chance: Random) -> None:
+        plan = _UnderWay(strike, chance, strike.draw(chance))
         if self._ambush is None:
             self._go_on(plan)
             return
@@ -87,6 +95,19 @@ class Nemesis:
             if self._world.apply(step) and not plan.has_struck and isinstance(step, plan.strike.essence):
                 plan.has_struck = True
                 self.strikes[plan.strike.name] += 1
+        self._insist(plan)
+
+    def _insist(self, plan: _UnderWay) -> None:
+        """Plan once more, and soon, what this world's mix has and what has never struck: not every moment fits it."""
+        name, is_rare = plan.strike.name, plan.strike.every > INSIST_SECONDS
+        if self._is_active and is_rare and not self.strikes[name] and name not in self._insisted:
+            self._insisted.add(name)
+            self._world.heap.interrupt_at(self._world.now + INSIST_SECONDS, self._try_again, plan)
+
+    def _try_again(self, plan: _UnderWay) -> None:
+        self._insisted.discard(plan.strike.name)
+        if self._is_active and not self.strikes[plan.strike.name]:
+            self._lie_in_wait(plan.strike, plan.chance)
 
     def stop(self) -> None:
         """Do nothing more; what is broken stays broken."""

@@ -18,6 +18,10 @@ REFUSED_SHARE = 0.05
 SIZES = (0, 10, 100, 1000)
 BURSTS = (600, 3000)
 """Commands at once: more than one turn applies."""
+ANYWAY_SHARE = 0.3
+"""Of asking while nobody is known to lead; all else waits until somebody does …"""
+CATCH_UP = 3
+"""… and then comes so many times faster: a load is so many calls in all, however long nobody could serve them."""
 
 
 class PlainClient:
@@ -28,17 +32,27 @@ class PlainClient:
         self._clients = clients
         self._number = number
         self._chance = chance
+        self._put_off = 0
+        """Calls that nobody could have served yet."""
 
     def plan(self) -> None:
         """Ask again some time."""
         mix = self._world.faults
-        self._world.heap.after(self._chance.expovariate(1.0 / (mix.call_every * mix.clients)), self._act)
+        rate = 1.0 / (mix.call_every * mix.clients)
+        if self._put_off and self._world.leader is not None:
+            self._put_off -= 1
+            rate *= CATCH_UP
+        self._world.heap.after(self._chance.expovariate(rate), self._act)
 
     def _act(self) -> None:
-        if self._clients.is_active:
+        if not self._clients.is_active:
+            return
+        if self._world.leader is None and self._chance.random() >= ANYWAY_SHARE:
+            self._put_off += 1
+        else:
             self._clients.calls += 1
             self._ask()
-            self.plan()
+        self.plan()
 
     def _ask(self) -> None:
         world, chance = self._world, self._chance

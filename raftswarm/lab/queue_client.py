@@ -17,6 +17,7 @@ from raftswarm.lab.effects import mark
 from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.plain_client import READ_SHARE, PlainClient
+from raftswarm.lab.session_client import PATIENCE_SECONDS
 from raftswarm.wire.batch import MAX_COMMAND_BYTES
 from raftswarm.wire.envelopes import NONCE_BYTES
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 MAX_UNSETTLED = 40
 BREAK_SHARE = 0.03
 KEEP_ALIVE_SHARE = 0.05
-TRY_AGAIN_SECONDS = 0.05
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+"""Who is refused again and again pauses twice as long each time, and tries with one command."""
 
 
 class _Command(Request):
@@ -52,6 +55,8 @@ class _Sent:
     calls: list[Call] = attrs.field(factory=list)
     told: int = 0
     is_lost: bool = False
+    is_due: bool = False
+    """Its answers are about to be looked at."""
 
 
 class QueueClient(PlainClient):
@@ -70,14 +75,18 @@ class QueueClient(PlainClient):
         self._command = 0
         self._settled = 0
         self._pauses_until = 0.0
+        self._pause_seconds = 0.0
+        """The last pause, if nothing has gone well since."""
         self._places: list[tuple[int, int]] = []
         """Numbers of those that succeeded, in order, and where they stand."""
 
     def _new_queue(self) -> SessionQueue:
         return SessionQueue(lambda: self._chance.randbytes(NONCE_BYTES))
 
-    def _begin_anew(self) -> None:
+    def _look_for_restore(self) -> None:
         """All members were set back: nobody knows what of all that has happened still counts."""
+        if self._restored == self._world.restored:
+            return
         self._restored = self._world.restored
         for one in self._sent:
             one.is_lost = True
@@ -86,11 +95,10 @@ class QueueClient(PlainClient):
 
     def _ask(self) -> None:
         chance = self._chance
-        if self._restored != self._world.restored:
-            self._begin_anew()
+        self._look_for_restore()
         if chance.random() < READ_SHARE:
             self._world.read(member=self._pick())
-        if chance.random() < BREAK_SHARE:
+        if chance.random() < BREAK_SHARE or self._waits_in_vain():
             self._break_link()
         if self._command - self._settled < MAX_UNSETTLED:
             for _ in range(chance.choice((1, 1, 1, 8))):
@@ -102,10 +110,11 @@ class QueueClient(PlainClient):
         self._send()
 
     def _send(self) -> None:
+        self._look_for_restore()
         heap = self._world.heap
         if not self._clients.is_active or heap.now < self._pauses_until:
             return
-        while (taken := self._queue.take(MAX_UNSETTLED)) is not None:
+        while (taken := self._queue.take(1 if self._pause_seconds else MAX_UNSETTLED)) is not None:
             batch, bodies = taken
             sent = _Sent(batch)
             self._sent.append(sent)
@@ -116,25 +125,35 @@ class QueueClient(PlainClient):
             self._hear_soon(sent)  # Who does not run refuses at once.
 
     def _hear_soon(self, sent: _Sent) -> None:
-        self._world.heap.after(0.0, self._hear, sent)
+        if not sent.is_due:
+            sent.is_due = True
+            self._world.heap.after(0.0, self._hear, sent)
 
     def _hear(self, sent: _Sent) -> None:
         """Tell the queue what has been answered, in the order in which it was asked."""
-        tries_again = False
+        self._look_for_restore()
+        sent.is_due = tries_again = False
         while not sent.is_lost and sent.told < len(sent.calls) and sent.calls[sent.told].ended_at is not None:
             call = sent.calls[sent.told]
             sent.told += 1
             if call.error is None:
+                self._pause_seconds = 0.0
                 self._queue.complete(sent.batch, [call.result])
             else:
                 tries_again |= self._queue.fail(sent.batch, call.error)
         self._sent = [one for one in self._sent if one.told < len(one.calls)]
         if tries_again:
             self._member = self._pick()
-            self._pauses_until = self._world.now + TRY_AGAIN_SECONDS
+            self._pause_seconds = min(2 * self._pause_seconds or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+            self._pauses_until = self._world.now + self._pause_seconds
             self._world.heap.at(self._pauses_until, self._send)
         else:
             self._send()
+
+    def _waits_in_vain(self) -> bool:
+        """Tell whether the oldest command on its way has had no answer for so long that nobody would wait on."""
+        oldest = self._sent[0].calls[self._sent[0].told] if self._sent else None
+        return oldest is not None and oldest.invoked_at < self._world.now - PATIENCE_SECONDS
 
     def _break_link(self) -> None:
         sent, self._sent = self._sent, []

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from raftswarm.errors import InvalidSpec
+from raftswarm.lab.coverage import Coverage
 from raftswarm.lab.recording import Recording, write_recording
 from raftswarm.lab.replaying import describe_failure, run_recording
 from raftswarm.lab.seeds import SeedOutcome, run_seed
@@ -58,6 +59,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How many of each kind struck."""
     strikes: dict[str, int] = {}
     """Of every kind of strike that the seed drew: how many made a difference."""
+    coverage: Coverage = msgspec.field(default_factory=Coverage)
+    """What it reached of what is listed (`reachable`)."""
     digest: str = ""
     """Of the trace, if there was one."""
     violation: str = ""
@@ -89,6 +92,7 @@ def run_order(order: Order) -> Row:
         committed=outcome.last_committed,
         faults=dict(sorted(outcome.struck_by_kind.items())),
         strikes=dict(sorted(outcome.strikes.items())),
+        coverage=outcome.coverage.without_states(),
         digest=outcome.digest if order.is_traced else "",
         violation=violation,
         recording=recording,
@@ -157,6 +161,8 @@ class Report(msgspec.Struct, kw_only=True):
     """By kind: which strikes were drawn, and how many made a difference."""
     commits: dict[int, int] = {}
     """By seed: how far the log was committed."""
+    coverage: Coverage = msgspec.field(default_factory=Coverage)
+    """What all seeds together reached of what is listed."""
     failures: list[Failure] = []
 
     @property
@@ -196,6 +202,7 @@ def add_up(rows: Iterable[Row]) -> Report:
             struck.seeds += 1
             struck.strikes += strikes
         report.commits[row.seed] = row.committed
+        report.coverage.add(row.coverage)
         if row.violation:
             report.failures.append(Failure(row.seed, row.at, row.violation, row.recording))
     report.faults = dict(sorted(faults.items()))

@@ -1,7 +1,7 @@
 """Runs worlds in processes of their own, as many at a time as there are.
 
 They are asked by lines of JSON over pipes. In sessions of their own they get no Ctrl-C: whoever leaves the block ends
-them, and if this process is killed they find their input at its end, and stop too.
+them, and if this process is killed they stop too.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def open_workers(count: int, *, hash_seed: int | None = None) -> Iterator[SeedWo
 
 
 def _start(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "raftswarm.lab.seed_worker"],
+    return subprocess.Popen(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "raftswarm.lab.seed_worker", str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,

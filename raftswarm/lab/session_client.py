@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from raftswarm.lab.clients import Clients
 
 MAX_ASKED = 3
-"""Who is not answered asks again, but not for ever."""
+"""Who is not answered asks again, but has no more than so many questions open …"""
+PATIENCE_SECONDS = 2.0
+"""… and holds one for lost after so long: a member that sleeps answers nothing, and may do so for minutes."""
 KEEP_ALIVE_SHARE = 0.1
 LATE_SECONDS = 0.5
 EARLY = 2000
@@ -42,8 +44,8 @@ class SessionClient(PlainClient):
         self._command = 0
         """Counts commands over all sessions."""
         self._body = b""
-        self._asked = 0
-        """Calls without an answer."""
+        self._open: list[Call] = []
+        """Those that may still be answered."""
         self._answer: object = None
         self._restored = 0
         """How often the cluster had been set back when the client last noticed."""
@@ -53,7 +55,8 @@ class SessionClient(PlainClient):
             self._world.read(member=self._pick())
         if self._restored != self._world.restored:
             self._notice_backup()
-        if self._asked >= MAX_ASKED:
+        self._open = [call for call in self._open if call.is_open_since(self._world.now - PATIENCE_SECONDS)]
+        if len(self._open) >= MAX_ASKED:
             return
         if not self._session:
             self._send(encode_open(self._nonce), self._opened)
@@ -80,7 +83,7 @@ class SessionClient(PlainClient):
         self._send(command, partial(self._told, self._session, self._sequence, self._command))
 
     def _send_late(self, command: bytes) -> None:
-        """A copy that was held up on its way: nobody waits for its answer."""
+        """A copy that was held up on its way, also while all were set back: nobody waits for its answer."""
         if self._clients.is_active:
             self._world.propose(command, member=self._pick())
 
@@ -103,13 +106,12 @@ class SessionClient(PlainClient):
 
     def _send(self, command: bytes, then: object) -> None:
         call = self._world.propose(command, member=self._pick())
-        self._asked += 1
+        self._open.append(call)
         call.then = partial(self._ended, call, then)
         if call.ended_at is not None:
             call.then()
 
     def _ended(self, call: Call, then: object) -> None:
-        self._asked -= 1
         assert callable(then), "what to do with an answer"
         if isinstance(call.error, (SessionExpired, OutOfOrder)):
             self._begin_anew()

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 def may_set_back(world: CoreWorld, host: Host, boot: int, configuration: Configuration) -> bool:
-    """Tell whether all other voters know of that boot, and are those of the configuration it would be set back to."""
-    if host.is_damaged or not world.may_lose(host.member_id) or not all(map(_is_sound, world.hosts.values())):
+    """Tell whether all other voters know of that boot, and are those of the configuration it would be set back to.
+
+    Who was removed long ago, or is lost, decides nothing any more.
+    """
+    left = [other for other in world.hosts.values() if not other.is_lost]
+    if host.is_damaged or not world.may_lose(host.member_id) or not all(map(_is_sound, left)):
         return False
     others = {info.id for info in (*configuration.voters, *configuration.outgoing)} - {host.member_id}
-    if not others or not all(_has_same_voters(other, configuration) for other in world.hosts.values()):
+    if not others or not all(_has_same_voters(world.hosts[one], configuration) for one in configuration.member_ids):
         return False
     return all(_remembers(world.hosts[other], host.member_id, boot) for other in others)
 

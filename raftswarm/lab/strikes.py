@@ -6,6 +6,7 @@ voters stays whole.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -63,7 +64,7 @@ from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.nonsense import make_nonsense
 from raftswarm.lab.operator_strikes import strike_operator
 from raftswarm.lab.setting_back import may_set_back, note_who_remembers, start_set_back
-from raftswarm.raft.log_entry import Configuration
+from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.storage.snapshot_file import Origin, snapshot_name
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
@@ -349,10 +350,15 @@ def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
         if 2 * len(voters & gone) >= len(voters) > 0:
             return False  # With a majority of them gone, nobody could ever lead again.
     listed = world.list_members(fault.voters, learners=fault.learners)
-    learners = tuple(msgspec.structs.replace(info, promote=info.id in fault.promised) for info in listed.learners)
-    wished = msgspec.structs.replace(listed, learners=learners)
+    wished = msgspec.structs.replace(
+        listed, voters=_promise(listed.voters, fault.promised), learners=_promise(listed.learners, fault.promised)
+    )
     world.change_members(wished, member=fault.member or None, transition=fault.transition)
     return True
+
+
+def _promise(infos: Iterable[MemberInfo], promised: Collection[int]) -> tuple[MemberInfo, ...]:
+    return tuple(msgspec.structs.replace(info, promote=info.id in promised) for info in infos)
 
 
 def _leave_joint(world: CoreWorld) -> bool:

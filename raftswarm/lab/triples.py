@@ -232,6 +232,7 @@ UNREACHABLE_TRIPLES: Final[dict[str, str]] = {
 
 
 _JUST_BEGUN: Final = "a leader's snapshot has to arrive when its member has just begun to campaign, or leads"
+_FORGOTTEN: Final = "a leader's disk was damaged: it has forgotten its term"
 _MANY: Final = "so much has to happen within the moments in which somebody campaigns"
 
 RARE_TRIPLES: Final[dict[str, str]] = {
@@ -261,7 +262,8 @@ RARE_TRIPLES: Final[dict[str, str]] = {
     "Leader Written LATE_WRITE": "what it acknowledged as a follower is written only after it has won an election",
     "Leader HeartbeatReply INSTALL_GIVEN_UP": "who has received a snapshot has to lose it",
     "Follower SnapshotSaved SNAPSHOT_OVERTAKEN": "its own is saved while a leader's is being installed",
-    "Follower ReadIndex LATER_TERM": "a leader's disk was damaged: it has forgotten its term",
+    "Follower ReadIndex LATER_TERM": _FORGOTTEN,
+    "Follower AppendReply LATER_TERM": _FORGOTTEN,
 }
 """What few worlds reach, and why; nobody counts on it."""
 

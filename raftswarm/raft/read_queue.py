@@ -61,6 +61,11 @@ class ReadQueue:
         self.count -= len(waiting)
         return waiting
 
+    @property
+    def has_rounds(self) -> bool:
+        """Tell whether a round is under way."""
+        return bool(self._rounds)
+
     def begin_round(self, now: float, index: int, reads: Iterable[Read]) -> None:
         """Number a new round, which confirms these."""
         self.newest_round += 1

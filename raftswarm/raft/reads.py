@@ -75,6 +75,8 @@ def needs_round(core: Core, role: Leader) -> bool:
 
 def confirm(core: Core, role: Leader) -> None:
     """Answer the reads of all rounds that a quorum has confirmed."""
+    if not role.reads.has_rounds:
+        return
 
     def confirmed_by(member: int) -> int:
         if member == core.id:

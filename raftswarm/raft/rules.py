@@ -15,6 +15,9 @@ from typing import Final, TypeAlias
 class NamedRule(Enum):
     """What the rules of all floors have in common: where a rule stands, and what is done by it."""
 
+    __hash__ = object.__hash__
+    """Rules are equal only to themselves; to hash their names, as Enum does, takes ten times longer."""
+
     @property
     def section(self) -> str:
         """Where it stands; of the extended Raft paper, unless it says otherwise."""

@@ -8,8 +8,9 @@ is synced, the last of them may be missing.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
+from functools import lru_cache
 from random import Random
 
 import attrs
@@ -454,8 +455,11 @@ class SimulatedDisk:
             raise failure.error
 
     def _find(self, path: str) -> _Directory | _Contents | None:
+        return self._walk(_names(path))
+
+    def _walk(self, names: Iterable[str]) -> _Directory | _Contents | None:
         node: _Directory | _Contents | None = self._root
-        for name in _names(path):
+        for name in names:
             if not isinstance(node, _Directory):
                 return None
             node = node.cached.get(name)
@@ -463,14 +467,15 @@ class SimulatedDisk:
 
     def _parent(self, path: str) -> tuple[_Directory, str]:
         *above, name = _names(path)
-        directory = self._find("/".join(above))
+        directory = self._walk(above)
         if not isinstance(directory, _Directory):
             raise FileNotFoundError(errno.ENOENT, "no such directory", path)
         return directory, name
 
 
-def _names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name and name != "."]
+@lru_cache(maxsize=4096)
+def _names(path: str) -> tuple[str, ...]:
+    return tuple(name for name in path.split("/") if name and name != ".")
 
 
 def _copy(directory: _Directory, *, durable: bool) -> _Directory:

@@ -76,8 +76,37 @@ def test_comparing_puts_nothing_down(capsys: pytest.CaptureFixture[str]) -> None
     assert "leave --resume out" in capsys.readouterr().err
 
 
+def test_what_was_reached_is_told_of_all_worlds_together(capsys: pytest.CaptureFixture[str]) -> None:
+    """With those that a file remembers."""
+    run([*RANDOM, "--seeds", "3", "--jobs", "1"])
+    at_once = capsys.readouterr().out.splitlines()
+    run([*RANDOM, "--seeds", "2", "--jobs", "1", "--resume", "file"])
+    capsys.readouterr()
+    run([*RANDOM, "--seeds", "3", "--jobs", "2", "--resume", "file"])
+    resumed = capsys.readouterr().out.splitlines()
+
+    for what in ("marks: ", "triples: ", "pairs: "):
+        [line] = [line for line in at_once if line.startswith(what)]
+        assert line in resumed
+        hit, listed = map(int, line.removeprefix(what).partition(" reached")[0].split(" of "))
+        assert 0 < hit < listed
+        assert line.endswith(f" and {listed - hit - 10} more")
+
+
+def test_what_was_reached_is_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    run([*RANDOM, "--seeds", "1", "--jobs", "1", "--json"])
+
+    printed = json.loads(capsys.readouterr().out)
+    marks = printed["reached"]["marks"]
+    counts = printed["report"]["coverage"]["marks"]
+    assert "ELECTION_WON" in counts
+    assert marks["reached"] == marks["listed"] - len(marks["missed"]) == len(counts.keys() - marks["rare"].keys())
+    assert marks["not_listed"] == []
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_ctrl_c_ends_with_what_was_found_so_far(jobs: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_with_what_was_found_so_far(jobs: str, number: signal.Signals, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", "from raftswarm.cli import main; main()", *RANDOM, "--seeds", "100000"]
     with subprocess.Popen(
@@ -90,7 +119,7 @@ def test_ctrl_c_ends_with_what_was_found_so_far(jobs: str, tmp_path: Path) -> No
     ) as process:
         assert process.stdout is not None
         first = [process.stdout.readline() for _ in range(3)]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = process.communicate(timeout=60)
 
     assert [line.split()[:3] for line in first] == [["seed", seed, "ok"] for seed in "123"]

@@ -136,3 +136,31 @@ def test_a_campaign_tells_of_each_world_when_it_has_ended() -> None:
     assert next(rows).seed == 1
     assert told == [1]
     rows.close()
+
+
+KILLED = """
+import os, signal
+from raftswarm.lab.running import Order
+from raftswarm.lab.seed_workers import open_workers
+with open_workers(1) as workers:
+    [worker] = workers.workers
+    worker.give([Order(seed=1, seconds=1e9)])
+    print(worker.process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_processes_end_with_one_that_is_killed() -> None:
+    """In the middle of a world that would take days."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as parent:
+        # Its process has inherited standard error, which is at its end when both have ended.
+        started, errors = parent.communicate(timeout=60)
+
+    assert parent.returncode == -signal.SIGKILL
+    assert int(started) > 0
+    assert errors == b""

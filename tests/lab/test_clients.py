@@ -12,8 +12,10 @@ from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.effects import Effects
 from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.history import Call
 from raftswarm.lab.invariants import Violation
 from raftswarm.lab.nemesis import Nemesis
+from raftswarm.lab.queue_client import QueueClient
 from raftswarm.wire.envelopes import encode_plain
 
 UNSURE = FaultMix(
@@ -114,3 +116,44 @@ def test_what_was_refused_must_not_have_happened() -> None:
         effects.took_effect(key, 1, 1)
     with pytest.raises(Violation, match="took effect, and the client is told that not"):
         effects.refuse(0, 7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_client_does_not_wait_for_ever_for_a_member_that_sleeps(seed: int) -> None:
+    """Half of what it asks goes there."""
+    world = CoreWorld(seed, faults=FaultMix(clients=1, call_every=0.05, session_share=1.0, wrong_member_share=0.9))
+    Clients(world)
+    world.run_for(3.0)
+    asleep = next(member for member in world.running if member != world.leader)
+    world.pause(asleep)
+    world.run_for(5.0)
+    before = world.history.acknowledged_writes
+
+    world.run_for(40.0)
+
+    assert world.history.acknowledged_writes > before + 10
+
+
+@pytest.mark.parametrize("is_set_back", [False, True])
+def test_what_a_queue_has_to_send_again_is_forgotten_when_the_cluster_is_set_back(
+    monkeypatch: pytest.MonkeyPatch, is_set_back: bool
+) -> None:
+    """What it waits for belongs to what was given up."""
+    world = CoreWorld(1, faults=FaultMix(session_share=1.0, call_every=0.0))
+    clients = Clients(world)
+    clients.is_active = True
+    client = QueueClient(world, clients, 1, world.chance("client 1"))
+    client._ask()
+    world.run_for(0.02)  # Nobody leads yet: it is refused, and is to try again.
+    sent: list[bytes] = []
+    propose = world.propose
+
+    def listen(command: bytes = b"", *, member: int | None = None) -> Call:
+        sent.append(command)
+        return propose(command, member=member)
+
+    monkeypatch.setattr(world, "propose", listen)
+    world.restored += is_set_back
+    world.run_for(0.5)
+
+    assert bool(sent) is not is_set_back

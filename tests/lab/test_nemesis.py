@@ -55,6 +55,21 @@ def test_crashes_come_and_members_come_back() -> None:
     assert {2, 3} <= counts
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_has_fitted_no_moment_yet_is_tried_again_soon(seed: int) -> None:
+    world, nemesis = under(seed, FaultMix(stall_every=5.0))
+    for member in world.running:
+        world.pause(member)
+    world.run_for(20.0)
+    assert nemesis.strikes == {"stall": 0, "start": 0}
+
+    for member in (1, 2, 3):
+        world.resume(member)
+    world.run_for(1.5)
+
+    assert nemesis.strikes["stall"] > 0
+
+
 def test_nothing_strikes_after_the_end() -> None:
     world, nemesis = under(3, FaultMix(crash_every=0.1))
     world.run_for(1.0)

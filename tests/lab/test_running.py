@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftswarm.errors import InvalidSpec
+from raftswarm.lab.coverage import Coverage
 from raftswarm.lab.invariants import Invariants, Violation
 from raftswarm.lab.recording import read_recording
 from raftswarm.lab.replaying import run_recording
@@ -39,6 +40,12 @@ def test_a_report_adds_up_what_the_seeds_did() -> None:
     assert report.commits_per_seed == sum(report.commits.values()) / 3
     assert report.events_per_cpu_second > 0
     assert report.failures == []
+    reached = Coverage()
+    for outcome in outcomes:
+        reached.add(outcome.coverage)
+    assert reached.marks
+    assert report.coverage.seeds == 3
+    assert (report.coverage.marks, report.coverage.triples) == (reached.marks, reached.triples)
 
 
 def test_strikes_are_counted_by_the_seeds_that_drew_them() -> None:
