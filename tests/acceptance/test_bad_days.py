@@ -96,6 +96,56 @@ async def test_a_swarm_is_saved_and_restored_elsewhere_in_a_new_epoch(lay_out: C
     assert joined.returncode == 0, joined.stderr
 
 
+async def test_a_worker_that_survives_finds_the_restored_manager_elsewhere_with_its_tasks(
+    lay_out: Callable[..., LocalSwarm],
+) -> None:
+    swarm = lay_out(managers=2, workers=1)
+    old, restored, worker = swarm.nodes
+    await swarm.start(old, worker)
+    await swarm.begin()
+    async with EngineClient(old.docker_host) as client:
+        token = (await client.swarm_inspect()).join_tokens.worker
+    joined = raftswarm("swarm", "join", "--token", token, f"{old.address}:2377", host=worker.docker_host)
+    assert joined.returncode == 0, joined.stderr
+    await create(old, "web", replicas=4)
+    await until_running(old, 4)
+    before = await pids_by_task(old, worker.name)
+    assert before
+    file = str(swarm.directory / "swarm.backup")
+    assert say("swarm", "snapshot", "save", file, stdin=PASSPHRASE, host=old.docker_host).returncode == 0
+    await swarm.kill(old)
+    place = ["--state-dir", restored.state_dir, "--listen-addr", f"{restored.address}:2377", "--hostname", "new"]
+    assert say("swarm", "snapshot", "restore", file, *place, stdin=PASSPHRASE).returncode == 0
+    await swarm.start(restored)
+
+    told = raftswarm("swarm", "rejoin", f"{restored.address}:2377", host=worker.docker_host)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert restored.address in told.stdout
+
+    async def is_back() -> bool | None:
+        async with EngineClient(restored.docker_host) as client:
+            nodes = [(node.hostname, node.status.state) for node in await client.nodes()]
+        return (worker.name, "ready") in nodes or None
+
+    await until(is_back)
+    assert await pids_by_task(restored, worker.name) == before
+    refused = raftswarm("swarm", "rejoin", f"{old.address}:2377", host=restored.docker_host)
+    assert refused.returncode == 1
+    assert "it has to leave and join again" in refused.stderr
+
+
+async def pids_by_task(node: LocalNode, hostname: str) -> dict[str, int]:
+    """The processes of the tasks that run on a machine, as a manager tells."""
+    async with EngineClient(node.docker_host) as client:
+        [home] = [other.id for other in await client.nodes() if other.hostname == hostname]
+        return {
+            task.id: task.status.container_status.pid
+            for task in await client.tasks()
+            if task.node_id == home and task.status.state == "running" and task.status.container_status
+        }
+
+
 async def test_a_swarm_that_lost_its_majority_is_recovered_from_the_most_advanced_directory(
     lay_out: Callable[..., LocalSwarm],
 ) -> None:
