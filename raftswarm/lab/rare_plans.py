@@ -54,7 +54,8 @@ class RarePlans:
         yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)
         yield Strike("cut behind change", self._mix.cut_behind_change_every, self._cut_behind_change)
         yield Strike("trial", self._mix.trial_every, self._try_out)
-        if self._mix.compaction.snapshot_every_commands <= MANY_SNAPSHOTS and self._mix.compaction.keep_entries < MANY_SNAPSHOTS:
+        compaction = self._mix.compaction
+        if compaction.snapshot_every_commands <= MANY_SNAPSHOTS and compaction.keep_entries < MANY_SNAPSHOTS:
             yield Strike("strand", self._mix.strand_every, self._strand)
 
     def _oversleep(self, chance: Random) -> Plan:
@@ -179,7 +180,7 @@ class RarePlans:
         for _ in range(STRAND_LOOKS):
             yield STRAND_LOOK_SECONDS
             leader = world.leader
-            if leader not in {None, old} and world.process(leader).member.first_index > committed + 1:
+            if leader is not None and leader != old and world.process(leader).member.first_index > committed + 1:
                 break
         yield Rejoin((old,), others)
 

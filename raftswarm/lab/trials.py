@@ -40,7 +40,7 @@ def try_out(host: Host, process: MemberProcess, trial: Trial) -> bool:
         return False
     match trial:
         case TryFlip(back=back, place=place):
-            host.find_damage(_flip(host.disk.copy(), back, place))
+            host.find_damage(flip_newest(host.disk.copy(), LOG_DIRECTORY, back, place))
         case TryPowerLoss(call=call, tearing=tearing):
             host.disk.watcher = partial(_before_call, host, call, tearing)
         case TryOldLogs():
@@ -48,9 +48,9 @@ def try_out(host: Host, process: MemberProcess, trial: Trial) -> bool:
     return True
 
 
-def _flip(disk: SimulatedDisk, back: int, place: float) -> SimulatedDisk:
+def flip_newest(disk: SimulatedDisk, directory: str, back: int, place: float) -> SimulatedDisk:
     """Change a bit in a record of the newest segment, so many before its last one; its header is the first."""
-    name = max(path for path in disk.sizes(LOG_DIRECTORY) if segment_number(path.rpartition("/")[2]) is not None)
+    name = max(path for path in disk.sizes(directory) if segment_number(path.rpartition("/")[2]) is not None)
     number = segment_number(name.rpartition("/")[2])
     file = disk.open(name)
     image = file.read(0, file.size())
