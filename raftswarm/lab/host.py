@@ -12,6 +12,7 @@ import attrs
 from raftswarm.consensus.opening import bootstrap_write, prepare_newest
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidKey, StateLocked, StorageError
+from raftswarm.lab.conduct import Promises
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM
 from raftswarm.lab.history import History
@@ -106,6 +107,8 @@ class Host:
         self.unlock_keys: tuple[str | None, ...] = (None,)
         """One of them opens its keys: while the lock changes there are two that may."""
         self.clock = HostClock(parts.heap)
+        self.promises = Promises(member_id)
+        """Of all its processes."""
         self.entropy = SeededEntropy(chance)
         self.process: MemberProcess | None = None
         self.boot = 0
@@ -214,11 +217,13 @@ class Host:
         return "less: it remembers less than it had"
 
     def check_power_loss(self, left: SimulatedDisk, fate: str) -> Recovered:
-        """Recover what a loss of power would leave: all that the member relies on, and what it was about to write, or not."""
+        """Recover what a loss of power would leave: all that the member relies on; what it was about to write, or not."""
         try:
             recovered = self.recover(left)
         except StorageError as refusal:
-            raise Violation(f"the power failed, {fate}, and member {self.member_id} refuses to start: {refusal}") from refusal
+            raise Violation(
+                f"the power failed, {fate}, and member {self.member_id} refuses to start: {refusal}"
+            ) from refusal
         if recovered.boot <= self.boot or not self.parts.invariants.may_recover(self.member_id, recovered):
             raise Violation(
                 f"8: the power failed, {fate}, and member {self.member_id} has lost something: {_outline(recovered)}"

@@ -73,7 +73,7 @@ class _Watched:
     configuration_indexes: list[int] = attrs.Factory(list)
     """Where the configurations of its log are."""
     covered: tuple[HardState, int] = (HardState(), 0)
-    """Term, vote and last index that something behind them on disk vouches for: all but the last write, or all of it."""
+    """Term, vote and last index that something behind them on disk vouches for: all but the last write, or all."""
     is_lost: bool = False
     """Its disk no longer holds what it acknowledged."""
     once_held: LogImage = attrs.Factory(LogImage)

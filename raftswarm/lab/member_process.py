@@ -81,6 +81,7 @@ class MemberProcess:
             now=host.clock.now(),
             invariants=parts.invariants,
             onlooker=parts.onlooker,
+            promises=host.promises,
             trace=parts.events,
         )
         self.member.is_set_back = host.is_set_back

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from raftswarm.errors import DiskFull, Rejected
-from raftswarm.lab.conduct import Conduct
+from raftswarm.lab.conduct import Conduct, Promises
 from raftswarm.lab.invariants import Invariants, MemberView, Violation
 from raftswarm.lab.log_image import DurableImage, LogImage, keeps_promises
 from raftswarm.lab.onlooker import Onlooker, Turn
@@ -57,12 +57,14 @@ class WitnessedMember(Member):
         now: float,
         invariants: Invariants,
         onlooker: Onlooker,
+        promises: Promises,
         trace: TraceSink | None = None,
     ) -> None:
         super().__init__(start, settings=settings, chance=chance, now=now, trace=trace, rules=onlooker.named)
         self._invariants = invariants
         self._onlooker = onlooker
         self._conduct = Conduct(start, settings)
+        self._promises = promises
         reads = self._reads = ReadConduct(start.member_id, settings, self.configuration)
         self._heeded: dict[type, Callable[[Any], object]] = {
             ReadBarrier: lambda event: reads.asked(event.token),
@@ -106,7 +108,10 @@ class WitnessedMember(Member):
         core, conduct = self._core, self._conduct
         term, leader, said = core.term, core.leader, len(core.work.messages)
         must_refuse = conduct.must_refuse(request, leader, core.heard_leader_at, max(core.now, now))
+        vote = core.term, core.voted_for
         super().step(event, now)
+        if isinstance(request, RequestVote) and (core.term, core.voted_for) != vote:
+            self._promises.voted(request, core.term, core.voted_for, core.now)
         if must_refuse and (core.term > term or any(map(_is_promise, core.work.messages[said:]))):
             conduct.gave_in(request, leader)
 
@@ -139,6 +144,7 @@ class WitnessedMember(Member):
         self._conduct.handed_out(ready, view.configuration, view.commit_index)
         lease_from = role.lease_from if isinstance(role, Leader) else -inf
         self._reads.handed_out(ready, lease_from, view.configuration, self._core.now)
+        self._promises.handed_out(ready, self._core.heard_leader_at)
         self._invariants.handed_out(self.id, ready, view)
         if self.is_set_back:
             self._invariants.found_whole_by(self.id, self._core.met)

@@ -26,7 +26,9 @@ BUSY = FaultMix(call_every=0.02, wrong_member_share=0.0)
 OVERSLEEP = attrs.evolve(BUSY, oversleep_every=3.0)
 LATE_ANSWERS = attrs.evolve(BUSY, late_answers_every=3.0, settings=RaftSettings(lease_reads=True, clock_drift=0.0))
 STRAND = attrs.evolve(
-    BUSY, strand_every=3.0, compaction=CompactionPolicy(snapshot_every_commands=2, keep_entries=0, keep_bytes_for_followers=0)
+    BUSY,
+    strand_every=3.0,
+    compaction=CompactionPolicy(snapshot_every_commands=2, keep_entries=0, keep_bytes_for_followers=0),
 )
 
 
@@ -85,7 +87,9 @@ def test_a_lease_that_runs_from_the_answer_is_found(monkeypatch: pytest.MonkeyPa
         run_many(LATE_ANSWERS)
 
 
-def test_a_stranded_leader_is_sent_a_snapshot_of_another_history_within_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stranded_leader_is_sent_a_snapshot_of_another_history_within_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Section 7: its log reaches that far, and something else stands there."""
     replace, seen = LogView.replace, []
 
