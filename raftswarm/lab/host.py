@@ -217,7 +217,7 @@ class Host:
         return "less: it remembers less than it had"
 
     def check_power_loss(self, left: SimulatedDisk, fate: str) -> Recovered:
-        """Recover what a loss of power would leave: all that the member relies on; what it was about to write, or not."""
+        """Recover what a loss of power would leave: what the member relies on, and what it was writing, or not."""
         try:
             recovered = self.recover(left)
         except StorageError as refusal:

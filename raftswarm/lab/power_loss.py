@@ -235,4 +235,3 @@ class PowerFailures:
 
 def _last(log: LogImage) -> tuple[int, int]:
     return log.last_term, log.last_index
-

@@ -91,6 +91,8 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
             struck = _talk_nonsense(world, sender, receiver, what)
         case Partition() | Rejoin():
             struck = _strike_groups(world.network, fault)
+        case TryFlip() | TryPowerLoss() | TryOldLogs():
+            struck = fault.member in world.hosts and try_out(world.hosts[fault.member], fault)
         case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
             is_link = fault.sender in world.hosts and fault.receiver in world.hosts and fault.sender != fault.receiver
             struck = is_link and _strike_link(world.network, fault)
@@ -159,8 +161,6 @@ def _strike_process(world: CoreWorld, host: Host, fault: Fault) -> bool:
             _interrogate(world, member, world.now + seconds)
         case KeepCopy():
             host.copy = (process.boot, process.member.configuration, host.disk.copy())
-        case TryFlip() | TryPowerLoss() | TryOldLogs():
-            return try_out(host, process, fault)
         case _:
             return _damage(world, host, fault)
     return True

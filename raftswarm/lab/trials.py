@@ -31,12 +31,13 @@ OLD_LOGS_WITHIN_SYNCS: Final = 60
 Trial = TryFlip | TryPowerLoss | TryOldLogs
 
 
-def try_out(host: Host, process: MemberProcess, trial: Trial) -> bool:
+def try_out(host: Host, trial: Trial) -> bool:
     """Begin a trial on a machine in order; False if another waits for its moment there. Raises Violation, then or now.
 
     One that waits ends without a verdict when its machine is damaged meanwhile.
     """
-    if host.is_damaged or not host.disk.is_sound or host.disk.watcher is not None:
+    process = host.process
+    if process is None or host.is_damaged or not host.disk.is_sound or host.disk.watcher is not None:
         return False
     match trial:
         case TryFlip(back=back, place=place):

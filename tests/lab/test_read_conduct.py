@@ -146,8 +146,8 @@ def test_requests_of_others_count_from_when_they_were_first_heard(leader: Leader
 
     leader.hand_out(reply)
 
+    leader.conduct.requested(ReadIndex(sender=BOB, to=ALICE, term=TERM, number=10))
     with pytest.raises(Violation, match="21: 1 answers request 10 of 2"):
-        leader.conduct.requested(ReadIndex(sender=BOB, to=ALICE, term=TERM, number=10))
         leader.hand_out(ReadIndexReply(sender=ALICE, to=BOB, term=TERM, number=10, index=3))
 
 
