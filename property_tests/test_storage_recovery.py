@@ -248,6 +248,9 @@ class Member(RuleBasedStateMachine):
             self.without_last = after
 
     @rule(kind=KINDS, size=SIZES)
+    def act(self, kind: str, size: int) -> None:
+        self.do(kind, size)
+
     def do(self, kind: str, size: int) -> None:
         self.logs.append(self.disk.copy())
         before, (act, after) = self.remembered, self.plan(kind, size)
@@ -294,6 +297,7 @@ class Member(RuleBasedStateMachine):
             if is_last_seen:
                 self.without_last = self.remembered
             self.lay_old_logs_beside(own)
+            self.do("compact", own.snapshot.index)
 
     def lay_old_logs_beside(self, own: OwnSnapshot) -> None:
         """Each is refused, or lacks nothing of what there was when the snapshot was begun."""

@@ -180,11 +180,13 @@ class TryFlip(AnyFault, frozen=True):
 
 
 class TryPowerLoss(AnyFault, frozen=True):
-    """Would a start find all that was promised if the power failed before the next such call of the disk?"""
+    """Would a start find all that was promised if the power failed before one of the next calls of the disk?"""
 
     member: int
-    call: str
-    """Its kind, as `world.simulated_disk` names it."""
+    below: str
+    """Only those of files with such a path, …"""
+    is_of_names: bool
+    """… and only those that change names, or all others."""
     tearing: int
     """Seed of what becomes of unsynced writes."""
 

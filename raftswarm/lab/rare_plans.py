@@ -23,6 +23,7 @@ from raftswarm.lab.fault_events import (
     Unclog,
 )
 from raftswarm.lab.faults import FaultMix
+from raftswarm.lab.host import LOG_DIRECTORY, SNAPSHOTS_DIRECTORY
 from raftswarm.lab.plans import Plan, Strike, pick
 from raftswarm.raft.roles import Leader
 
@@ -35,7 +36,7 @@ MANY_SNAPSHOTS = 20
 TRIALS: Final = ("flip", "flip", "power loss", "power loss", "old logs")
 """Old logs are the dearest to look at."""
 NEWEST_RECORDS = 4
-DISK_CALLS: Final = ("create", "write", "sync", "truncate", "rename", "remove", "sync directory")
+NAMES_SHARE = 0.5
 
 
 class RarePlans:
@@ -193,6 +194,7 @@ class RarePlans:
             case "flip":
                 yield TryFlip(member, chance.randrange(NEWEST_RECORDS), chance.random())
             case "power loss":
-                yield TryPowerLoss(member, chance.choice(DISK_CALLS), chance.getrandbits(32))
+                below = chance.choice((LOG_DIRECTORY, LOG_DIRECTORY, SNAPSHOTS_DIRECTORY))
+                yield TryPowerLoss(member, below, chance.random() < NAMES_SHARE, chance.getrandbits(32))
             case _:
                 yield TryOldLogs(member)

@@ -8,13 +8,12 @@ away, or down for a while, so that worlds can bear them only now and then, and s
 from __future__ import annotations
 
 from collections import deque
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from raftswarm.errors import StorageError
 from raftswarm.lab.fault_events import TryFlip, TryOldLogs, TryPowerLoss
-from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
+from raftswarm.lab.host import LOG_DIRECTORY, Host
 from raftswarm.lab.invariants import Violation
 from raftswarm.storage.records import SECTOR, RecordHeader
 from raftswarm.storage.sealing import Damaged
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from raftswarm.lab.member_process import MemberProcess
     from raftswarm.world.simulated_disk import SimulatedDisk
 
+NAME_CALLS: Final = frozenset({"rename", "remove", "sync directory"})
+NAME_LOOKS: Final = 8
+DATA_LOOKS: Final = 2
 OLD_LOGS: Final = 6
 OLD_LOGS_WITHIN_SYNCS: Final = 60
 """If no snapshot is saved while the log is synced so often, none is near."""
@@ -42,8 +44,8 @@ def try_out(host: Host, trial: Trial) -> bool:
     match trial:
         case TryFlip(back=back, place=place):
             host.find_damage(flip_newest(host.disk.copy(), LOG_DIRECTORY, back, place))
-        case TryPowerLoss(call=call, tearing=tearing):
-            host.disk.watcher = partial(_before_call, host, call, tearing)
+        case TryPowerLoss():
+            _PowerLosses(host, trial)
         case TryOldLogs():
             _OldLogs(host, process)
     return True
@@ -67,15 +69,28 @@ def flip_newest(disk: SimulatedDisk, directory: str, back: int, place: float) ->
     return disk
 
 
-def _before_call(host: Host, call: str, tearing: int, kind: str, path: str) -> None:
-    """Look at what would be left if the power failed before the first such call, with nothing of what is unsynced."""
-    if kind != call or not path.startswith(RAFT_DIRECTORY):
-        return
-    host.disk.watcher = None
-    if not host.is_damaged:
+class _PowerLosses:
+    """Looks before the next calls of one kind at what a loss of power would leave."""
+
+    def __init__(self, host: Host, trial: TryPowerLoss) -> None:
+        self._host = host
+        self._trial = trial
+        self._chance = Random(trial.tearing)  # noqa: S311 - a simulation has to be repeatable
+        self._looks = NAME_LOOKS if trial.is_of_names else DATA_LOOKS
+        host.disk.watcher = self._before
+
+    def _before(self, kind: str, path: str) -> None:
+        host = self._host
+        if (kind in NAME_CALLS) is not self._trial.is_of_names or not path.startswith(self._trial.below):
+            return
+        self._looks -= 1
+        if self._looks == 0 or host.is_damaged:
+            host.disk.watcher = None
+        if host.is_damaged:
+            return
         host.check_power_loss(host.disk.after_power_loss(), "all of it lost")
-        torn = host.disk.tear(Random(tearing))  # noqa: S311 - a simulation has to be repeatable
-        host.check_power_loss(torn, "sectors lost, reordered, torn")
+        if not self._trial.is_of_names:
+            host.check_power_loss(host.disk.tear(self._chance), "sectors lost, reordered, torn")
 
 
 class _OldLogs:

@@ -64,13 +64,13 @@ def test_they_change_nothing_of_the_run() -> None:
     assert tried.history.acknowledged_writes == plain.history.acknowledged_writes
 
 
-@pytest.mark.parametrize("trial", [TryPowerLoss(1, "sync", 1), TryOldLogs(1)])
+@pytest.mark.parametrize("trial", [TryPowerLoss(1, LOG_DIRECTORY, False, 1), TryOldLogs(1)])
 def test_one_waits_for_its_moment_at_a_time(trial: Fault) -> None:
     world, _ = begin()
 
     assert world.apply(trial)
 
-    assert not world.apply(TryPowerLoss(1, "write", 1))
+    assert not world.apply(TryPowerLoss(1, LOG_DIRECTORY, False, 1))
 
 
 def test_a_bit_in_any_of_the_newest_records_is_missed_by_who_takes_all_damage_for_a_torn_end(
