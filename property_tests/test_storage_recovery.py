@@ -259,8 +259,9 @@ class Member(RuleBasedStateMachine):
         self.has_done(kind, before, after)
 
     @precondition(lambda self: self.own is None and len(self.remembered.entries) > 0)
-    @rule(pick=SIZES, slices=st.integers(1, 4))
-    def begin_to_save(self, pick: int, slices: int) -> None:
+    @rule(pick=SIZES, slices=st.integers(1, 4), meanwhile=st.lists(st.tuples(KINDS, SIZES), max_size=3))
+    def begin_to_save(self, pick: int, slices: int, meanwhile: list[tuple[str, int]]) -> None:
+        """Something else may happen behind each slice."""
         entries = self.remembered.entries
         last = entries[pick % len(entries)]
         self.own = OwnSnapshot(
@@ -270,6 +271,10 @@ class Member(RuleBasedStateMachine):
             tuple(self.logs),
         )
         self.save(1)
+        for kind, size in meanwhile:
+            self.do(kind, size)
+            if self.own is not None:
+                self.save(1)
 
     @precondition(lambda self: self.own is not None)
     @rule(slices=st.integers(1, 4))
@@ -336,14 +341,13 @@ class Member(RuleBasedStateMachine):
         with suppress(StorageError):
             assert self.find(disk) in {self.remembered, self.without_last}
 
-    @rule()
-    def stop_and_start(self) -> None:
-        self.storage.close()
-        self.start(self.remembered)
-
-    @rule(seed=SEEDS)
-    def lose_power_at_rest(self, seed: int) -> None:
-        self.disk.lose_power(Random(seed))
+    @rule(seed=st.none() | SEEDS)
+    def stop_and_start(self, seed: int | None) -> None:
+        """With a seed, it is the power that stops it."""
+        if seed is None:
+            self.storage.close()
+        else:
+            self.disk.lose_power(Random(seed))
         self.start(self.remembered)
 
     @rule(kind=KINDS, size=SIZES, calls=st.integers(0, 14), seed=SEEDS, is_power=st.booleans())
@@ -376,4 +380,4 @@ class Member(RuleBasedStateMachine):
 
 
 TestMember = Member.TestCase
-TestMember.settings = settings(max_examples=60, stateful_step_count=25, deadline=None, derandomize=True)
+TestMember.settings = settings(max_examples=80, stateful_step_count=25, deadline=None, derandomize=True)
