@@ -266,8 +266,8 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         late_answers_every=maybe(3.0, 10.0, 0.3),
         overtaken_every=maybe(3.0, 12.0, 0.15),
         strand_every=maybe(4.0, 10.0, 0.6),
-        hasty_change_every=maybe(3.0, 12.0, 0.1),
-        cut_behind_change_every=maybe(4.0, 15.0, 0.15),
+        hasty_change_every=maybe(2.0, 8.0, 0.3),
+        cut_behind_change_every=maybe(3.0, 12.0, 0.25),
     )
     return _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
 

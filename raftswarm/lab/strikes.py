@@ -321,9 +321,9 @@ def _add_machine(world: CoreWorld, member: int) -> bool:
 
 
 def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
-    leader = world.leader
-    is_known = {*fault.voters, *fault.learners, fault.member or leader} <= {*world.hosts}
-    if leader is None or not is_known:
+    asked = fault.member or world.leader  # Who has just won may not be announced yet.
+    is_known = {*fault.voters, *fault.learners, asked} <= {*world.hosts}
+    if asked is None or not is_known:
         return False
     gone = {member for member, host in world.hosts.items() if host.is_lost or host.is_damaged}
     for voters in ({*fault.voters}, {*fault.voters, *(gone & {*fault.promised})}):
