@@ -147,12 +147,16 @@ class RarePlans:
             yield LOOK_EVERY_SECONDS
             process = world.hosts[old].process
             if process is None or (
-                process.member.configuration != before and process.member.commit_index == process.member.last_index
+                process.member.configuration != before
+                and process.member.commit_index == process.member.last_index == process.member.configuration_index
             ):
                 break
         others = tuple(sorted(other for other in world.hosts if other != old))
         timeout = world.settings.election_seconds
         yield Partition((old,), others)
+        if others:
+            # It is the old leader that is written to meanwhile.
+            yield Interrogate(chance.choice(others), 0.5 * timeout)
         yield chance.uniform(2.0, 4.0) * timeout
         yield Rejoin((old,), others)
 

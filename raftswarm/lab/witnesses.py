@@ -168,6 +168,11 @@ class WitnessedMember(Member):
         return self._core.is_voter
 
     @property
+    def configuration_index(self) -> int:
+        """Where the newest configuration of its log stands."""
+        return self._core.log.configuration_index
+
+    @property
     def incarnation(self) -> int:
         """How often its identity was added anew."""
         return self._core.identity.incarnation
