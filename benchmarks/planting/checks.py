@@ -103,8 +103,23 @@ class Suite:
 
 
 CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
-    "consensus": (RandomWorlds(), Suite("tests", ("tests/raft", "tests/lab"))),
-    "membership": (RandomWorlds(), Suite("tests", ("tests/raft", "tests/lab"))),
+    "consensus": (
+        RandomWorlds(),
+        Suite(
+            "properties",
+            (
+                "property_tests/test_raft_log.py",
+                "property_tests/test_raft_elections.py",
+                "property_tests/test_raft_machine.py",
+            ),
+        ),
+        Suite("tests", ("tests/raft", "tests/lab")),
+    ),
+    "membership": (
+        RandomWorlds(),
+        Suite("properties", ("property_tests/test_raft_machine.py",)),
+        Suite("tests", ("tests/raft", "tests/lab")),
+    ),
     "storage": (
         RandomWorlds(),
         Suite("properties", ("property_tests/test_storage_recovery.py",)),

@@ -6,6 +6,7 @@
 committed or not (4.1). 16 a leader that the committed members leave out leads no longer (4.2.2). 17 who hears a leader
 promises its vote to nobody, unless somebody is known to have stopped (4.2.3, 9.6). 18 a snapshot names the members of
 its index. 20 leadership is announced when all that was in the leader's log before its term is applied, and not before.
+22 who has promised its vote to nobody, since leases count on that, keeps to it (6.4.1).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from raftswarm.lab.change_rules import ids_of
 from raftswarm.lab.invariants import Violation
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
 from raftswarm.raft.member import StartingState
-from raftswarm.raft.messages import PreVote, RequestVote
+from raftswarm.raft.messages import HeartbeatReply, PreVote, RequestVote
 from raftswarm.raft.ready import Ready
 from raftswarm.raft.settings import RaftSettings
 
@@ -121,6 +122,33 @@ class Conduct:
             raise Violation(
                 f"20: {self._member} is said to lead term {term}, and has applied {applied_index} of the "
                 f"{first_index - 1} entries before it"
+            )
+
+
+class Promises:
+    """What leases count on: whoever answered a heartbeat so gives no vote for that long, whatever happens (6.4.1).
+
+    It outlives terms and processes, and is kept by the machine's clock. Only who was asked to by the leader itself may
+    have a vote meanwhile (3.10).
+    """
+
+    def __init__(self, member: int) -> None:
+        self._member = member
+        self._until = float("-inf")
+
+    def handed_out(self, ready: Ready, heard_at: float) -> None:
+        """It answers heartbeats, and heard their leader last at that moment."""
+        for message in ready.messages:
+            if type(message) is HeartbeatReply and message.promise_seconds:
+                self._until = max(self._until, heard_at + message.promise_seconds)
+
+    def voted(self, request: RequestVote, term: int, voted_for: int, now: float) -> None:
+        """After that request it is in that term, and has voted so."""
+        is_given = (request.term, request.sender) == (term, voted_for)
+        if is_given and not request.transfer and now < self._until:
+            raise Violation(
+                f"22: {self._member} votes for {voted_for} in term {term}, and has promised to vote for nobody until "
+                f"{self._until:.6f}"
             )
 
 

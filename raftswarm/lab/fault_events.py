@@ -138,8 +138,6 @@ class FlipBit(AnyFault, frozen=True):
     member: int
     place: float
     """Where, as a share of all its files and of what is written in the one that is hit."""
-    is_at_end: bool = False
-    """Only the newest records of the log: the share is of these."""
 
 
 class Misdirect(AnyFault, frozen=True):
@@ -168,8 +166,33 @@ class PutBack(AnyFault, frozen=True):
     member: int
 
 
-class PutLogBack(AnyFault, frozen=True):
-    """The process dies, and the log of the old copy lies beside the snapshot that was saved since."""
+# Trials, on copies of a disk: whoever runs on it never knows (`lab.trials`).
+
+
+class TryFlip(AnyFault, frozen=True):
+    """Would a start notice that a bit has changed in one of the newest records of the log?"""
+
+    member: int
+    back: int
+    """So many records before the last one."""
+    place: float
+    """Which bit, as a share of the record."""
+
+
+class TryPowerLoss(AnyFault, frozen=True):
+    """Would a start find all that was promised if the power failed before one of the next calls of the disk?"""
+
+    member: int
+    below: str
+    """Only those of files with such a path, …"""
+    is_of_names: bool
+    """… and only those that change names, or all others."""
+    tearing: int
+    """Seed of what becomes of unsynced writes."""
+
+
+class TryOldLogs(AnyFault, frozen=True):
+    """Would a start notice that beside the next own snapshot lies the log of a moment before?"""
 
     member: int
 
@@ -363,7 +386,9 @@ Fault = (
     | LoseName
     | KeepCopy
     | PutBack
-    | PutLogBack
+    | TryFlip
+    | TryPowerLoss
+    | TryOldLogs
     | SetClockRate
     | JumpWall
     | Cut

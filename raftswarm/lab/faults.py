@@ -71,10 +71,8 @@ class FaultMix:
     lost_name_every: float = 0.0
     set_back_every: float = 0.0
     """An old copy of a disk is put back."""
-    worn_end_every: float = 0.0
-    """A bit changes in the newest records of a log."""
-    old_log_every: float = 0.0
-    """An old copy of a log is put back beside a newer snapshot."""
+    trial_every: float = 0.0
+    """On copies of a disk it is tried what a start would find; it costs the run nothing."""
 
     # Clocks.
     clock_spread: float = 0.0
@@ -104,6 +102,8 @@ class FaultMix:
 
     ambush: Phase | None = None
     """What the cluster has to be at for faults to begin, as far as one can wait for it; at anything, if it is None."""
+    strand_every: float = 0.0
+    """A leader is cut off with a long tail, and then sent a snapshot that ends within that."""
     oversleep_every: float = 0.0
     """A leader sleeps with commands that nobody else has, and wakes when others stand in their places."""
     overtaken_every: float = 0.0
@@ -265,13 +265,13 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         receiver_crash_every=maybe(1.0, 4.0, 0.1),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.2 else None,
         oversleep_every=maybe(3.0, 10.0, 0.15),
-        old_log_every=maybe(1.0, 5.0, 0.3),
+        trial_every=maybe(0.5, 3.0, 0.6),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
         late_answers_every=maybe(3.0, 10.0, 0.3),
         overtaken_every=maybe(3.0, 12.0, 0.15),
-        worn_end_every=maybe(3.0, 15.0, damage_share),
-        hasty_change_every=maybe(3.0, 12.0, 0.1),
-        cut_behind_change_every=maybe(4.0, 15.0, 0.15),
+        strand_every=maybe(4.0, 10.0, 0.6),
+        hasty_change_every=maybe(2.0, 8.0, 0.3),
+        cut_behind_change_every=maybe(3.0, 12.0, 0.25),
     )
     mix = _provoke(attrs.evolve(mix, settings=_draw_switches(chance, mix.settings)))
     return _slow_down(mix, chance.choice(PACES))

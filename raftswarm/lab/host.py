@@ -12,6 +12,7 @@ import attrs
 from raftswarm.consensus.opening import bootstrap_write, prepare_newest
 from raftswarm.consensus.replica import CompactionPolicy
 from raftswarm.errors import InvalidKey, StateLocked, StorageError
+from raftswarm.lab.conduct import Promises
 from raftswarm.lab.event_heap import EventHeap
 from raftswarm.lab.faults import CALM
 from raftswarm.lab.history import History
@@ -106,6 +107,8 @@ class Host:
         self.unlock_keys: tuple[str | None, ...] = (None,)
         """One of them opens its keys: while the lock changes there are two that may."""
         self.clock = HostClock(parts.heap)
+        self.promises = Promises(member_id)
+        """Of all its processes."""
         self.entropy = SeededEntropy(chance)
         self.process: MemberProcess | None = None
         self.boot = 0
@@ -199,10 +202,10 @@ class Host:
         self.process = MemberProcess(self, start, storage, machine)
         return self.process
 
-    def find_damage(self) -> str:
-        """Try to recover a damaged disk, on a copy: what is wrong with it, or nothing."""
+    def find_damage(self, disk: SimulatedDisk) -> str:
+        """Try to recover a copy of its disk that is damaged, or may be: what is wrong with it, or nothing."""
         try:
-            recovered = self.recover(self.disk.copy(), self.parts.onlooker.named)
+            recovered = self.recover(disk, self.parts.onlooker.named)
         except StorageError as refusal:
             return f"{type(refusal).__name__}: {refusal}"
         invariants = self.parts.invariants
@@ -212,6 +215,20 @@ class Host:
         if not self.lacks_files and not (knows_boot and invariants.may_forget(self.member_id, recovered)):
             raise Violation(f"19: the disk of {self.member_id} is damaged, and its member does not notice")
         return "less: it remembers less than it had"
+
+    def check_power_loss(self, left: SimulatedDisk, fate: str) -> Recovered:
+        """Recover what a loss of power would leave: what the member relies on, and what it was writing, or not."""
+        try:
+            recovered = self.recover(left)
+        except StorageError as refusal:
+            raise Violation(
+                f"the power failed, {fate}, and member {self.member_id} refuses to start: {refusal}"
+            ) from refusal
+        if recovered.boot <= self.boot or not self.parts.invariants.may_recover(self.member_id, recovered):
+            raise Violation(
+                f"8: the power failed, {fate}, and member {self.member_id} has lost something: {_outline(recovered)}"
+            )
+        return recovered
 
     def recover_copy(self) -> Recovered:
         """Recover what would be left if the power failed now and nothing unsynced had reached the disk."""
@@ -249,6 +266,11 @@ class Host:
         machine = parts.make_machine()
         check_machine(machine)
         return WitnessedMachine(machine, self.member_id, parts.invariants, parts.history.applied)
+
+
+def _outline(recovered: Recovered) -> str:
+    last = recovered.entries[-1].index if recovered.entries else recovered.snapshot.index
+    return f"boot {recovered.boot}, {recovered.hard_state}, snapshot {recovered.snapshot.index}, last entry {last}"
 
 
 def _content(recovered: Recovered) -> tuple[object, ...]:

@@ -19,8 +19,8 @@ import attrs
 import msgspec
 
 from raftswarm.lab.change_rules import find_wrong_step, ids_of
-from raftswarm.lab.log_image import DurableImage, LogImage
-from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, SnapshotMeta
+from raftswarm.lab.log_image import DurableImage, LogImage, keeps_promises
+from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, SnapshotMeta
 from raftswarm.raft.messages import (
     AnyMessage,
     AppendEntries,
@@ -76,8 +76,8 @@ class _Watched:
     configuration: Configuration = Configuration()
     configuration_indexes: list[int] = attrs.Factory(list)
     """Where the configurations of its log are."""
-    covered: tuple[int, int] = (0, 0)
-    """Term and last index that something behind them on disk vouches for: all but the last write, or all of it."""
+    covered: tuple[HardState, int] = (HardState(), 0)
+    """Term, vote and last index that something behind them on disk vouches for: all but the last write, or all."""
     is_lost: bool = False
     """Its disk no longer holds what it acknowledged."""
     once_held: LogImage = attrs.Factory(LogImage)
@@ -225,9 +225,9 @@ class Invariants:
 
     def may_forget(self, member: int, recovered: Recovered) -> bool:
         """Tell whether a damaged disk may say this: it lacks no more than a last write for which nothing vouches."""
-        term, index = self._members[member].covered
+        hard_state, index = self._members[member].covered
         log = LogImage.of(recovered.snapshot, recovered.entries)
-        return recovered.hard_state.term >= term and log.last_index >= index
+        return keeps_promises(recovered.hard_state, hard_state) and log.last_index >= index
 
     def set_back(self, member: int, recovered: Recovered, remembered_by: Iterable[int]) -> None:
         """Its disk was set back to this; those have to find that out, until they start anew themselves."""
@@ -260,25 +260,26 @@ class Invariants:
         """The step that began last came to nothing, and the process lives on."""
         self._members[member].unfinished.pop()
 
-    def disk_step_ends(self, member: int) -> None:
-        """All steps that began are durable."""
+    def disk_step_ends(self, member: int, *, is_aside: bool = False) -> None:
+        """All steps that began are durable; aside of the log, they vouch for nothing that is in it."""
         watched = self._members[member]
         durable = watched.durable
         before = durable.snapshot.index
-        term, last_index = durable.hard_state.term, durable.log.last_index
+        hard_state, last_index = durable.hard_state, durable.log.last_index
         for step in watched.unfinished:
             step(durable)
         watched.changes += 1
         watched.unfinished.clear()
         after = durable.snapshot.index
-        watched.covered = (term, min(last_index, durable.log.last_index))
+        if not is_aside:
+            watched.covered = (hard_state, min(last_index, durable.log.last_index))
         if after < before:
             raise Violation(f"8: the snapshot of member {member} went back from {before} to {after}")
 
     def disk_marked(self, member: int) -> None:
         """Something on disk now vouches for all that is there."""
         durable = self._members[member].durable
-        self._members[member].covered = (durable.hard_state.term, durable.log.last_index)
+        self._members[member].covered = (durable.hard_state, durable.log.last_index)
 
     # Turns.
 

@@ -106,3 +106,8 @@ class DurableImage:
             return False
         start = max(log.base_index, self.log.base_index) + 1
         return all(log.term_at(index) == self.log.term_at(index) for index in range(start, log.last_index + 1))
+
+
+def keeps_promises(found: HardState, given: HardState) -> bool:
+    """Tell whether whoever goes on from there breaks nothing that it said in that term, or before."""
+    return found.term > given.term or (found.term == given.term and given.voted_for in {0, found.voted_for})

@@ -169,7 +169,7 @@ class Machines:
     def try_to_start(self, member: int) -> bool:
         """Start it as an operator does who does not know what its disk has been through; False if it stays down."""
         host = self.hosts[member]
-        if host.is_damaged and (found := host.find_damage()):
+        if host.is_damaged and (found := host.find_damage(host.disk.copy())):
             self.tell(f"{member} cannot go on: {found}")
             self.outcomes[found.partition(":")[0]] += 1
             self.lose(member)

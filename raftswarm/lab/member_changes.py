@@ -58,8 +58,6 @@ class MemberChanges:
             or mix.lost_name_every
             or mix.set_back_every
             or mix.found_again_every
-            or mix.old_log_every
-            or mix.worn_end_every
         )
         yield Strike("replace", REPLACE_EVERY_SECONDS if may_lose else 0.0, self._replace)
 

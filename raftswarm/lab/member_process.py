@@ -54,8 +54,6 @@ class MemberProcess:
         self.member_id = host.member_id
         self.boot = start.boot
         self.protocol = host.software.protocol
-        self.began_at_index = start.snapshot.index
-        """Of the snapshot that it recovered."""
         self.storage = storage
         self.machine = machine
         self.leadership = Leadership(term=0, leader=0, is_leader=False)
@@ -83,13 +81,15 @@ class MemberProcess:
             now=host.clock.now(),
             invariants=parts.invariants,
             onlooker=parts.onlooker,
+            promises=host.promises,
             trace=parts.events,
         )
         self.member.is_set_back = host.is_set_back
         host.configuration = self.member.configuration
+        self.witnessed = WitnessedStorage(storage, host.member_id, parts.invariants)
         self.replica = Replica(
             member=self.member,
-            storage=WitnessedStorage(storage, host.member_id, parts.invariants),
+            storage=self.witnessed,
             runner=self.runner,
             machine=machine,
             surroundings=self,

@@ -19,7 +19,6 @@ from typing import Final
 import attrs
 
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.errors import StorageError
 from raftswarm.lab.clients import Clients
 from raftswarm.lab.conditions import DiskConditions
 from raftswarm.lab.core_world import CoreWorld
@@ -30,7 +29,6 @@ from raftswarm.lab.log_image import LogImage
 from raftswarm.lab.machines import MAX_CALLS_OF_A_CUT_JOB
 from raftswarm.lab.phases import check_liveness
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.storage.member_storage import Recovered
 from raftswarm.world.simulated_disk import SimulatedDisk
 
 MIX: Final = FaultMix(
@@ -215,19 +213,9 @@ class PowerFailures:
         return known
 
     def _judge(self, host: Host, fate: Fate, image: SimulatedDisk) -> LogImage:
-        """Recover what is left: all that the member relies on is there, and what it was about to write, or not."""
         self.tally.images[fate] += 1
-        member = host.member_id
-        try:
-            recovered = host.recover(image)
-        except StorageError as refusal:
-            raise Violation(f"the power failed, {fate}, and member {member} refuses to start: {refusal}") from refusal
-        invariants = self._world.invariants
-        if recovered.boot <= host.boot or not invariants.may_recover(member, recovered):
-            raise Violation(
-                f"8: the power failed, {fate}, and member {member} has lost something: {_outline(recovered)}"
-            )
-        self.tally.ahead += not invariants.durable(member).is_same_as(recovered)
+        recovered = host.check_power_loss(image, fate)
+        self.tally.ahead += not self._world.invariants.durable(host.member_id).is_same_as(recovered)
         return LogImage.of(recovered.snapshot, recovered.entries)
 
     def _check_cluster(self, left: Mapping[int, LogImage]) -> None:
@@ -247,8 +235,3 @@ class PowerFailures:
 
 def _last(log: LogImage) -> tuple[int, int]:
     return log.last_term, log.last_index
-
-
-def _outline(recovered: Recovered) -> str:
-    last = recovered.entries[-1].index if recovered.entries else recovered.snapshot.index
-    return f"boot {recovered.boot}, {recovered.hard_state}, snapshot {recovered.snapshot.index}, last entry {last}"

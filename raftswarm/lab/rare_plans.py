@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from random import Random
+from typing import Final
 
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.fault_events import (
     ChangeMembers,
     Clog,
-    Crash,
-    FlipBit,
     Interrogate,
-    KeepCopy,
     Partition,
     Pause,
-    PutLogBack,
     Rejoin,
     Resume,
     Stall,
-    Start,
     TransferLeadership,
+    TryFlip,
+    TryOldLogs,
+    TryPowerLoss,
     Unclog,
 )
 from raftswarm.lab.faults import FaultMix
-from raftswarm.lab.plans import Plan, Strike, draw_seconds, draw_tearing, pick
+from raftswarm.lab.host import LOG_DIRECTORY, SNAPSHOTS_DIRECTORY
+from raftswarm.lab.plans import Plan, Strike, pick
 from raftswarm.raft.roles import Leader
 
 LOOK_EVERY_SECONDS = 0.0005
 HASTY_LOOKS = 600
+STRAND_LOOK_SECONDS = 0.01
+STRAND_LOOKS = 500
+MANY_SNAPSHOTS = 20
+"""A snapshot so soon, and so few entries behind it: whoever was away needs the leader's."""
+TRIALS: Final = ("flip", "flip", "power loss", "power loss", "old logs")
+"""Old logs are the dearest to look at."""
+NEWEST_RECORDS = 4
+NAMES_SHARE = 0.5
 
 
 class RarePlans:
@@ -44,10 +52,12 @@ class RarePlans:
         if self._world.settings.lease_reads:
             yield Strike("late answers", self._mix.late_answers_every, self._answer_late)
         yield Strike("overtaken", self._mix.overtaken_every, self._overtake)
-        yield Strike("worn end", self._mix.worn_end_every, self._wear_end)
         yield Strike("hasty change", self._mix.hasty_change_every, self._change_hastily)
         yield Strike("cut behind change", self._mix.cut_behind_change_every, self._cut_behind_change)
-        yield Strike("old log", self._mix.old_log_every, self._put_log_back)
+        yield Strike("trial", self._mix.trial_every, self._try_out)
+        compaction = self._mix.compaction
+        if compaction.snapshot_every_commands <= MANY_SNAPSHOTS and compaction.keep_entries < MANY_SNAPSHOTS:
+            yield Strike("strand", self._mix.strand_every, self._strand)
 
     def _oversleep(self, chance: Random) -> Plan:
         """A leader sleeps with commands in its log that nobody else has, and finds its successor's when it wakes.
@@ -108,14 +118,6 @@ class RarePlans:
         yield chance.uniform(1.0, 3.0)
         yield Stall(member, 0.0)
 
-    def _wear_end(self, chance: Random) -> Plan:
-        """The newest records are where damage looks like a torn end."""
-        member = pick(self._world, chance)
-        if member is not None:
-            yield FlipBit(member, chance.random(), is_at_end=True)
-            yield draw_seconds(chance, self._mix.down_seconds)
-            yield Start(member)
-
     def _change_hastily(self, chance: Random) -> Plan:
         """Leadership is handed over, and the new leader is asked for other members before it has committed anything."""
         world = self._world
@@ -145,12 +147,16 @@ class RarePlans:
             yield LOOK_EVERY_SECONDS
             process = world.hosts[old].process
             if process is None or (
-                process.member.configuration != before and process.member.commit_index == process.member.last_index
+                process.member.configuration != before
+                and process.member.commit_index == process.member.last_index == process.member.configuration_index
             ):
                 break
         others = tuple(sorted(other for other in world.hosts if other != old))
         timeout = world.settings.election_seconds
         yield Partition((old,), others)
+        if others:
+            # It is the old leader that is written to meanwhile.
+            yield Interrogate(chance.choice(others), 0.5 * timeout)
         yield chance.uniform(2.0, 4.0) * timeout
         yield Rejoin((old,), others)
 
@@ -163,16 +169,36 @@ class RarePlans:
             case _:
                 return False
 
-    def _put_log_back(self, chance: Random) -> Plan:
-        """Somebody copies the log of a member that runs on, and puts it back beside a snapshot that is newer."""
+    def _strand(self, chance: Random) -> Plan:
+        """A leader is cut off with a long tail; its successor's snapshot ends within what that tail takes up.
+
+        What it is sent then reaches no further than its own log, in which something else stands at that place.
+        """
+        world = self._world
+        old = world.leader
+        others = tuple(sorted(member for member, host in world.hosts.items() if member != old and not host.is_lost))
+        if old is None or not others:
+            return
+        committed = world.process(old).member.commit_index
+        yield Partition((old,), others)
+        yield Interrogate(chance.choice(others), chance.uniform(0.2, 0.8) * world.settings.election_seconds)
+        for _ in range(STRAND_LOOKS):
+            yield STRAND_LOOK_SECONDS
+            leader = world.leader
+            if leader is not None and leader != old and world.process(leader).member.first_index > committed + 1:
+                break
+        yield Rejoin((old,), others)
+
+    def _try_out(self, chance: Random) -> Plan:
+        """On copies of a disk; see `lab.trials`."""
         member = pick(self._world, chance)
         if member is None:
             return
-        yield KeepCopy(member)
-        yield draw_seconds(chance, self._mix.down_seconds)
-        yield Crash(member, 0, draw_tearing(chance, self._mix.power_share))
-        yield Start(member)
-        yield chance.choice((0.1, 0.3, 0.5, 3.0))
-        yield PutLogBack(member)
-        yield draw_seconds(chance, self._mix.down_seconds)
-        yield Start(member)
+        match chance.choice(TRIALS):
+            case "flip":
+                yield TryFlip(member, chance.randrange(NEWEST_RECORDS), chance.random())
+            case "power loss":
+                below = chance.choice((LOG_DIRECTORY, LOG_DIRECTORY, SNAPSHOTS_DIRECTORY))
+                yield TryPowerLoss(member, below, chance.random() < NAMES_SHARE, chance.getrandbits(32))
+            case _:
+                yield TryOldLogs(member)

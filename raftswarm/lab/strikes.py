@@ -41,7 +41,6 @@ from raftswarm.lab.fault_events import (
     Partition,
     Pause,
     PutBack,
-    PutLogBack,
     Reconnect,
     Rejoin,
     RestoreBackup,
@@ -55,17 +54,20 @@ from raftswarm.lab.fault_events import (
     StartOlder,
     Stop,
     TransferLeadership,
+    TryFlip,
+    TryOldLogs,
+    TryPowerLoss,
     Unclog,
     Upgrade,
 )
-from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, SNAPSHOTS_DIRECTORY, Host
+from raftswarm.lab.host import LOG_DIRECTORY, RAFT_DIRECTORY, Host
 from raftswarm.lab.member_process import DeathInTurn
 from raftswarm.lab.network import SimulatedNetwork
 from raftswarm.lab.nonsense import make_nonsense
 from raftswarm.lab.operator_strikes import strike_operator
 from raftswarm.lab.setting_back import may_set_back, note_who_remembers, start_set_back
+from raftswarm.lab.trials import try_out
 from raftswarm.raft.log_entry import Configuration, MemberInfo
-from raftswarm.storage.snapshot_file import Origin, snapshot_name
 from raftswarm.wire.envelopes import encode_plain
 from raftswarm.world.simulated_disk import FailingCalls
 
@@ -73,8 +75,6 @@ if TYPE_CHECKING:
     from raftswarm.lab.core_world import CoreWorld
 
 QUESTION_EVERY_SECONDS = 0.02
-NEWEST_BYTES = 3 * 512
-"""Three small records, or the end of a larger one."""
 
 
 def strike(world: CoreWorld, fault: Fault) -> bool:
@@ -92,6 +92,8 @@ def strike(world: CoreWorld, fault: Fault) -> bool:
             struck = _talk_nonsense(world, sender, receiver, what)
         case Partition() | Rejoin():
             struck = _strike_groups(world.network, fault)
+        case TryFlip() | TryPowerLoss() | TryOldLogs():
+            struck = fault.member in world.hosts and try_out(world.hosts[fault.member], fault)
         case Cut() | Mend() | Clog() | Unclog() | HalfOpen() | Reconnect() | SetLink():
             is_link = fault.sender in world.hosts and fault.receiver in world.hosts and fault.sender != fault.receiver
             struck = is_link and _strike_link(world.network, fault)
@@ -214,9 +216,9 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             disk.lie_on_sync()
         case Misdirect(place=place):
             disk.misdirect(LOG_DIRECTORY, place)
-        case FlipBit(place=place, is_at_end=is_at_end):
+        case FlipBit(place=place):
             world.crash(host.member_id)
-            _flip_bit(host, place, is_at_end=is_at_end)
+            _flip_bit(host, place)
         case LoseName(place=place):
             world.crash(host.member_id)
             paths = list(disk.sizes(RAFT_DIRECTORY))
@@ -224,24 +226,16 @@ def _damage(world: CoreWorld, host: Host, fault: Fault) -> bool:
             host.lacks_files = True
         case PutBack():
             return _put_back(world, host)
-        case PutLogBack():
-            if not _put_log_back(world, host):
-                return False
         case _:
             raise AssertionError(f"nobody knows what {fault} does")
     host.is_damaged = True
-    host.is_damaged_at_rest = isinstance(fault, (FlipBit, LoseName, PutLogBack))
+    host.is_damaged_at_rest = isinstance(fault, (FlipBit, LoseName))
     return True
 
 
-def _flip_bit(host: Host, place: float, *, is_at_end: bool) -> None:
-    """Every file is as likely: the newest of the log is short, and the one where damage looks like a torn end."""
+def _flip_bit(host: Host, place: float) -> None:
+    """Every file is as likely: the newest of the log is short."""
     sizes = [(path, size) for path, size in host.disk.sizes(RAFT_DIRECTORY).items() if size]
-    if is_at_end:
-        path, size = [one for one in sizes if one[0].startswith(LOG_DIRECTORY)][-1]
-        bit = int(8 * max(0, size - NEWEST_BYTES) + place * 8 * min(size, NEWEST_BYTES))
-        host.disk.flip_bit(path, bit // 8, bit % 8)
-        return
     where = place * len(sizes)
     path, size = sizes[int(where)]
     bit = int((where - int(where)) * 8 * size)
@@ -260,19 +254,6 @@ def _put_back(world: CoreWorld, host: Host) -> bool:
     world.crash(host.member_id)
     host.disk.put_back(disk)
     start_set_back(world, host)
-    return True
-
-
-def _put_log_back(world: CoreWorld, host: Host) -> bool:
-    """Lay an old log beside a snapshot that this start of the member saved: it says that there was more."""
-    process = world.process(host.member_id)
-    newest = world.invariants.durable(host.member_id).snapshot.index
-    saved = f"{SNAPSHOTS_DIRECTORY}/{snapshot_name(newest, Origin.SAVED)}"
-    is_newer = host.copy is not None and host.copy[0] < process.boot and newest > process.began_at_index
-    if not is_newer or host.copy is None or not host.disk.is_sound or not host.disk.exists(saved):
-        return False
-    world.crash(host.member_id, disk_calls=0)  # It saves or installs nothing more.
-    host.disk.put_back(host.copy[2], LOG_DIRECTORY)
     return True
 
 
@@ -341,9 +322,9 @@ def _add_machine(world: CoreWorld, member: int) -> bool:
 
 
 def _change_members(world: CoreWorld, fault: ChangeMembers) -> bool:
-    leader = world.leader
-    is_known = {*fault.voters, *fault.learners, fault.member or leader} <= {*world.hosts}
-    if leader is None or not is_known:
+    asked = fault.member or world.leader  # Who has just won may not be announced yet.
+    is_known = {*fault.voters, *fault.learners, asked} <= {*world.hosts}
+    if asked is None or not is_known:
         return False
     gone = {member for member, host in world.hosts.items() if host.is_lost or host.is_damaged}
     for voters in ({*fault.voters}, {*fault.voters, *(gone & {*fault.promised})}):

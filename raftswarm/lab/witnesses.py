@@ -6,30 +6,43 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
+from math import inf
 from random import Random
+from typing import Any
 
 import attrs
 
 from raftswarm.errors import DiskFull, Rejected
-from raftswarm.lab.conduct import Conduct
+from raftswarm.lab.conduct import Conduct, Promises
 from raftswarm.lab.invariants import Invariants, MemberView, Violation
-from raftswarm.lab.log_image import DurableImage
+from raftswarm.lab.log_image import DurableImage, LogImage, keeps_promises
 from raftswarm.lab.onlooker import Onlooker, Turn
-from raftswarm.raft.events import Event, PeerStopped, Receive, SnapshotSaved
-from raftswarm.raft.log_entry import SnapshotMeta
+from raftswarm.lab.read_conduct import ReadConduct
+from raftswarm.raft.events import Event, PeerStopped, ReadBarrier, Receive, SnapshotSaved
+from raftswarm.raft.log_entry import HardState, SnapshotMeta
 from raftswarm.raft.member import Member, StartingState
-from raftswarm.raft.messages import AnyMessage, Opening, PreVote, PreVoteReply, RequestVote
+from raftswarm.raft.messages import (
+    AnyMessage,
+    HeartbeatReply,
+    Opening,
+    PreVote,
+    PreVoteReply,
+    ReadIndex,
+    ReadIndexReply,
+    RequestVote,
+)
 from raftswarm.raft.ready import Ready, Write
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
 from raftswarm.raft.state_machine import Capture, Context, StateMachine, prepare_restore
 from raftswarm.raft.tracing import TraceSink
-from raftswarm.storage.member_storage import MemberStorage
+from raftswarm.storage.member_storage import MemberStorage, Recovered
 from raftswarm.storage.snapshot_file import SnapshotReader
 from raftswarm.storage.snapshots import Saving
 from raftswarm.wire.member_codec import SnapshotChunk, SnapshotOffer
 
 DIGEST_BYTES = 16
+_NOTHING_SEEN = (HardState(), 0, 0)
 
 
 class WitnessedMember(Member):
@@ -44,12 +57,22 @@ class WitnessedMember(Member):
         now: float,
         invariants: Invariants,
         onlooker: Onlooker,
+        promises: Promises,
         trace: TraceSink | None = None,
     ) -> None:
         super().__init__(start, settings=settings, chance=chance, now=now, trace=trace, rules=onlooker.named)
         self._invariants = invariants
         self._onlooker = onlooker
         self._conduct = Conduct(start, settings)
+        self._promises = promises
+        reads = self._reads = ReadConduct(start.member_id, settings, self.configuration)
+        self._heeded: dict[type, Callable[[Any], object]] = {
+            ReadBarrier: lambda event: reads.asked(event.token),
+            ReadIndex: lambda event: reads.requested(event.message),
+            ReadIndexReply: lambda _: reads.told(),
+            HeartbeatReply: lambda event: reads.heard(event.message),
+        }
+        """By kind of event or message: what to put down before it is taken in."""
         self._openings: dict[int, int] = {}
         """By peer: which of its starts was heard of last, whatever the member makes of that."""
         self.is_set_back = False
@@ -60,6 +83,9 @@ class WitnessedMember(Member):
         onlooker = self._onlooker
         onlooker.role = type(self._core.role)
         onlooker.input = type(event.message) if type(event) is Receive else type(event)
+        heed = self._heeded.get(onlooker.input)
+        if heed is not None:
+            heed(event)
         match event:
             case Receive(message=PreVote() | RequestVote() as request):
                 self._step_request(event, request, now)
@@ -82,7 +108,10 @@ class WitnessedMember(Member):
         core, conduct = self._core, self._conduct
         term, leader, said = core.term, core.leader, len(core.work.messages)
         must_refuse = conduct.must_refuse(request, leader, core.heard_leader_at, max(core.now, now))
+        vote = core.term, core.voted_for
         super().step(event, now)
+        if isinstance(request, RequestVote) and (core.term, core.voted_for) != vote:
+            self._promises.voted(request, core.term, core.voted_for, core.now)
         if must_refuse and (core.term > term or any(map(_is_promise, core.work.messages[said:]))):
             conduct.gave_in(request, leader)
 
@@ -105,13 +134,17 @@ class WitnessedMember(Member):
     def take_ready(self) -> Ready:
         """Hand out the work, checked."""
         onlooker = self._onlooker
-        onlooker.role, onlooker.input = type(self._core.role), Turn
+        role = self._core.role
+        onlooker.role, onlooker.input = type(role), Turn
         ready = super().take_ready()
         if onlooker.input is not None:
             onlooker.has_taken(onlooker.role, onlooker.input)
         view = MemberView(self.term, self.commit_index, self.last_index, self.configuration, self.progress)
         self._conduct.votes(self._core.term, self._core.voted_for)
         self._conduct.handed_out(ready, view.configuration, view.commit_index)
+        lease_from = role.lease_from if isinstance(role, Leader) else -inf
+        self._reads.handed_out(ready, lease_from, view.configuration, self._core.now)
+        self._promises.handed_out(ready, self._core.heard_leader_at)
         self._invariants.handed_out(self.id, ready, view)
         if self.is_set_back:
             self._invariants.found_whole_by(self.id, self._core.met)
@@ -133,6 +166,11 @@ class WitnessedMember(Member):
     def has_vote(self) -> bool:
         """Tell whether it has a vote in the configuration in force."""
         return self._core.is_voter
+
+    @property
+    def configuration_index(self) -> int:
+        """Where the newest configuration of its log stands."""
+        return self._core.log.configuration_index
 
     @property
     def incarnation(self) -> int:
@@ -170,6 +208,12 @@ class WitnessedStorage(MemberStorage):
         self._storage = storage
         self._member = member
         self._invariants = invariants
+        self.save_watcher: Callable[[bool], object] | None = None
+        """Hears when a snapshot of our own is begun, and, by True, when it is durable and the newest."""
+        self._seen_by_saving = _NOTHING_SEEN
+        """Term, vote, and where the log ended when the snapshot that is being saved was begun …"""
+        self._seen_by_newest = _NOTHING_SEEN
+        """… and when the newest was: a log that lacks any of that is not the one that it was saved beside."""
 
     def _on_record(self, step: Callable[[DurableImage], object], work: Callable[[], object]) -> None:
         self._invariants.disk_step_begins(self._member, step)
@@ -187,9 +231,15 @@ class WitnessedStorage(MemberStorage):
     def install(self, snapshot: SnapshotMeta) -> None:
         """Put a received snapshot in the place of the log."""
         self._on_record(partial(_installed, snapshot), partial(self._storage.install, snapshot))
+        self._look_for_snapshot()
 
     def save_slice(self, saving: Saving) -> bool:
         """Keep a part of an own snapshot; only with the last part it counts."""
+        if saving.writer is None:
+            durable = self._invariants.durable(self._member)
+            self._seen_by_saving = durable.hard_state, durable.log.last_index, durable.log.last_term
+            if self.save_watcher is not None:
+                self.save_watcher(False)
         self._invariants.disk_step_begins(self._member, partial(_saved, saving.meta))
         try:
             was_last = self._storage.save_slice(saving)
@@ -197,10 +247,37 @@ class WitnessedStorage(MemberStorage):
             self._invariants.disk_step_undone(self._member)
             raise
         if was_last:
-            self._invariants.disk_step_ends(self._member)
+            self._invariants.disk_step_ends(self._member, is_aside=True)
+            self._look_for_snapshot()
+            if self._storage.snapshot_index == saving.meta.index:
+                self._seen_by_newest = self._seen_by_saving
+                if self.save_watcher is not None:
+                    self.save_watcher(True)
         else:
             self._invariants.disk_step_undone(self._member)
         return was_last
+
+    def _look_for_snapshot(self) -> None:
+        """What it would start with, or offer, is the newest of all that were saved and installed."""
+        found, newest = self._storage.snapshot_index, self._invariants.durable(self._member).snapshot.index
+        if found != newest:
+            raise Violation(f"8: member {self._member} takes snapshot {found} for the newest, and has one of {newest}")
+
+    def has_what_snapshot_saw(self, recovered: Recovered) -> bool:
+        """Tell whether a start finds, with our newest snapshot, no less of a log than there was when it was begun."""
+        hard_state, last_index, last_term = self._seen_by_newest
+        log = LogImage.of(recovered.snapshot, recovered.entries)
+        return keeps_promises(recovered.hard_state, hard_state) and log.holds(last_index, last_term)
+
+    @property
+    def is_marked(self) -> bool:
+        """Tell whether the last record is known to be synced."""
+        return self._storage.is_marked
+
+    @property
+    def snapshot_index(self) -> int:
+        """Of the newest snapshot."""
+        return self._storage.snapshot_index
 
     @property
     def snapshot_wanted_at(self) -> int | None:
@@ -230,7 +307,7 @@ class WitnessedStorage(MemberStorage):
     def mark(self) -> None:
         """Cover the log's end."""
         self._storage.mark()
-        self._invariants.disk_marked(self._member)
+        self._look_for_mark()
 
     def compact(self, first_index: int) -> None:
         """Drop what lies before."""
@@ -239,7 +316,12 @@ class WitnessedStorage(MemberStorage):
     def close(self) -> None:
         """Mark and close."""
         self._storage.close()
-        self._invariants.disk_marked(self._member)
+        self._look_for_mark()
+
+    def _look_for_mark(self) -> None:
+        """Without room there is none."""
+        if self._storage.is_marked:
+            self._invariants.disk_marked(self._member)
 
 
 def _wrote(write: Write, image: DurableImage) -> None:

@@ -157,6 +157,11 @@ class Log:
         """Where the log ends."""
         return self._last_index
 
+    @property
+    def is_marked(self) -> bool:
+        """Tell whether something behind the newest record says that it was synced."""
+        return self._writer.is_covered
+
     def append(self, write: Write) -> None:
         """Write and sync; on return all of it is durable. After DiskFull nothing of it counts: it may come again."""
         payload = encode_content(Content.of(write))

@@ -176,6 +176,16 @@ class MemberStorage:
         with self._in_order(write), self._writing("write to the log"):
             self._log.append(write)
 
+    @property
+    def is_marked(self) -> bool:
+        """Tell whether something behind the log's last record says that it was synced."""
+        return self._log.is_marked
+
+    @property
+    def snapshot_index(self) -> int:
+        """Of the newest snapshot; 0 without one."""
+        return self._snapshots.index
+
     def mark(self) -> None:
         """Let `durable_upto` cover the log to its last acknowledged byte, by an empty record; if there is room."""
         with suppress(DiskFull), self._writing("mark the log"):

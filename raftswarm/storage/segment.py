@@ -264,6 +264,11 @@ class SegmentWriter:
                     place.disk.remove(path + TEMPORARY_SUFFIX)
             raise
 
+    @property
+    def is_covered(self) -> bool:
+        """Tell whether nothing acknowledged depends on the last record: it is a mark, or the header."""
+        return self._is_covered and not self._is_spoiled
+
     def has_room(self, payload_bytes: int) -> bool:
         """Tell whether such a record may still be written here, with the mark that may follow it."""
         return not self._is_spoiled and self._offset + record_size(payload_bytes) + record_size(0) <= self._size

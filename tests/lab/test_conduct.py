@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from raftswarm.lab.conduct import Conduct
+from raftswarm.lab.conduct import Conduct, Promises
 from raftswarm.lab.invariants import Violation
 from raftswarm.raft.log_entry import Configuration, Entry, EntryKind, HardState, MemberInfo, SnapshotMeta
 from raftswarm.raft.member import StartingState
-from raftswarm.raft.messages import PreVote, RequestVote
+from raftswarm.raft.messages import HeartbeatReply, PreVote, RequestVote
 from raftswarm.raft.ready import Leadership, Ready, Write
 from raftswarm.raft.settings import RaftSettings
 
@@ -171,3 +171,34 @@ def test_leadership_is_announced_when_all_before_it_is_applied() -> None:
 
     with pytest.raises(Violation, match=r"^20: 1 is said to lead term 2, and has applied 6 of the 7 entries before it"):
         make_conduct().announced(2, first_index=8, applied_index=6)
+
+
+# 22: promises that leases count on.
+
+
+def promise(seconds: float, heard_at: float) -> Promises:
+    promises = Promises(ALICE)
+    reply = HeartbeatReply(sender=ALICE, to=BOB, term=1, promise_seconds=seconds)
+    promises.handed_out(Ready(messages=[reply]), heard_at)
+    return promises
+
+
+def ask(*, transfer: bool = False) -> RequestVote:
+    return RequestVote(sender=CAROL, to=ALICE, term=2, last_index=1, last_term=1, transfer=transfer)
+
+
+def test_a_vote_before_the_promise_ends_is_noticed() -> None:
+    promises = promise(T, heard_at=5.0)
+
+    with pytest.raises(Violation, match="22: 1 votes for 3 in term 2, and has promised"):
+        promises.voted(ask(), 2, CAROL, now=5.0 + 0.9 * T)
+
+
+@pytest.mark.parametrize(
+    ("promised", "request_", "voted_for", "after"),
+    [(T, ask(), CAROL, T), (0.0, ask(), CAROL, 0.1), (T, ask(transfer=True), CAROL, 0.1), (T, ask(), 0, 0.1)],
+)
+def test_a_promise_ends_and_holds_for_votes_alone_that_no_leader_asked_for(
+    promised: float, request_: RequestVote, voted_for: int, after: float
+) -> None:
+    promise(promised, heard_at=5.0).voted(request_, 2, voted_for, now=5.0 + after)

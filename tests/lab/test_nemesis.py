@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from raftswarm.consensus.compaction import CompactionPolicy
 from raftswarm.lab.clients import Clients
 from raftswarm.lab.conditions import NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
@@ -139,12 +138,10 @@ def test_a_leader_that_does_not_confirm_its_leadership_before_it_reads_is_found(
         return core.role is role
 
     monkeypatch.setattr(leases, "holds", always)
-    mix = FaultMix(usurp_every=2.0, partition_seconds=0.5, call_every=0.03)
-    monkeypatch.setattr("raftswarm.lab.seeds.draw_fault_mix", lambda _: mix)
 
-    failures = (run_seed(seed, 20.0).failure for seed in range(1, 11))
+    failures = [run_seed(seed, 1.0).failure for seed in range(1, 6)]
 
-    assert "was acknowledged before" in str(next(failure for failure in failures if failure is not None))
+    assert all("no quorum has confirmed since that it leads" in str(failure) for failure in failures)
 
 
 def test_a_drawn_world_gets_work_done() -> None:
@@ -201,6 +198,7 @@ EVERY_FAULT = FaultMix(
     change_every=8.0,
     session_share=0.5,
     duplicate_share=0.2,
+    trial_every=2.0,
 )
 
 
@@ -214,14 +212,6 @@ OPERATORS = FaultMix(
     backup_every=6.0,
 )
 """Those of the others would seldom leave them a moment that fits."""
-
-OLD_LOGS = FaultMix(
-    call_every=0.02,
-    down_seconds=0.3,
-    old_log_every=1.0,
-    compaction=CompactionPolicy(snapshot_every_seconds=0.5, keep_entries=0),
-)
-"""A log is put back where a newer snapshot tells of more."""
 
 
 def run(
@@ -266,7 +256,7 @@ def test_every_kind_of_fault_strikes_sooner_or_later() -> None:
     kinds = {kind.__name__ for kind in AnyFault.__subclasses__()}
     struck: set[str] = set()
     for seed in range(12):
-        for mix in (EVERY_FAULT, OPERATORS, OLD_LOGS):
+        for mix in (EVERY_FAULT, OPERATORS):
             world, _ = run(seed, 15.0, mix=mix)
             struck |= {type(event.fault).__name__ for event in world.struck}
         if struck == kinds:

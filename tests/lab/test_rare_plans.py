@@ -17,16 +17,18 @@ from raftswarm.lab.nemesis import Nemesis
 from raftswarm.lab.phases import check_liveness
 from raftswarm.raft import leases
 from raftswarm.raft.core import Core
-from raftswarm.raft.log_entry import Entry
+from raftswarm.raft.log_entry import Entry, SnapshotMeta
+from raftswarm.raft.log_view import LogView
 from raftswarm.raft.roles import Leader
 from raftswarm.raft.settings import RaftSettings
-from raftswarm.storage.replay import Replayed
 
 BUSY = FaultMix(call_every=0.02, wrong_member_share=0.0)
 OVERSLEEP = attrs.evolve(BUSY, oversleep_every=3.0)
 LATE_ANSWERS = attrs.evolve(BUSY, late_answers_every=3.0, settings=RaftSettings(lease_reads=True, clock_drift=0.0))
-OLD_LOG = attrs.evolve(
-    BUSY, old_log_every=1.0, down_seconds=0.3, compaction=CompactionPolicy(snapshot_every_seconds=0.5, keep_entries=0)
+STRAND = attrs.evolve(
+    BUSY,
+    strand_every=3.0,
+    compaction=CompactionPolicy(snapshot_every_commands=2, keep_entries=0, keep_bytes_for_followers=0),
 )
 
 
@@ -51,7 +53,7 @@ def run_many(mix: FaultMix) -> None:
     [
         (OVERSLEEP, {"partition", "pause", "rejoin", "resume"}),
         (LATE_ANSWERS, {"clog", "partition", "unclog", "interrogate", "rejoin"}),
-        (OLD_LOG, {"keep_copy", "crash", "start", "put_log_back"}),
+        (STRAND, {"partition", "interrogate", "rejoin"}),
     ],
 )
 def test_an_engine_in_order_bears_it(mix: FaultMix, kinds: set[str]) -> None:
@@ -81,12 +83,23 @@ def test_a_lease_that_runs_from_the_answer_is_found(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(leases, "renew", renew)
 
-    with pytest.raises(Violation, match="saw index"):
+    with pytest.raises(Violation, match=r"^21: . has a lease from"):
         run_many(LATE_ANSWERS)
 
 
-def test_a_recovery_that_does_not_compare_log_and_snapshot_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Replayed, "holds", lambda *_: True)
+def test_a_stranded_leader_is_sent_a_snapshot_of_another_history_within_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Section 7: its log reaches that far, and something else stands there."""
+    replace, seen = LogView.replace, []
 
-    with pytest.raises(Violation, match=r"^19: the disk of . is damaged, and its member does not notice"):
-        run_many(OLD_LOG)
+    def see(log: LogView, snapshot: SnapshotMeta) -> None:
+        if log.term_at(snapshot.index) not in {None, snapshot.term}:
+            seen.append(snapshot.index)
+        replace(log, snapshot)
+
+    monkeypatch.setattr(LogView, "replace", see)
+
+    run(STRAND)
+
+    assert seen

@@ -30,7 +30,6 @@ from raftswarm.lab.fault_events import (
     Misdirect,
     Pause,
     PutBack,
-    PutLogBack,
     Reconnect,
     Resume,
     SetClockRate,
@@ -237,30 +236,6 @@ def test_a_disk_that_is_set_back_is_noticed_by_the_others(seed: int) -> None:
 
     assert world.outcomes == {"regressed": 1}
     assert world.suspect is None
-
-
-def test_an_old_log_beside_a_newer_snapshot_is_refused() -> None:
-    world = CoreWorld(12, compaction=CompactionPolicy(snapshot_every_commands=5, keep_entries=0))
-    member = busy(world, writes=2)
-    strike(world, KeepCopy(member), Crash(member), Start(member))
-    for number in range(10):
-        write(world, b"since %d" % number)
-    world.run_for(T)
-
-    strike(world, PutLogBack(member), Start(member))
-
-    assert world.outcomes == {"CorruptLog": 1}
-    assert world.hosts[member].is_lost
-
-
-def test_an_old_log_is_not_put_back_where_no_snapshot_tells_of_more() -> None:
-    world = CoreWorld(13)
-    member = busy(world)
-    strike(world, KeepCopy(member), Crash(member), Start(member))
-    write(world, b"since")
-    world.run_for(T)
-
-    assert not world.apply(PutLogBack(member))
 
 
 def test_a_vote_that_comes_back_after_a_joint_change_is_reckoned_with() -> None:
