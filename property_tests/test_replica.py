@@ -1,0 +1,193 @@
+"""A replica under whatever Raft may do with its member, and a disk with its jobs (P 5.3, 7, 8).
+
+The model is one sentence: the state is the fold of the committed commands, and each call gets the result of its own
+entry, or learns that nobody knows, or that nothing happened. Snapshots say what they hold, reads see what was committed
+when they were asked for, and nobody leads before it has caught up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+from typing import Final
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from property_tests.any_member import ME, OTHER, REFUSAL
+from property_tests.replica_world import POLICY, Caller, Together, World
+from raftswarm.consensus import applying
+from raftswarm.consensus.compaction import LAST_RETRY_SECONDS
+from raftswarm.raft.log_entry import Batch, Configuration, MemberInfo
+from raftswarm.wire.batch import encode_batch
+
+APPLIED_AT_ONCE = 4
+"""So an entry takes several turns."""
+MANY_TURNS: Final = 1000
+"""As many as all that can wait may take."""
+
+
+def list_voters(*ids: int) -> Configuration:
+    return Configuration(voters=tuple(MemberInfo(id=number, address=f"host:{number}") for number in ids))
+
+
+CONFIGURATIONS = (list_voters(1, 2, 3), list_voters(1, 2, 3, 4), list_voters(1, 2, 4))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_turns() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(applying, "APPLIED_AT_ONCE", APPLIED_AT_ONCE)
+        yield
+
+
+sizes = st.integers(1, 10)
+few = st.integers(0, 3)
+
+
+class Replicas(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.member = self.world.member
+        self.names = count(1)
+
+    def _draw_commands(self, size: int) -> list[bytes]:
+        names = [next(self.names) for _ in range(size)]
+        return [b"%s%d" % (REFUSAL if name % 5 == 0 else b"do", name) for name in names]
+
+    # What callers do.
+
+    @rule(size=sizes, alone=st.booleans())
+    def propose(self, size: int, alone: bool) -> None:
+        world = self.world
+        callers = [Caller(world.look_at_write, command) for command in self._draw_commands(size)]
+        world.callers += callers
+        if alone:
+            for caller in callers:
+                world.replica.propose(caller.command, caller)
+        else:
+            world.replica.propose_many([caller.command for caller in callers], Together(callers))
+
+    @rule()
+    def read(self) -> None:
+        caller = Caller(self.world.look_at_read, asked_at=self.member.commit_index)
+        self.world.callers.append(caller)
+        self.world.replica.read_barrier(caller)
+
+    @rule(target_members=st.sampled_from(CONFIGURATIONS))
+    def change_members(self, target_members: Configuration) -> None:
+        caller = Caller(self.world.look_at_change)
+        self.world.callers.append(caller)
+        self.world.replica.change_configuration(target_members, caller)
+
+    # What others do.
+
+    @rule()
+    def lead(self) -> None:
+        self.member.begin_term(ME)
+
+    @rule()
+    def lose_leader(self) -> None:
+        self.member.begin_term(0)
+
+    @rule(kept=few, batches=st.lists(st.integers(0, 10), min_size=1, max_size=3), committed=few)
+    def hear_another_leader(self, kept: int, batches: list[int], committed: int) -> None:
+        """One message has it all: the term, entries in the place of others, and what is committed."""
+        self.member.begin_term(OTHER)
+        self.member.replace_tail(kept, self._encode(batches))
+        self._commit(committed)
+
+    @precondition(lambda self: self.member.leader == OTHER)
+    @rule(batches=st.lists(st.integers(0, 10), max_size=3), committed=few)
+    def hear_the_leader(self, batches: list[int], committed: int) -> None:
+        self.member.replace_tail(len(self.member.log), self._encode(batches))
+        self._commit(committed)
+
+    @precondition(lambda self: self.member.leader == OTHER)
+    @rule(batches=st.lists(st.integers(0, 10), min_size=1, max_size=3), back=few)
+    def hear_of_a_snapshot(self, batches: list[int], back: int) -> None:
+        member = self.member
+        member.replace_tail(len(member.log), self._encode(batches))
+        index = max(member.commit_index + 1, len(member.log) - back)
+        snapshot = member.install(index)
+        self.world.disk.received[index] = snapshot, member.fold(index)
+        self.world.installed_up_to = index
+
+    @precondition(lambda self: self.member.leader != 0)
+    @rule(committed=st.integers(1, 5))
+    def commit(self, committed: int) -> None:
+        self._commit(committed)
+
+    @rule(refused=st.sampled_from(["", "", "no leader answered"]))
+    def answer_reads(self, refused: str) -> None:
+        self.member.answer_reads(refused)
+
+    def _encode(self, batches: Iterable[int]) -> list[Batch]:
+        return [encode_batch(self._draw_commands(size)) for size in batches]
+
+    def _commit(self, count: int) -> None:
+        self.member.commit(min(self.member.commit_index + count, len(self.member.log)))
+
+    # What the machine does.
+
+    @rule(times=st.integers(1, 3))
+    def turn(self, times: int) -> None:
+        for _ in range(times):
+            self.world.turn()
+
+    @rule(jobs=st.integers(1, 4), has_room=st.sampled_from([True, True, False]))
+    def use_disk(self, jobs: int, has_room: bool) -> None:
+        self.world.disk.has_room = has_room
+        self.world.run_jobs(jobs)
+
+    @rule(seconds=st.sampled_from([0.5, 2.0, LAST_RETRY_SECONDS]))
+    def wait(self, seconds: float) -> None:
+        self.world.now += seconds
+
+    @rule()
+    def restart(self) -> None:
+        world = self.world
+        world.stop()
+        world.disk.refused = None
+        world.disk.written.clear()
+        self.member.start_from(world.disk.newest[0])
+        world.start()
+
+    @rule()
+    def all_is_well_in_the_end(self) -> None:
+        world = self.world
+        world.disk.has_room = True
+        self.lead()
+        self._serve_all()
+        self.propose(POLICY.snapshot_every_commands, alone=False)
+        self._serve_all()
+        world.now += LAST_RETRY_SECONDS + 1.0
+        self._serve_all()
+
+        assert world.replica.applied.index == self.member.commit_index == len(self.member.log)
+        assert not world.waiting
+        assert world.replica.waiting == 0
+        unsaved = world.replica.applied.commands - world.disk.newest[0].commands
+        assert unsaved < POLICY.snapshot_every_commands, "no snapshot is taken, though there is room"
+
+    def _serve_all(self) -> None:
+        for _ in range(5):  # A turn that has nothing to apply may have something to propose, to save or to try again.
+            self._serve_once()
+            for _ in range(MANY_TURNS):
+                if not self.world.jobs and self.world.replica.applied.index == self.member.commit_index:
+                    break
+                self._serve_once()
+
+    def _serve_once(self) -> None:
+        self.world.turn()
+        self.member.answer_reads()
+        self._commit(len(self.member.log))
+        self.world.run_jobs(len(self.world.jobs))
+        self.world.now += 1.0
+
+
+Replicas.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestReplica = Replicas.TestCase
