@@ -22,6 +22,7 @@ from raftswarm.wire.batch import decode_batch
 ME, OTHER = 1, 2
 REFUSAL: Final = b"no"
 """What a command begins with that the machine refuses."""
+NO_COMMANDS: Final = Batch(0, b"")
 
 
 class AnyMember:
@@ -69,7 +70,7 @@ class AnyMember:
     def because(self, rule: NamedRule, **facts: object) -> None:
         """Nobody asks."""
 
-    def step(self, event: Event, now: float) -> None:
+    def step(self, event: Event, _now: float) -> None:
         match event:
             case Propose(token, batch, time_ns):
                 self._take(token, EntryKind.COMMANDS, batch, time_ns)
@@ -78,9 +79,7 @@ class AnyMember:
                 if changes:
                     self._proposals.append(ProposalOutcome(token, refused="not yet", leader=self.leader))
                 else:
-                    self._take(
-                        token, EntryKind.CONFIGURATION, Batch(0, msgspec.msgpack.encode(configuration)), time_ns
-                    )
+                    self._take(token, EntryKind.CONFIGURATION, Batch(0, msgspec.msgpack.encode(configuration)), time_ns)
             case ReadBarrier(token):
                 self.questions.append(token)
             case _:
@@ -113,7 +112,7 @@ class AnyMember:
 
     # What becomes of it.
 
-    def append(self, kind: EntryKind, batch: Batch = Batch(0, b""), time_ns: int = 0) -> Entry:
+    def append(self, kind: EntryKind, batch: Batch = NO_COMMANDS, time_ns: int = 0) -> Entry:
         before = self.describe(len(self.log))
         entry = Entry(
             index=before.index + 1,
@@ -134,9 +133,12 @@ class AnyMember:
         if leader == ME:
             self.append(EntryKind.BLANK)
 
-    def replace_tail(self, kept: int, batches: Iterable[Batch]) -> None:
-        """Of what is not agreed on, so many entries stay, and the leader's follow them."""
+    def replace_tail(self, kept: int) -> None:
+        """Of what is not agreed on, so many entries stay."""
         del self.log[self.agreed + kept :]
+
+    def extend(self, batches: Iterable[Batch]) -> None:
+        """The leader's entries follow."""
         for batch in batches:
             self.append(EntryKind.COMMANDS if batch.command_count else EntryKind.BLANK, batch)
 

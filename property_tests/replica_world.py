@@ -98,6 +98,7 @@ class SmallDisk(MemberStorage):
         return True
 
     def compact(self, first_index: int) -> None:
+        del first_index
         if not self.has_room:
             raise DiskFull("no room to compact")
 
@@ -207,10 +208,10 @@ class World:
         return int(self.now * 1e9)
 
     def post(self, message: AnyMessage) -> None:
-        raise AssertionError("this member says nothing")
+        raise AssertionError(f"this member says nothing, and no {message}")
 
     def send_snapshot(self, to: int, outgoing: OutgoingSnapshot) -> None:
-        raise AssertionError("nobody is sent a snapshot")
+        raise AssertionError(f"{to} asked for no snapshot, and not for {outgoing}")
 
     def leadership_changed(self, leadership: Leadership) -> None:
         if leadership.is_leader:
@@ -285,6 +286,7 @@ class World:
             assert isinstance(outcome, NotLeader | Overloaded)
 
     def look_at_change(self, caller: Caller, outcome: object) -> None:
+        assert not caller.command
         if isinstance(outcome, int):
             assert self.member.log[outcome - 1].kind is EntryKind.CONFIGURATION
             assert outcome <= self.member.commit_index

@@ -59,7 +59,7 @@ class Journal:
     def capture(self) -> Captured:
         raise AssertionError("nobody asks")
 
-    def restore(self, chunks: Iterable[bytes]) -> None:
+    def restore(self, _chunks: Iterable[bytes]) -> None:
         raise AssertionError("nobody asks")
 
 
@@ -211,10 +211,12 @@ REFUSALS = (NotLeader("this member does not lead"), Overloaded("too much waits")
 class Clients(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        nonces = count(1)
-        self.draw_nonce = lambda: next(nonces).to_bytes(16, "big")
+        self.nonces = count(1)
         self.cluster = Cluster()
         self.clients = [Client(number, self.draw_nonce) for number in range(CLIENTS)]
+
+    def draw_nonce(self) -> bytes:
+        return next(self.nonces).to_bytes(16, "big")
 
     @rule(number=numbers, size=st.integers(1, 8))
     def propose(self, number: int, size: int) -> None:

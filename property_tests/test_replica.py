@@ -77,43 +77,41 @@ class Replicas(RuleBasedStateMachine):
         self.world.callers.append(caller)
         self.world.replica.read_barrier(caller)
 
-    @rule(target_members=st.sampled_from(CONFIGURATIONS))
-    def change_members(self, target_members: Configuration) -> None:
+    @rule(wished=st.sampled_from(CONFIGURATIONS))
+    def change_members(self, wished: Configuration) -> None:
         caller = Caller(self.world.look_at_change)
         self.world.callers.append(caller)
-        self.world.replica.change_configuration(target_members, caller)
+        self.world.replica.change_configuration(wished, caller)
 
     # What others do.
 
-    @rule()
-    def lead(self) -> None:
-        self.member.begin_term(ME)
+    @rule(leader=st.sampled_from([ME, ME, 0]))
+    def begin_term(self, leader: int) -> None:
+        self.member.begin_term(leader)
 
-    @rule()
-    def lose_leader(self) -> None:
-        self.member.begin_term(0)
-
-    @rule(kept=few, batches=st.lists(st.integers(0, 10), min_size=1, max_size=3), committed=few)
-    def hear_another_leader(self, kept: int, batches: list[int], committed: int) -> None:
-        """One message has it all: the term, entries in the place of others, and what is committed."""
-        self.member.begin_term(OTHER)
-        self.member.replace_tail(kept, self._encode(batches))
-        self._commit(committed)
-
-    @precondition(lambda self: self.member.leader == OTHER)
-    @rule(batches=st.lists(st.integers(0, 10), max_size=3), committed=few)
-    def hear_the_leader(self, batches: list[int], committed: int) -> None:
-        self.member.replace_tail(len(self.member.log), self._encode(batches))
-        self._commit(committed)
-
-    @precondition(lambda self: self.member.leader == OTHER)
-    @rule(batches=st.lists(st.integers(0, 10), min_size=1, max_size=3), back=few)
-    def hear_of_a_snapshot(self, batches: list[int], back: int) -> None:
+    @rule(
+        is_new=st.booleans(),
+        kept=few,
+        batches=st.lists(st.integers(0, 10), min_size=1, max_size=3),
+        committed=few,
+        snapshot_ends=st.sampled_from([None, None, 0, 1, 3]),
+    )
+    def hear_a_leader(
+        self, is_new: bool, kept: int, batches: list[int], committed: int, snapshot_ends: int | None
+    ) -> None:
+        """It sends entries, which take the place of others if it is new, or a snapshot, and says what is committed."""
         member = self.member
-        member.replace_tail(len(member.log), self._encode(batches))
-        index = max(member.commit_index + 1, len(member.log) - back)
-        snapshot = member.install(index)
-        self.world.disk.received[index] = snapshot, member.fold(index)
+        if is_new or member.leader != OTHER:
+            member.begin_term(OTHER)
+            member.replace_tail(kept)
+        member.extend(self._encode(batches))
+        if snapshot_ends is not None:
+            self._install(max(member.commit_index + 1, len(member.log) - snapshot_ends))
+        self._commit(committed)
+
+    def _install(self, index: int) -> None:
+        snapshot = self.member.install(index)
+        self.world.disk.received[index] = snapshot, self.member.fold(index)
         self.world.installed_up_to = index
 
     @precondition(lambda self: self.member.leader != 0)
@@ -138,13 +136,14 @@ class Replicas(RuleBasedStateMachine):
         for _ in range(times):
             self.world.turn()
 
-    @rule(jobs=st.integers(1, 4), has_room=st.sampled_from([True, True, False]))
-    def use_disk(self, jobs: int, has_room: bool) -> None:
+    @rule(
+        jobs=st.integers(1, 4),
+        has_room=st.sampled_from([True, True, False]),
+        seconds=st.sampled_from([0.0, 0.5, 2.0, LAST_RETRY_SECONDS]),
+    )
+    def use_disk(self, jobs: int, has_room: bool, seconds: float) -> None:
         self.world.disk.has_room = has_room
         self.world.run_jobs(jobs)
-
-    @rule(seconds=st.sampled_from([0.5, 2.0, LAST_RETRY_SECONDS]))
-    def wait(self, seconds: float) -> None:
         self.world.now += seconds
 
     @rule()
@@ -160,7 +159,7 @@ class Replicas(RuleBasedStateMachine):
     def all_is_well_in_the_end(self) -> None:
         world = self.world
         world.disk.has_room = True
-        self.lead()
+        self.begin_term(ME)
         self._serve_all()
         self.propose(POLICY.snapshot_every_commands, alone=False)
         self._serve_all()
