@@ -45,7 +45,9 @@ class Checked:
 
     def apply(self, command: bytes, context: Context) -> int:
         number = context.command_number
-        assert (command, context) == self._member.commands[number - 1], "applied what was not committed there"
+        assert self._member.commands[number - 1 : number] == [(command, context)], (
+            "applied what was not committed there"
+        )
         assert self.accepted == self._member.accepted[number - 1], "applied twice, or not in order"
         if command.startswith(REFUSAL):
             raise Rejected("as it was asked to")

@@ -44,7 +44,9 @@ def short_turns() -> Iterator[None]:
 
 
 sizes = st.integers(1, 10)
-few = st.integers(0, 3)
+keeps = st.sampled_from([0, 1, 0, 3])
+turns = st.sampled_from([1, 0, 2, 4])
+"""That follow at once; with none, what comes next meets the same turn."""
 
 
 class Replicas(RuleBasedStateMachine):
@@ -53,6 +55,8 @@ class Replicas(RuleBasedStateMachine):
         self.world = World()
         self.member = self.world.member
         self.names = count(1)
+        self.turns = 0
+        """Since it was started, or all was well."""
 
     def _draw_commands(self, size: int) -> list[bytes]:
         names = [next(self.names) for _ in range(size)]
@@ -60,9 +64,11 @@ class Replicas(RuleBasedStateMachine):
 
     # What callers do.
 
-    @rule(size=sizes, alone=st.booleans())
-    def propose(self, size: int, alone: bool) -> None:
+    @rule(size=sizes, alone=st.booleans(), leads=st.sampled_from([True, True, False]), turns=turns)
+    def propose(self, size: int, alone: bool, leads: bool, turns: int) -> None:
         world = self.world
+        if leads and self.member.leader != ME:
+            self.member.begin_term(ME)
         callers = [Caller(world.look_at_write, command) for command in self._draw_commands(size)]
         world.callers += callers
         if alone:
@@ -70,18 +76,18 @@ class Replicas(RuleBasedStateMachine):
                 world.replica.propose(caller.command, caller)
         else:
             world.replica.propose_many([caller.command for caller in callers], Together(callers))
+        self._turn(turns)
 
-    @rule()
-    def read(self) -> None:
-        caller = Caller(self.world.look_at_read, asked_at=self.member.commit_index)
-        self.world.callers.append(caller)
-        self.world.replica.read_barrier(caller)
-
-    @rule(wished=st.sampled_from(CONFIGURATIONS))
-    def change_members(self, wished: Configuration) -> None:
-        caller = Caller(self.world.look_at_change)
-        self.world.callers.append(caller)
-        self.world.replica.change_configuration(wished, caller)
+    @rule(wished=st.none() | st.sampled_from(CONFIGURATIONS))
+    def read_or_change_members(self, wished: Configuration | None) -> None:
+        world = self.world
+        if wished is None:
+            caller = Caller(world.look_at_read, asked_at=self.member.commit_index)
+            world.replica.read_barrier(caller)
+        else:
+            caller = Caller(world.look_at_change)
+            world.replica.change_configuration(wished, caller)
+        world.callers.append(caller)
 
     # What others do.
 
@@ -91,13 +97,14 @@ class Replicas(RuleBasedStateMachine):
 
     @rule(
         is_new=st.booleans(),
-        kept=few,
+        kept=keeps,
         batches=st.lists(st.integers(0, 10), min_size=1, max_size=3),
-        committed=few,
+        committed=st.integers(0, 8),
         snapshot_ends=st.sampled_from([None, None, 0, 1, 3]),
+        turns=turns,
     )
     def hear_a_leader(
-        self, is_new: bool, kept: int, batches: list[int], committed: int, snapshot_ends: int | None
+        self, is_new: bool, kept: int, batches: list[int], committed: int, snapshot_ends: int | None, turns: int
     ) -> None:
         """It sends entries, which take the place of others if it is new, or a snapshot, and says what is committed."""
         member = self.member
@@ -108,6 +115,7 @@ class Replicas(RuleBasedStateMachine):
         if snapshot_ends is not None:
             self._install(max(member.commit_index + 1, len(member.log) - snapshot_ends))
         self._commit(committed)
+        self._turn(turns)
 
     def _install(self, index: int) -> None:
         snapshot = self.member.install(index)
@@ -115,13 +123,12 @@ class Replicas(RuleBasedStateMachine):
         self.world.installed_up_to = index
 
     @precondition(lambda self: self.member.leader != 0)
-    @rule(committed=st.integers(1, 5))
-    def commit(self, committed: int) -> None:
+    @rule(committed=st.integers(0, 5), refused=st.sampled_from([None, "", "", "no leader answered"]), turns=turns)
+    def commit_and_answer_reads(self, committed: int, refused: str | None, turns: int) -> None:
         self._commit(committed)
-
-    @rule(refused=st.sampled_from(["", "", "no leader answered"]))
-    def answer_reads(self, refused: str) -> None:
-        self.member.answer_reads(refused)
+        if refused is not None:
+            self.member.answer_reads(refused)
+        self._turn(turns)
 
     def _encode(self, batches: Iterable[int]) -> list[Batch]:
         return [encode_batch(self._draw_commands(size)) for size in batches]
@@ -131,37 +138,43 @@ class Replicas(RuleBasedStateMachine):
 
     # What the machine does.
 
-    @rule(times=st.integers(1, 3))
-    def turn(self, times: int) -> None:
+    def _turn(self, times: int) -> None:
         for _ in range(times):
             self.world.turn()
+        self.turns += times
 
     @rule(
         jobs=st.integers(1, 4),
-        has_room=st.sampled_from([True, True, False]),
+        has_room=st.sampled_from([True, True, True, False]),
         seconds=st.sampled_from([0.0, 0.5, 2.0, LAST_RETRY_SECONDS]),
+        turns=turns,
     )
-    def use_disk(self, jobs: int, has_room: bool, seconds: float) -> None:
+    def use_disk(self, jobs: int, has_room: bool, seconds: float, turns: int) -> None:
         self.world.disk.has_room = has_room
         self.world.run_jobs(jobs)
         self.world.now += seconds
+        self._turn(turns)
 
+    @precondition(lambda self: self.turns > 10)
     @rule()
     def restart(self) -> None:
         world = self.world
+        self.turns = 0
         world.stop()
         world.disk.refused = None
         world.disk.written.clear()
         self.member.start_from(world.disk.newest[0])
         world.start()
 
+    @precondition(lambda self: self.turns > 10)
     @rule()
     def all_is_well_in_the_end(self) -> None:
         world = self.world
+        self.turns = 0
         world.disk.has_room = True
         self.begin_term(ME)
         self._serve_all()
-        self.propose(POLICY.snapshot_every_commands, alone=False)
+        self.propose(POLICY.snapshot_every_commands, alone=False, leads=True, turns=1)
         self._serve_all()
         world.now += LAST_RETRY_SECONDS + 1.0
         self._serve_all()
@@ -188,5 +201,7 @@ class Replicas(RuleBasedStateMachine):
         self.world.now += 1.0
 
 
-Replicas.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+Replicas.TestCase.settings = settings(
+    max_examples=300, stateful_step_count=50, deadline=None, report_multiple_bugs=False
+)
 TestReplica = Replicas.TestCase

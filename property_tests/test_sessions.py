@@ -11,8 +11,9 @@ from typing import Final
 
 import attrs
 import msgspec
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from raftswarm.consensus.sessions import SessionLimits, SessionMachine
 from raftswarm.errors import OutOfOrder, RaftSwarmError, Rejected, ResultLost, SessionExpired, SessionFull
@@ -245,10 +246,11 @@ steps = st.builds(
 )
 
 
-class Run:
-    """Clients that go on with the sessions they have, until they hear that they have none."""
+class Tables(RuleBasedStateMachine):
+    """Clients go on with the sessions they have, until they hear that they have none."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.replicas = Replicas()
         self.model = Model()
         self.names = [0] * CLIENTS
@@ -256,6 +258,7 @@ class Run:
         self.nonces = 0
         self.sent: list[Sent] = []
 
+    @rule(step=steps)
     def take(self, step: Step) -> None:
         for which in range(2):
             if step.restarts >> which & 1:
@@ -310,9 +313,5 @@ class Run:
             self.names[step.client] = 0
 
 
-@settings(deadline=None)
-@given(st.lists(steps, max_size=60))
-def test_each_command_of_a_session_takes_effect_once_in_order_and_is_always_answered_alike(plan: list[Step]) -> None:
-    run = Run()
-    for step in plan:
-        run.take(step)
+Tables.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestSessions = Tables.TestCase
