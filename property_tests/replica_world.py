@@ -1,4 +1,4 @@
-"""A replica with a member, a disk and callers that hypothesis commands, and a look at each state and each answer."""
+"""A replica with a member, a disk and callers that a test commands, and a look at each state and each answer."""
 
 from __future__ import annotations
 

@@ -7,20 +7,20 @@ when they were asked for, and nobody leads before it has caught up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import count
+from random import Random
 from typing import Final
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from property_tests.any_member import ME, OTHER, REFUSAL
 from property_tests.replica_world import POLICY, Caller, Together, World
 from raftswarm.consensus import applying
 from raftswarm.consensus.compaction import LAST_RETRY_SECONDS
-from raftswarm.raft.log_entry import Batch, Configuration, MemberInfo
+from raftswarm.raft.log_entry import Configuration, MemberInfo
 from raftswarm.wire.batch import encode_batch
 
 APPLIED_AT_ONCE = 4
@@ -43,32 +43,38 @@ def short_turns() -> Iterator[None]:
         yield
 
 
-sizes = st.integers(1, 10)
-keeps = st.sampled_from([0, 1, 0, 3])
-turns = st.sampled_from([1, 0, 2, 4])
-"""That follow at once; with none, what comes next meets the same turn."""
+class Story:
+    """What is asked of a replica and what befalls it, drawn from a seed."""
 
-
-class Replicas(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, seed: int) -> None:
+        self.chance = Random(seed)
         self.world = World()
         self.member = self.world.member
         self.names = count(1)
-        self.turns = 0
-        """Since it was started, or all was well."""
 
-    def _draw_commands(self, size: int) -> list[bytes]:
-        names = [next(self.names) for _ in range(size)]
-        return [b"%s%d" % (REFUSAL if name % 5 == 0 else b"do", name) for name in names]
+    def go_on(self) -> None:
+        steps = [
+            *[self.propose] * 4,
+            *[self.read, self.change_members] * 2,
+            *[self.begin_term] * 2,
+            *[self.hear_a_leader] * 5,
+            *[self.commit] * 4,
+            *[self.use_disk] * 4,
+            self.restart,
+        ]
+        self.chance.choice(steps)()
+        for _ in range(self.chance.choice([1, 0, 2, 4])):  # With none, what comes next meets the same turn.
+            self.world.turn()
 
     # What callers do.
 
-    @rule(size=sizes, alone=st.booleans(), leads=st.sampled_from([True, True, False]), turns=turns)
-    def propose(self, size: int, alone: bool, leads: bool, turns: int) -> None:
-        world = self.world
-        if leads and self.member.leader != ME:
+    def propose(self) -> None:
+        if self.member.leader != ME and self.chance.random() < 0.5:
             self.member.begin_term(ME)
+        self.propose_some(self.chance.randint(1, 10), alone=self.chance.random() < 0.5)
+
+    def propose_some(self, size: int, *, alone: bool) -> None:
+        world = self.world
         callers = [Caller(world.look_at_write, command) for command in self._draw_commands(size)]
         world.callers += callers
         if alone:
@@ -76,107 +82,79 @@ class Replicas(RuleBasedStateMachine):
                 world.replica.propose(caller.command, caller)
         else:
             world.replica.propose_many([caller.command for caller in callers], Together(callers))
-        self._turn(turns)
 
-    @rule(wished=st.none() | st.sampled_from(CONFIGURATIONS))
-    def read_or_change_members(self, wished: Configuration | None) -> None:
-        world = self.world
-        if wished is None:
-            caller = Caller(world.look_at_read, asked_at=self.member.commit_index)
-            world.replica.read_barrier(caller)
-        else:
-            caller = Caller(world.look_at_change)
-            world.replica.change_configuration(wished, caller)
-        world.callers.append(caller)
+    def _draw_commands(self, size: int) -> list[bytes]:
+        names = [next(self.names) for _ in range(size)]
+        return [b"%s%d" % (REFUSAL if name % 5 == 0 else b"do", name) for name in names]
+
+    def read(self) -> None:
+        caller = Caller(self.world.look_at_read, asked_at=self.member.commit_index)
+        self.world.callers.append(caller)
+        self.world.replica.read_barrier(caller)
+
+    def change_members(self) -> None:
+        caller = Caller(self.world.look_at_change)
+        self.world.callers.append(caller)
+        self.world.replica.change_configuration(self.chance.choice(CONFIGURATIONS), caller)
 
     # What others do.
 
-    @rule(leader=st.sampled_from([ME, ME, 0]))
-    def begin_term(self, leader: int) -> None:
-        self.member.begin_term(leader)
+    def begin_term(self) -> None:
+        self.member.begin_term(self.chance.choice([ME, ME, 0]))
 
-    @rule(
-        is_new=st.booleans(),
-        kept=keeps,
-        batches=st.lists(st.integers(0, 10), min_size=1, max_size=3),
-        committed=st.integers(0, 8),
-        snapshot_ends=st.sampled_from([None, None, 0, 1, 3]),
-        turns=turns,
-    )
-    def hear_a_leader(
-        self, is_new: bool, kept: int, batches: list[int], committed: int, snapshot_ends: int | None, turns: int
-    ) -> None:
+    def hear_a_leader(self) -> None:
         """It sends entries, which take the place of others if it is new, or a snapshot, and says what is committed."""
-        member = self.member
-        if is_new or member.leader != OTHER:
+        member, chance = self.member, self.chance
+        if member.leader != OTHER or chance.random() < 0.5:
             member.begin_term(OTHER)
-            member.replace_tail(kept)
-        member.extend(self._encode(batches))
-        if snapshot_ends is not None:
-            self._install(max(member.commit_index + 1, len(member.log) - snapshot_ends))
-        self._commit(committed)
-        self._turn(turns)
+            member.replace_tail(chance.choice([0, 0, 1, 3]))
+        sizes = [chance.randint(0, 10) for _ in range(chance.randint(1, 3))]
+        member.extend(encode_batch(self._draw_commands(size)) for size in sizes)
+        if chance.random() < 0.3:
+            self._install(max(member.commit_index + 1, len(member.log) - chance.randint(0, 3)))
+        self._commit(chance.randint(0, 8))
 
     def _install(self, index: int) -> None:
         snapshot = self.member.install(index)
         self.world.disk.received[index] = snapshot, self.member.fold(index)
         self.world.installed_up_to = index
 
-    @precondition(lambda self: self.member.leader != 0)
-    @rule(committed=st.integers(0, 5), refused=st.sampled_from([None, "", "", "no leader answered"]), turns=turns)
-    def commit_and_answer_reads(self, committed: int, refused: str | None, turns: int) -> None:
-        self._commit(committed)
-        if refused is not None:
-            self.member.answer_reads(refused)
-        self._turn(turns)
-
-    def _encode(self, batches: Iterable[int]) -> list[Batch]:
-        return [encode_batch(self._draw_commands(size)) for size in batches]
+    def commit(self) -> None:
+        """Whoever leads says what is committed, and answers the reads that wait."""
+        if self.member.leader:
+            self._commit(self.chance.randint(0, 5))
+            if self.chance.random() < 0.7:
+                self.member.answer_reads(self.chance.choice(["", "", "no leader answered"]))
 
     def _commit(self, count: int) -> None:
         self.member.commit(min(self.member.commit_index + count, len(self.member.log)))
 
     # What the machine does.
 
-    def _turn(self, times: int) -> None:
-        for _ in range(times):
-            self.world.turn()
-        self.turns += times
+    def use_disk(self) -> None:
+        self.world.disk.has_room = self.chance.random() < 0.8
+        self.world.run_jobs(self.chance.randint(1, 6))
+        self.world.now += self.chance.choice([0.0, 0.5, 2.0, LAST_RETRY_SECONDS])
 
-    @rule(
-        jobs=st.integers(1, 4),
-        has_room=st.sampled_from([True, True, True, False]),
-        seconds=st.sampled_from([0.0, 0.5, 2.0, LAST_RETRY_SECONDS]),
-        turns=turns,
-    )
-    def use_disk(self, jobs: int, has_room: bool, seconds: float, turns: int) -> None:
-        self.world.disk.has_room = has_room
-        self.world.run_jobs(jobs)
-        self.world.now += seconds
-        self._turn(turns)
-
-    @precondition(lambda self: self.turns > 10)
-    @rule()
     def restart(self) -> None:
         world = self.world
-        self.turns = 0
         world.stop()
         world.disk.refused = None
         world.disk.written.clear()
         self.member.start_from(world.disk.newest[0])
         world.start()
 
-    @precondition(lambda self: self.turns > 10)
-    @rule()
-    def all_is_well_in_the_end(self) -> None:
+    # The end.
+
+    def come_to_its_end(self) -> None:
+        """With a leader and a disk that serve, all is answered and applied, and snapshots are taken again."""
         world = self.world
-        self.turns = 0
         world.disk.has_room = True
-        self.begin_term(ME)
+        self.member.begin_term(ME)
         self._serve_all()
-        self.propose(POLICY.snapshot_every_commands, alone=False, leads=True, turns=1)
+        self.propose_some(POLICY.snapshot_every_commands, alone=False)
         self._serve_all()
-        world.now += LAST_RETRY_SECONDS + 1.0
+        world.now += LAST_RETRY_SECONDS
         self._serve_all()
 
         assert world.replica.applied.index == self.member.commit_index == len(self.member.log)
@@ -201,7 +179,10 @@ class Replicas(RuleBasedStateMachine):
         self.world.now += 1.0
 
 
-Replicas.TestCase.settings = settings(
-    max_examples=300, stateful_step_count=50, deadline=None, report_multiple_bugs=False
-)
-TestReplica = Replicas.TestCase
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_state_is_the_fold_of_the_log_and_each_call_hears_of_its_own_entry(seed: int) -> None:
+    story = Story(seed)
+    for _ in range(60):
+        story.go_on()
+    story.come_to_its_end()
