@@ -68,12 +68,13 @@ class Replicas:
         self.now_ns = 0
 
     def restart(self, which: int) -> None:
+        """The first is started anew with a snapshot, the second is sent one while it runs."""
         chunks = list(self.machines[which].capture().chunks())
-        self.journals[which] = Journal()
-        self.machines[which] = SessionMachine(self.journals[which], LIMITS)
         if which:
             self.machines[which].restore(chunks)
         else:
+            self.journals[which] = Journal()
+            self.machines[which] = SessionMachine(self.journals[which], LIMITS)
             self.machines[which].prepare_restore(chunks)()
 
     def apply(self, envelope: bytes, seconds: int) -> object:
