@@ -244,8 +244,8 @@ def draw_step(chance: Random) -> Step:
         client=chance.randrange(CLIENTS),
         kind=chance.choice(KINDS),
         choice=chance.randrange(10),
-        answered=chance.choice([0, 0, 1, 2, 3]),
-        seconds=chance.choice([0, 0, 0, 1, 7, 25]),
+        answered=chance.choice([0, 3, 9, 9, 9]),
+        seconds=chance.choice([0, 0, 0, 1, 7, LIMITS.idle_seconds]),
         restarts=chance.choice([0, 0, 0, 1, 2, 3]),
     )
 
