@@ -125,10 +125,21 @@ CHECKS: Final[Mapping[Area, Sequence[Check]]] = {
         Suite("properties", ("property_tests/test_storage_recovery.py",)),
         Suite("tests", ("tests/storage", "tests/lab")),
     ),
-    "driver": (RandomWorlds(), Suite("tests", ("tests/consensus", "tests/lab"))),
+    "driver": (
+        RandomWorlds(),
+        Suite("properties", ("property_tests/test_replica.py",)),
+        Suite("tests", ("tests/consensus", "tests/lab")),
+    ),
     "sessions": (
         RandomWorlds(),
-        Suite("properties", ("property_tests/test_sessions.py", "property_tests/test_client_exactly_once.py")),
+        Suite(
+            "properties",
+            (
+                "property_tests/test_sessions.py",
+                "property_tests/test_client_queue.py",
+                "property_tests/test_client_exactly_once.py",
+            ),
+        ),
         Suite("tests", ("tests/consensus",)),
     ),
     "swarm": (
