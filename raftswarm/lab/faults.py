@@ -173,6 +173,8 @@ class FaultMix:
 
 AMBUSHES: Final = tuple(phase for phase in Phase if phase is not Phase.IDLE)
 
+HEARTBEATS: Final = (0.1, 0.2, 0.25)
+"""How often a leader is heard of, in election timeouts."""
 PACES: Final = (1.0, 2.0, 2.0)
 """Clusters that are struck so often that they get nothing done find little: most worlds go slower."""
 SELDOM_SECONDS: Final = 25.0
@@ -265,7 +267,7 @@ def draw_fault_mix(chance: Random) -> FaultMix:
         receiver_crash_every=maybe(1.0, 4.0, 0.1),
         ambush=chance.choice([*AMBUSHES]) if chance.random() < 0.2 else None,
         oversleep_every=maybe(3.0, 10.0, 0.15),
-        trial_every=maybe(0.5, 3.0, 0.6),
+        trial_every=maybe(1.0, 5.0, 0.6),
         burst_share=chance.choice((0.0, 0.0, 0.003)),
         late_answers_every=maybe(3.0, 10.0, 0.3),
         overtaken_every=maybe(3.0, 12.0, 0.15),
@@ -338,5 +340,12 @@ def _draw_settings(chance: Random, clock_spread: float) -> RaftSettings:
 
 
 def _draw_switches(chance: Random, settings: RaftSettings) -> RaftSettings:
-    """Some clusters do without pre-votes. None does without check-quorum: a deaf leader might lead it for ever."""
-    return attrs.evolve(settings, pre_vote=chance.random() >= 0.1)
+    """Some clusters do without pre-votes, some leaders are heard of only a few times in an election timeout.
+
+    None does without check-quorum: a deaf leader might lead it for ever.
+    """
+    return attrs.evolve(
+        settings,
+        pre_vote=chance.random() >= 0.1,
+        heartbeat_seconds=chance.choice(HEARTBEATS) * settings.election_seconds,
+    )

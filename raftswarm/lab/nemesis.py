@@ -22,7 +22,7 @@ from raftswarm.lab.process_plans import ProcessPlans
 from raftswarm.lab.rare_plans import RarePlans
 
 PATIENCE_SECONDS = 2.0
-LOOK_EVERY_SECONDS = 0.002
+LOOK_EVERY_SECONDS = 0.004
 INSIST_SECONDS = 1.0
 """What has not struck once, because it fitted no moment yet, is tried again after so long."""
 

@@ -7,6 +7,7 @@ key from them; within a file the counter only grows; and nobody appends to a fil
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -47,6 +48,7 @@ class Seal:
             raise Damaged("it does not open with this node's key") from None
 
 
+@lru_cache(maxsize=64)  # Asked for every segment that is begun or read; a process knows a few keys.
 def key_id(key: bytes) -> bytes:
     """Name a key without giving it away."""
     return _derive(key, b"", _KEY_ID, KEY_ID_BYTES)

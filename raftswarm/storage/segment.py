@@ -82,8 +82,8 @@ class SegmentHeader:
     epoch: int = 0
     """Of the cluster: higher after it was recovered or restored; members of different epochs do not speak."""
 
-    def encode(self, data_key: bytes, salt: bytes) -> bytes:
-        """Return the sector, sealed."""
+    def encode(self, seal: Seal, salt: bytes, sealed_under: bytes) -> bytes:
+        """Return the sector, sealed with the segment's own seal, which is made of this salt and the key of that name."""
         cluster = self.cluster.encode()
         fields = _HEADER.pack(
             _MAGIC,
@@ -100,13 +100,13 @@ class SegmentHeader:
             self.follows_term,
             self.follows_tag,
             salt,
-            key_id(data_key),
+            sealed_under,
             len(cluster),
             cluster,
             self.epoch.to_bytes(EPOCH_BYTES, "big"),
         )
         clear = fields + _CHECKSUM.pack(zlib.crc32(fields))
-        return clear + Seal(data_key, salt, SEGMENT).close(0, b"", clear)
+        return clear + seal.close(0, b"", clear)
 
 
 @attrs.frozen
@@ -231,14 +231,14 @@ class SegmentWriter:
         there, and another one may be begun.
         """
         salt = place.entropy.token_bytes(SALT_BYTES)
-        sector = header.encode(place.data_key, salt)
+        self._seal = Seal(place.data_key, salt, SEGMENT)
+        self.sealed_under = key_id(place.data_key)
+        sector = header.encode(self._seal, salt, self.sealed_under)
         path = place.path(segment_name(header.number))
         self.header = header
-        self.sealed_under = key_id(place.data_key)
         self.tag = sector[-TAG_BYTES:]
         self.records = 0
         self._path = path
-        self._seal = Seal(place.data_key, salt, SEGMENT)
         self._size = whole_sectors(size)
         self._offset = SECTOR
         self._is_covered = True

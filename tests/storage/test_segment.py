@@ -10,7 +10,7 @@ import pytest
 from raftswarm.raft.log_entry import HardState
 from raftswarm.storage.files import Place
 from raftswarm.storage.records import SECTOR
-from raftswarm.storage.sealing import Damaged
+from raftswarm.storage.sealing import SEGMENT, Damaged, Seal, key_id
 from raftswarm.storage.segment import (
     Follows,
     OpenSegment,
@@ -47,19 +47,23 @@ def place(disk: MemoryDisk, entropy: SeededEntropy) -> Place:
     return Place(disk, "log", KEY, entropy)
 
 
+def encode(header: SegmentHeader, salt: bytes) -> bytes:
+    return header.encode(Seal(KEY, salt * 32, SEGMENT), salt * 32, key_id(KEY))
+
+
 def image_of(disk: MemoryDisk) -> bytes:
     return disk.image()[f"log/{segment_name(5)}"]
 
 
 def test_a_header_comes_back_as_it_was_written() -> None:
-    sector = HEADER.encode(KEY, b"s" * 32)
+    sector = encode(HEADER, b"s")
 
     assert len(sector) == SECTOR
     assert OpenSegment.parse(sector, KEY, "path").header == HEADER
 
 
 def test_every_bit_of_a_header_counts() -> None:
-    sector = HEADER.encode(KEY, b"s" * 32)
+    sector = encode(HEADER, b"s")
 
     for offset in range(SECTOR):
         with pytest.raises(Damaged):
@@ -110,7 +114,7 @@ def test_a_finished_segment_gives_back_what_it_did_not_use(place: Place, disk: M
 
 
 def test_no_two_segments_share_a_key(place: Place) -> None:
-    sectors = [attrs.evolve(HEADER, number=number).encode(KEY, bytes([number]) * 32) for number in (1, 2)]
+    sectors = [encode(attrs.evolve(HEADER, number=number), bytes([number])) for number in (1, 2)]
     first, second = (OpenSegment.parse(sector, KEY, "path") for sector in sectors)
 
     assert first.seal.close(1, b"same", b"") != second.seal.close(1, b"same", b"")
