@@ -17,7 +17,7 @@ import pytest
 
 from raftswarm.consensus.sessions import SessionMachine
 from raftswarm.errors import NotLeader, OutcomeUnknown, Overloaded, RaftSwarmError, SessionExpired
-from raftswarm.lab import Caller, CoreWorld, Nemesis, draw_fault_mix
+from raftswarm.lab import Caller, CoreWorld, Nemesis, Violation, draw_fault_mix
 from raftswarm.lab.linearizability import MODELS, HistoryRecorder, Outcome, Verdict, check
 from raftswarm.lab.phases import heal_all
 from raftswarm.raft.state_machine import Context, StateMachine
@@ -176,9 +176,9 @@ def test_every_recipe_is_linearizable_under_faults(seed: int) -> None:
 
 def test_clients_get_work_done() -> None:
     """Worlds in which nothing succeeds would prove nothing."""
-    operations = [sum(verdict.operations for verdict in run_world(seed, 8.0).values()) for seed in range(1, 16)]
+    operations = [sum(verdict.operations for verdict in run_world(seed, 8.0).values()) for seed in range(1, 31)]
 
-    assert sum(operations) > 900
+    assert sum(operations) > 1800
 
 
 class SessionCaller(Caller):
@@ -257,7 +257,7 @@ class UnfencedMachine(RecipeMachine):
 
     def apply(self, command: bytes, context: Context) -> object:
         lock = self._objects.get("lock")
-        request = msgspec.msgpack.decode(command[2:])
+        request: list[Any] = msgspec.msgpack.decode(command[2:]) if command else [None]
         if request[0] == RenewLock.__struct_config__.tag and isinstance(lock, LockState):
             command = encode_request(RenewLock("lock", lock.token, request[3]))
         return super().apply(command, context)
@@ -276,7 +276,11 @@ class UnfencedMachine(RecipeMachine):
 def test_a_planted_bug_is_refuted(bug: dict[str, Any], kinds: set[str]) -> None:
     refuted: set[str] = set()
     for seed in range(1, 40):
-        refuted |= {kind for kind, verdict in run_world(seed, 8.0, **bug).items() if not verdict.is_linearizable}
+        try:
+            verdicts = run_world(seed, 8.0, **bug)
+        except Violation:
+            continue  # Some let replicas drift apart as well, which the world sees; here histories have to show it.
+        refuted |= {kind for kind, verdict in verdicts.items() if not verdict.is_linearizable}
         if refuted:
             break
 

@@ -344,8 +344,5 @@ def _draw_switches(chance: Random, settings: RaftSettings) -> RaftSettings:
 
     None does without check-quorum: a deaf leader might lead it for ever.
     """
-    return attrs.evolve(
-        settings,
-        pre_vote=chance.random() >= 0.1,
-        heartbeat_seconds=chance.choice(HEARTBEATS) * settings.election_seconds,
-    )
+    beat_seconds = chance.choice(HEARTBEATS) * settings.election_seconds
+    return attrs.evolve(settings, pre_vote=chance.random() >= 0.1, heartbeat_seconds=beat_seconds)

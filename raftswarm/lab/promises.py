@@ -124,6 +124,22 @@ _PROMISES: Final[tuple[tuple[str, Promise], ...]] = (
     ("19", Promise("damage of a disk is noticed, and whoever cannot read a disk leaves it alone", "docs/formats.md")),
     ("20", Promise("a program is told that it leads once all before its leader's term is applied", "section 8")),
     (
+        "21",
+        Promise(
+            "a read is answered only by who knows that it still leads: a majority answered what left after it"
+            " came, or has promised, for a time that is not over, to vote for nobody",
+            "dissertation 6.4, 6.4.1",
+        ),
+    ),
+    (
+        "22",
+        Promise(
+            "who answered a leader's heartbeat votes for nobody until an election timeout later, also in other terms"
+            " and after another start",
+            "dissertation 6.4.1",
+        ),
+    ),
+    (
         "read \\d+ saw",
         Promise(
             "a read sees every write that was acknowledged before it began: its leader has committed an"

@@ -325,7 +325,11 @@ def _followed_snapshot(header: SegmentHeader) -> int | None:
 
 
 def _find_spares(place: Place) -> list[str]:
-    """Return those that were sealed as the log is now. Others hold what a retired key opens: they are removed."""
+    """Return those that were sealed as the log is now. Others hold what a retired key opens: they are removed.
+
+    Whoever made them may have died before the directory said so. Were one used now, and the power failed, its old name
+    would hold the segment that was begun in it.
+    """
     spares: list[str] = []
     ours = key_id(place.data_key)
     for name in place.disk.list(place.directory):
@@ -340,6 +344,8 @@ def _find_spares(place: Place) -> list[str]:
             spares.append(name)
         else:
             place.disk.remove(place.path(name))
+    if spares:
+        place.disk.sync_directory(place.directory)
     return spares
 
 

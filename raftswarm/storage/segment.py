@@ -83,7 +83,7 @@ class SegmentHeader:
     """Of the cluster: higher after it was recovered or restored; members of different epochs do not speak."""
 
     def encode(self, seal: Seal, salt: bytes, sealed_under: bytes) -> bytes:
-        """Return the sector, sealed with the segment's own seal, which is made of this salt and the key of that name."""
+        """Return the sector, sealed with the segment's own seal: made of this salt, and of the key of that name."""
         cluster = self.cluster.encode()
         fields = _HEADER.pack(
             _MAGIC,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from raftswarm.consensus.replica import CompactionPolicy
-from raftswarm.errors import StorageError
 from raftswarm.lab.conditions import DiskConditions, NetworkConditions
 from raftswarm.lab.core_world import CoreWorld
 from raftswarm.lab.fault_events import (
@@ -372,7 +371,7 @@ def test_what_vanished_from_a_disk_is_found_at_the_end() -> None:
     disk = world.hosts[member].disk
     disk.lose_name(next(iter(disk.sizes("raft/log"))))
 
-    with pytest.raises(StorageError):
+    with pytest.raises(Violation, match="cannot be read back"):
         scan_durability(world)
 
 
