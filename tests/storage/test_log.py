@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,9 +16,10 @@ from raftswarm.storage.files import Place
 from raftswarm.storage.log import Log
 from raftswarm.storage.replay import replay
 from raftswarm.storage.segment import SPARE_SUFFIX, segment_number
+from tests.storage.conftest import MemoryDisk
 
 if TYPE_CHECKING:
-    from tests.storage.conftest import MemoryDisk, SeededEntropy
+    from tests.storage.conftest import SeededEntropy
 
 MakeWrite = Callable[..., Write]
 
@@ -119,6 +121,29 @@ def test_spares_last_over_a_start_and_are_few(
     Log.resume(place, 4096, replay(disk, "log", b"k" * 32))
 
     assert (numbers(disk), spares(disk)) == ([4, 5], 1)
+
+
+def test_a_spare_that_a_killed_process_left_is_not_used_under_a_name_that_may_come_back(
+    entropy: SeededEntropy, make_write: MakeWrite, crash: type[BaseException]
+) -> None:
+    """The process dies before the directory is synced, and the power fails at any call of the next start."""
+    for calls in range(1, 20):
+        disk = MemoryDisk()
+        place = Place(disk, "log", b"k" * 32, entropy)
+        log = Log.begin(place, 4096, member_id=1, cluster="c", incarnation=1)
+        for index in range(1, 20):
+            log.append(make_write(index))
+        disk.crash_at = disk.calls + 4
+        with pytest.raises(crash, match="sync_directory"):
+            log.compact(first_index=20, snapshot_index=19)
+        disk.after_kill()
+        disk.crash_at = disk.calls + calls
+        with suppress(crash):
+            Log.resume(place, 4096, replay(disk, "log", b"k" * 32))
+
+        found = replay(disk.after_crash(lambda _: False), "log", b"k" * 32)
+
+        assert found.last_index == 19
 
 
 def test_segments_know_their_entries_after_a_start_too(
