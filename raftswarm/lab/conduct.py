@@ -2,7 +2,7 @@
 
 `Invariants` compares members with each other; these rules look at one process alone, from its start to its end:
 
-8 its vote in a term stays what it was, also across its start. 14 it acts on the newest configuration of its log,
+8 its vote in a term stays what it was, also across its start. 23 it acts on the newest configuration of its log,
 committed or not (4.1). 16 a leader that the committed members leave out leads no longer (4.2.2). 17 who hears a leader
 promises its vote to nobody, unless somebody is known to have stopped (4.2.3, 9.6). 18 a snapshot names the members of
 its index. 20 leadership is announced when all that was in the leader's log before its term is applied, and not before.
@@ -69,7 +69,7 @@ class Conduct:
         if agreed is None or configuration is not agreed[0] or newest is not agreed[1]:
             if configuration != newest:
                 raise Violation(
-                    f"14: member {self._member} acts on {_outline(configuration)}; its log says {_outline(newest)} "
+                    f"23: member {self._member} acts on {_outline(configuration)}; its log says {_outline(newest)} "
                     f"at {index}"
                 )
             self._agreed = (configuration, newest)

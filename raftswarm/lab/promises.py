@@ -87,7 +87,7 @@ _PROMISES: Final[tuple[tuple[str, Promise], ...]] = (
         ),
     ),
     (
-        "14: .* acts on",
+        "23",
         Promise("a member acts on the newest configuration of its log, committed or not", "dissertation 4.1"),
     ),
     (

@@ -69,7 +69,7 @@ def test_a_vote_is_for_one_candidate_of_a_term() -> None:
         conduct.votes(2, 0)
 
 
-# 14: members in force.
+# 23: members in force.
 
 
 def test_members_of_the_log_are_in_force_before_they_are_committed() -> None:
@@ -77,7 +77,7 @@ def test_members_of_the_log_are_in_force_before_they_are_committed() -> None:
 
     conduct.handed_out(Ready(write=write(change(2, WITHOUT_ALICE))), WITHOUT_ALICE, 1)
 
-    with pytest.raises(Violation, match=r"^14: member 1 acts on voters \[1, 2, 3\]"):
+    with pytest.raises(Violation, match=r"^23: member 1 acts on voters \[1, 2, 3\]"):
         conduct.handed_out(Ready(), FOUNDERS, 1)
 
 

@@ -35,7 +35,7 @@ def test_every_violation_breaks_a_promise() -> None:
         ("Violation: 1: 2 and 3 both lead term 4", "Election Safety, 5.2"),
         ("Violation: 15: read 7 of index 66 ended at index 29", "dissertation 6.4"),
         ("Violation: 15: command 2 of client 10 took effect twice, as commands 75 and 80", "section 8"),
-        ("Violation: 14: member 1 acts on voters [1, 2]; its log says voters [1] at 9", "dissertation 4.1"),
+        ("Violation: 23: member 1 acts on voters [1, 2]; its log says voters [1] at 9", "dissertation 4.1"),
         ("Violation: read 589 saw index 59; 61 was acknowledged before", "dissertation 6.4"),
         ("Violation: an answer to call 27 did not happen within 30 s, by 51.1 s", "5.6"),
         ("CorruptLog: raft is incomplete", "docs/formats.md"),
