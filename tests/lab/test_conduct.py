@@ -86,7 +86,7 @@ def test_a_configuration_that_is_cut_off_is_undone_and_one_right_before_the_cut_
 
     conduct.handed_out(Ready(write=write(truncate_after=2)), members(ALICE, BOB), 1)
 
-    with pytest.raises(Violation, match=r"^14:"):
+    with pytest.raises(Violation, match=r"^23:"):
         conduct.handed_out(Ready(), FOUNDERS, 1)
 
 
@@ -94,7 +94,7 @@ def test_an_installed_snapshot_brings_its_members() -> None:
     conduct = make_conduct(change(2, members(ALICE)))
     installed = SnapshotMeta(index=9, term=1, configuration=WITHOUT_ALICE)
 
-    with pytest.raises(Violation, match=r"^14:"):
+    with pytest.raises(Violation, match=r"^23:"):
         conduct.handed_out(Ready(install=installed), members(ALICE), 9)
 
 
