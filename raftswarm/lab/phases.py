@@ -64,8 +64,11 @@ def heal_core(world: CoreWorld, chance: Random) -> list[int]:
     rest = [member for member in world.hosts if member not in core]
     world.heal()
     world.calm()
+    ways = [(True, True), (False, True)]
+    if world.faults.settings.pre_vote:
+        ways.append((True, False))  # Without pre-votes it would campaign for ever, and whoever hears that votes (9.6).
     for outsider in rest:
-        deaf, dumb = chance.choice(((True, True), (True, False), (False, True)))
+        deaf, dumb = chance.choice(ways)
         for member in core:
             if deaf:
                 world.network.cut(member, outsider)

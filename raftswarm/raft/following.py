@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftswarm.raft import leases
+from raftswarm.raft import leases, openings
 from raftswarm.raft.core import Core
 from raftswarm.raft.messages import AppendEntries, AppendReply, Heartbeat, HeartbeatReply, InstallSnapshot
 from raftswarm.raft.roles import Follower
@@ -99,9 +99,16 @@ def _refuse(core: Core, message: AppendEntries) -> None:
 
 
 def take_heartbeat(core: Core, message: Heartbeat) -> None:
-    """The leader is there; what it knows us to have may be committed."""
+    """The leader is there; what it knows us to have may be committed.
+
+    It may know that of an earlier start, and the disk may have been set back since: until it has compared this start
+    with what it remembers, only what it sends counts (docs/raft.md, Openings).
+    """
     if message.commit <= core.log.last_index:
-        core.commit_to(message.commit)
+        if message.sender in core.met:
+            core.commit_to(message.commit)
+        elif message.commit > core.commit_index:
+            openings.open_link(core, message.sender)  # Its answer was lost, or it has begun to lead since.
     else:
         core.because(Rule.PROMISES_TOO_MUCH, leader=message.sender, index=message.commit)
         core.note(f"member {message.sender} counts on entry {message.commit}; our log ends at {core.log.last_index}")

@@ -262,6 +262,7 @@ def make_bench() -> MakeBench:
         member = Member(start, settings=settings, chance=Random(seed), now=0.0)
         if meet:  # Whoever it has to ask has found its memory whole.
             member._core.is_trusted = True
+            member._core.met.update(member._core.peers)
             member._core.openings_due = float("inf")
         return Bench(member_id, disk, settings, member)
 

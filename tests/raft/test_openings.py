@@ -105,6 +105,20 @@ def test_the_very_first_start_and_a_single_voter_need_nobody(make_bench: MakeBen
     assert make_bench([ALICE], boot=9, log=log_of(1), term=1, meet=False).member.may_vote
 
 
+def test_what_a_leader_remembers_of_an_earlier_start_commits_nothing(make_bench: MakeBench) -> None:
+    """Its disk may have been set back since: the entries there need not be those that the leader was told of."""
+    bench = make_bench(boot=2, log=log_of(1, 1, 1), term=1, meet=False)
+
+    bench.take(Opening)
+    bench.receive(Heartbeat(sender=BOB, to=ALICE, term=2, commit=3))
+    assert bench.member.commit_index == 0
+    assert [message.to for message in bench.take(Opening)] == [BOB], "it is to compare"
+
+    bench.receive(opening(BOB, answers=own_start(bench)))
+    bench.receive(Heartbeat(sender=BOB, to=ALICE, term=2, commit=3))
+    assert bench.member.commit_index == 3
+
+
 def test_it_asks_again_until_it_is_answered(make_bench: MakeBench) -> None:
     bench = make_bench(boot=2, meet=False)
 
