@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-import pytest
 import trio
 
 from raftswarm.client import EngineClient
 from raftswarm.local import LocalNode, LocalSwarm
+from tests.conftest import do_without
 from tests.daemons import PATIENCE_SECONDS, raftswarm, sleeping_service, until, until_running
 
 NOBODY = 65534
@@ -86,8 +86,9 @@ async def test_a_directory_that_was_renamed_is_the_same_node(lay_out: Callable[.
     move(moved, Path(node.state_dir).name)  # Where whoever cleans up looks for it.
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 async def test_files_of_another_owner_are_named(lay_out: Callable[..., LocalSwarm]) -> None:
+    if os.geteuid() != 0:
+        do_without("only root may give files away")
     node = await stopped(lay_out)
     own = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
     for name in ("node.json", "certificates/keys", "certificates/kek", "lock", "format"):
@@ -103,13 +104,14 @@ async def test_files_of_another_owner_are_named(lay_out: Callable[..., LocalSwar
         assert await services_of(node) == ["web"], "nothing was harmed"
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="mounts need root")
 async def test_a_read_only_file_system_is_named(lay_out: Callable[..., LocalSwarm]) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        do_without("mounts need root, and unshare")
     node = await stopped(lay_out)
     state = node.state_dir
     mount = f"mount --bind {state} {state} && mount -o remount,bind,ro {state}"
     if not may_be_run(["unshare", "-m", "sh", "-c", mount]):
-        pytest.skip("this machine lets nobody mount")
+        do_without("this machine lets nobody mount")
 
     sentence = refused_start(node, ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"])
 

@@ -185,36 +185,7 @@ def _ceiling(most: float) -> float:
     """The next round number."""
     if most <= 0:
         return 1.0
-    for step in (
-        0.1,
-        0.2,
-        0.5,
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-        8,
-        10,
-        15,
-        20,
-        30,
-        40,
-        50,
-        60,
-        80,
-        100,
-        150,
-        200,
-        300,
-        400,
-        500,
-        1000,
-    ):
-        if most <= step:
-            return step
-    return most
+    return next((step for step in CEILINGS if most <= step), most)
 
 
 def _ticks(most: float, count: int = 10) -> list[float]:
